@@ -1,0 +1,37 @@
+# make setup · demo · test · lint · bench      Each does all its own set-up; Python >= 3.10, git and make suffice.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# DeepSpeed's C++ and CUDA operations are not used: skip compiling them.
+export DS_BUILD_OPS := 0
+
+.PHONY: setup demo test lint bench clean
+.DELETE_ON_ERROR:
+
+setup: .venv/installed
+
+# torch goes first: with it in place, no other package pulls another build of it.
+.venv/installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python >= 3.10 is needed; choose one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh recipes/demo.sh
+
+test: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: setup
+	$(BIN)/deps bench step
+
+clean:
+	rm -rf .venv *.egg-info

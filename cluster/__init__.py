@@ -1,0 +1,3 @@
+"""Running on clusters: launcher configurations and job templates."""
+
+DISTRIBUTION = "delayed-epsilon-shrinking"

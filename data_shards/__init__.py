@@ -1,0 +1,3 @@
+"""Sharded WebDataset input: packing, the index, the sampler, augmentation and the readers."""
+
+DISTRIBUTION = "delayed-epsilon-shrinking"

@@ -1,0 +1,19 @@
+"""The console command `deps`: makes sure that our packages are really ours, then hands over to `pipeline.cli`."""
+
+import importlib
+import sys
+
+
+def main() -> None:
+    try:
+        pipeline = importlib.import_module("pipeline")
+        if getattr(pipeline, "DISTRIBUTION", None) != "delayed-epsilon-shrinking":
+            raise ImportError(
+                f"the package 'pipeline' at {getattr(pipeline, '__file__', None)} belongs to another distribution; "
+                "uninstall that one, then reinstall delayed-epsilon-shrinking"
+            )
+        cli = importlib.import_module("pipeline.cli")
+    except ImportError as error:
+        print(f"deps: {error}", file=sys.stderr)
+        sys.exit(2)
+    cli.main()

@@ -1,0 +1,19 @@
+"""Training of once-for-all supernets by delayed ε-shrinking (DεpS), from recipe to evaluated subnets."""
+
+import importlib
+
+DISTRIBUTION = "delayed-epsilon-shrinking"
+
+
+def _refuse_foreign_packages() -> None:
+    """Our top-level names are generic, and an installed package of the same name replaces ours without a word."""
+    for name in ("kernels", "data_shards", "cluster"):
+        package = importlib.import_module(name)
+        if getattr(package, "DISTRIBUTION", None) != DISTRIBUTION:
+            raise ImportError(
+                f"the package '{name}' at {getattr(package, '__file__', None)} belongs to another distribution; "
+                f"uninstall that one, then reinstall {DISTRIBUTION}"
+            )
+
+
+_refuse_foreign_packages()

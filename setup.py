@@ -1,0 +1,36 @@
+"""Distribution of the once-for-all training pipeline: packages, version ranges and the command `deps`."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="delayed-epsilon-shrinking",
+    version="0.1.0",
+    description="Once-for-all supernet training by delayed epsilon-shrinking (DεpS)",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=[f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")]),
+    py_modules=["deps_command"],
+    entry_points={"console_scripts": ["deps = deps_command:main"]},
+    install_requires=[
+        "torch>=2.11",
+        "deepspeed>=0.19.8,<0.20",  # gradients at stage 2 and the accumulation boundary rely on its internals
+        "webdataset>=1.0.2,<2",
+        "mlflow>=3.17.2,<4,!=3.18.0",  # 3.18.0 cannot be resolved: its skinny part is missing
+        "pyyaml>=6",
+        "pydantic>=2.10,<3",
+        "safetensors>=0.5",
+        "simplejpeg>=1.9",  # libjpeg-turbo with scaled decoding, several times faster than PIL
+        "opencv-python-headless>=4.10",
+        "scikit-learn>=1.5",  # carries the digits data set
+        "numpy>=2",
+        "typer>=0.15",
+        "rich>=13.9",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "dali": ["nvidia-dali-cuda130==2.4.0"],
+        "triton": ["triton>=3.6,<3.10"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "pyright"],
+    },
+)
