@@ -1,0 +1,1 @@
+"""What a run cost and measured: the ledger, the metrics file, and their copy in MLflow."""

@@ -1,0 +1,228 @@
+"""The ledger: what a run cost so far, over all its restarts.
+
+The unit of cost is accelerators × wall-clock hours held (GPU hours), summed over every start of the run. Time in which
+the accelerators waited, evaluated or saved is held as well, so it is in the total and shown by category.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import psutil
+
+GPU_HOURS = "GPU hours"
+CPU_PROCESS_HOURS = "CPU process hours"
+IDLE = "idle"
+
+
+class LedgerError(RuntimeError):
+    """A ledger file that cannot be read or continued; the message names the file and the reason."""
+
+
+def unit_for(device_type: str) -> str:
+    """The ledger's unit for a torch device type: GPU hours on "cuda", CPU process hours on "cpu".
+
+    Raises:
+        ValueError: for any other device type, so that no unknown device is passed off as one of the two.
+    """
+    units = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}
+    if device_type not in units:
+        raise ValueError(f"no unit of cost for device type {device_type!r}; known: {', '.join(units)}")
+    return units[device_type]
+
+
+def process_start_time() -> float:
+    """When this process was started, in Unix seconds: imports and set-up before the ledger exists cost money too."""
+    return psutil.Process().create_time()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One start of the run: from the start of its processes to the last time the ledger was saved.
+
+    `held` is wall-clock seconds; `seconds` splits them by category (what is in no category is idle).
+    """
+
+    started: str  # ISO 8601, UTC
+    accelerators: int
+    held: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> float:
+        """Seconds held in which nothing was charged: start-up, set-up, shutting down."""
+        return max(0.0, self.held - sum(self.seconds.values()))
+
+
+@dataclass(frozen=True)
+class LedgerRecord:
+    """A ledger as it stands in its file."""
+
+    unit: str
+    price_per_hour: float | None  # dollars per accelerator hour
+    segments: tuple[Segment, ...]
+
+    @property
+    def hours(self) -> float:
+        """Accelerators × hours held, over all segments, in the ledger's unit."""
+        return sum(segment.accelerators * segment.held for segment in self.segments) / 3600
+
+    @property
+    def dollars(self) -> float | None:
+        """The price of all hours at the price per hour last given; None when no price is known."""
+        return None if self.price_per_hour is None else self.hours * self.price_per_hour
+
+    def hours_by_category(self) -> dict[str, float]:
+        """Hours (accelerators × time) per category over all segments; `idle` comes last."""
+        hours: dict[str, float] = {}
+        for segment in self.segments:
+            for category, seconds in segment.seconds.items():
+                hours[category] = hours.get(category, 0.0) + segment.accelerators * seconds / 3600
+        hours[IDLE] = sum(segment.accelerators * segment.idle for segment in self.segments) / 3600
+        return hours
+
+    def seconds_held(self) -> float:
+        """Wall-clock seconds held over all segments, whatever the number of accelerators."""
+        return sum(segment.held for segment in self.segments)
+
+
+def read_ledger(path: Path) -> LedgerRecord:
+    """Read a ledger file.
+
+    Raises:
+        LedgerError: the file is missing, is not a ledger, or holds impossible values.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        segments = tuple(_segment(entry) for entry in content["segments"])
+        price = None if content["price_per_hour"] is None else float(content["price_per_hour"])
+        return LedgerRecord(unit=str(content["unit"]), price_per_hour=price, segments=segments)
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise LedgerError(
+            f"{path}: not a readable ledger ({reason}); restore it from a copy, or move it away to count from zero"
+        ) from error
+
+
+def _segment(entry: Mapping) -> Segment:
+    seconds = {str(category): float(value) for category, value in entry["seconds"].items()}
+    segment = Segment(str(entry["started"]), int(entry["accelerators"]), float(entry["held"]), seconds)
+    # `not >=` rather than `<`, so that NaN is refused as well
+    if segment.accelerators < 1 or not segment.held >= 0 or not all(value >= 0 for value in seconds.values()):
+        raise ValueError(f"the segment started {segment.started} holds an impossible value")
+    return segment
+
+
+class Ledger:
+    """The ledger of a running program: the segments of earlier starts, and one that grows.
+
+    Args:
+        path: `ledger.json` of the run; earlier segments in it are kept.
+        accelerators: how many accelerators (on a CPU: processes) this start holds.
+        unit: see `unit_for`.
+        price_per_hour: dollars per accelerator hour, for all segments; None keeps the price in the file, if any.
+        held_since: Unix seconds from which this start is charged (`process_start_time()`).
+
+    Raises:
+        LedgerError: the file is corrupt, or counts in another unit.
+    """
+
+    def __init__(
+        self, path: Path, accelerators: int, unit: str, price_per_hour: float | None, held_since: float
+    ) -> None:
+        self.path = path
+        self.unit = unit
+        self.price_per_hour = price_per_hour
+        self._earlier: tuple[Segment, ...] = ()
+        if path.exists():
+            before = read_ledger(path)
+            if before.unit != unit:
+                raise LedgerError(
+                    f"{path}: counts {before.unit}, this start would count {unit}, and the two do not add up; "
+                    "continue on the same kind of device, or start a run with another name"
+                )
+            self._earlier = before.segments
+            self.price_per_hour = before.price_per_hour if price_per_hour is None else price_per_hour
+        self._accelerators = accelerators
+        self._started = datetime.fromtimestamp(held_since, timezone.utc).isoformat(timespec="seconds")
+        # The wall clock is asked once; from here on only the monotonic one, which no clock correction moves.
+        self._mark = time.monotonic()
+        self._held_from = self._mark - max(0.0, time.time() - held_since)
+        self._seconds: dict[str, float] = {}
+        self._open: list[str] = []
+
+    @contextmanager
+    def charge(self, category: str) -> Iterator[None]:
+        """Charge the time spent inside to `category`. A charge inside a charge pauses the outer one."""
+        self._settle()
+        self._open.append(category)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def charge_seconds(self, category: str, seconds: float) -> None:
+        """Charge seconds that were measured elsewhere.
+
+        Inside a `charge`, they are taken to have passed within it, and are moved from its category to this one.
+        """
+        self._settle()
+        self._seconds[category] = self._seconds.get(category, 0.0) + seconds
+        if self._open:
+            self._seconds[self._open[-1]] -= seconds
+
+    def _settle(self) -> None:
+        """Credit the time since the last mark to the innermost open charge."""
+        now = time.monotonic()
+        if self._open:
+            category = self._open[-1]
+            self._seconds[category] = self._seconds.get(category, 0.0) + now - self._mark
+        self._mark = now
+
+    def record(self) -> LedgerRecord:
+        """The ledger as of now, open charges included."""
+        self._settle()
+        seconds = {category: max(0.0, value) for category, value in self._seconds.items()}
+        current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds)
+        return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current))
+
+    @property
+    def hours(self) -> float:
+        """See `LedgerRecord.hours`."""
+        return self.record().hours
+
+    @property
+    def dollars(self) -> float | None:
+        """See `LedgerRecord.dollars`."""
+        return self.record().dollars
+
+    def hours_by_category(self) -> dict[str, float]:
+        """See `LedgerRecord.hours_by_category`."""
+        return self.record().hours_by_category()
+
+    def seconds_held(self) -> float:
+        """See `LedgerRecord.seconds_held`."""
+        return self.record().seconds_held()
+
+    def save(self) -> None:
+        """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        beside = self.path.with_name(f".{self.path.name}.tmp")
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self.record()), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that dies after the rename may leave an empty ledger
+        beside.replace(self.path)

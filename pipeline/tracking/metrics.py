@@ -1,0 +1,126 @@
+"""`metrics.jsonl`: every figure a run measured, one strict JSON row per line, in the order it was measured.
+
+The file is the truth about a run; MLflow gets a copy of it. It is only ever appended to: a run that is killed and
+resumed from an earlier checkpoint measures some steps twice, and the row written last holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROW_START = '{"step": '  # every row begins so; what does so without ending is a row torn by a kill
+
+
+class MetricsError(ValueError):
+    """A metrics file that is not one; the message names file and line."""
+
+
+class Row(NamedTuple):
+    """What was measured at one step."""
+
+    step: int
+    time: float  # Unix seconds
+    metrics: dict[str, float]
+
+
+class Series(NamedTuple):
+    """One metric over a run, each of shape [n], by ascending step."""
+
+    steps: np.ndarray  # int64
+    values: np.ndarray  # float64
+    times: np.ndarray  # float64, Unix seconds
+
+
+class MetricsLog:
+    """Appends rows to a metrics file; opening it terminates a row that a kill left half written.
+
+    Raises:
+        OSError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = _ends_within_a_row(path)
+        self._file = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
+            self._file.flush()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one row and hand it to the operating system, where the end of this process cannot undo it."""
+        values = {name: _to_json(float(value)) for name, value in metrics.items()}
+        row = {"step": int(step), "time": time.time(), "metrics": values}
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _ends_within_a_row(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def _to_json(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)  # "nan", "inf", "-inf"
+
+
+def parse_row(line: str) -> Row | None:
+    """One line of a metrics file; None for an empty line and for a row torn by a kill.
+
+    Raises:
+        ValueError: the line is no row of metrics; the message says what is wrong.
+    """
+    line = line.strip()
+    try:
+        content: Any = json.loads(line)
+    except json.JSONDecodeError:
+        if line.startswith(ROW_START) or ROW_START.startswith(line):
+            return None
+        raise ValueError(f"not a row of metrics: {line[:60]!r}") from None
+    try:
+        metrics = {str(name): float(value) for name, value in content["metrics"].items()}
+        return Row(int(content["step"]), float(content["time"]), metrics)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(f"a row needs step, time and metrics (numbers): {line[:60]!r}") from None
+
+
+def read_metrics(path: Path) -> dict[str, Series]:
+    """All metrics of a file by name. For a step measured twice (after a resume) the last row holds.
+
+    Raises:
+        MetricsError: a line is no row of metrics (a row torn by a kill is passed over).
+        OSError: the file cannot be read.
+    """
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = parse_row(line)
+            except ValueError as error:
+                raise MetricsError(f"{path}, line {number}: {error}") from error
+            if row is not None:
+                for name, value in row.metrics.items():
+                    found.setdefault(name, {})[row.step] = (value, row.time)
+    series = {}
+    for name, by_step in found.items():
+        steps = sorted(by_step)
+        series[name] = Series(
+            np.array(steps, dtype=np.int64),
+            np.array([by_step[step][0] for step in steps], dtype=np.float64),
+            np.array([by_step[step][1] for step in steps], dtype=np.float64),
+        )
+    return series

@@ -1,0 +1,129 @@
+"""One run on an MLflow server or in its database. The only place that imports MLflow, when first used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
+KEY_TAG = "deps.run_key"
+# What one call may carry, and how long a value may be, in MLflow's own validation.
+METRICS_PER_CALL = 1000
+ENTRIES_PER_CALL = 100
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+
+# Read by MLflow at each request. A call is tried once and briefly: repeating it is the shipper's work, which can wait.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "60",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # a training job reports to nobody but its own server
+}
+
+
+class Point(NamedTuple):
+    """One value of one metric."""
+
+    name: str
+    value: float
+    milliseconds: int  # Unix time
+    step: int
+
+
+def local_database(uri: str) -> Path | None:
+    """The file behind an SQLite address (relative to the current folder, as MLflow reads it); None for others."""
+    start = "sqlite:///"
+    return Path(uri[len(start) :]).resolve() if uri.startswith(start) else None
+
+
+class MlflowRun:
+    """Finds or creates a run, and sends to it. Every method may raise whatever MLflow and the network raise."""
+
+    def __init__(self, uri: str, experiment: str, name: str, key: str, run_id: str | None) -> None:
+        """Open the run `run_id`; where it is None or unknown to the server, the one with `key`; else a new one.
+
+        The key makes creating repeatable: a server that created the run, but whose answer got lost, is not asked to
+        create a second one.
+        """
+        for variable, value in _ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
+        from mlflow import MlflowClient
+
+        database = local_database(uri)
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            uri = f"sqlite:///{database}"
+        self._client = MlflowClient(tracking_uri=uri)
+        self.created = False
+        if run_id is None or not self._exists(run_id):
+            run_id = self._find_or_create(experiment, name, key, database)
+        self.run_id = run_id
+
+    def _exists(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
+    def _find_or_create(self, experiment: str, name: str, key: str, database: Path | None) -> str:
+        found = self._client.get_experiment_by_name(experiment)
+        if found is None:
+            # a server places artifacts itself; a database knows no place for them, so they go beside it
+            location = None if database is None else (database.parent / "artifacts").as_uri()
+            experiment_id = self._client.create_experiment(experiment, artifact_location=location)
+        else:
+            experiment_id = found.experiment_id
+        runs = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+        if runs:
+            return runs[0].info.run_id
+        self.created = True
+        return self._client.create_run(experiment_id, tags={KEY_TAG: key}, run_name=name).info.run_id
+
+    def send_metrics(self, points: Sequence[Point]) -> None:
+        """Send points. Sending one again is harmless: MLflow's stores keep one of equal name, step, time and value."""
+        from mlflow.entities import Metric
+
+        for start in range(0, len(points), METRICS_PER_CALL):
+            chunk = points[start : start + METRICS_PER_CALL]
+            metrics = [Metric(point.name, point.value, point.milliseconds, point.step) for point in chunk]
+            self._client.log_batch(self.run_id, metrics=metrics)
+
+    def start(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Mark the run as running, and send params and tags.
+
+        MLflow's params cannot change. One that did (a run resumed with another recipe) keeps its first value there, and
+        the new value becomes the tag `changed/<param>`.
+        """
+        from mlflow.entities import Param, RunTag
+
+        self._client.update_run(self.run_id, status="RUNNING")
+        known = self._client.get_run(self.run_id).data.params
+        cut = {name: str(value)[:PARAM_LENGTH] for name, value in params.items()}
+        new = [Param(name, value) for name, value in cut.items() if name not in known]
+        changed = {f"changed/{name}": value for name, value in cut.items() if known.get(name, value) != value}
+        all_tags = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in {**tags, **changed}.items()]
+        for start in range(0, len(new), ENTRIES_PER_CALL):
+            self._client.log_batch(self.run_id, params=new[start : start + ENTRIES_PER_CALL])
+        for start in range(0, len(all_tags), ENTRIES_PER_CALL):
+            self._client.log_batch(self.run_id, tags=all_tags[start : start + ENTRIES_PER_CALL])
+
+    def send_artifact(self, path: Path, folder: str | None) -> None:
+        """Send a file, or a folder with all that is in it, into the artifacts' `folder` (None: their top)."""
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path), artifact_path=folder)
+        else:
+            self._client.log_artifact(self.run_id, str(path), artifact_path=folder)
+
+    def finish(self, status: str) -> None:
+        """End the run as "FINISHED", "KILLED" or "FAILED"."""
+        self._client.set_terminated(self.run_id, status=status)

@@ -1,0 +1,52 @@
+"""`outbox.jsonl`: what a run wants its tracking server to have besides metrics, in order.
+
+Written on the training thread in microseconds, sent from there in the background, and kept: after a kill, or with a
+server that was dead to the end, it still says what is to be sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+OUTBOX = "outbox.jsonl"
+
+
+def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Append one entry: a "run" (one start of it: name, params, tags), an "artifact" (path, folder) or a "status"."""
+    path = run_folder / OUTBOX
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":  # an entry torn by a kill: end it, so that this one gets a line of its own
+                file.write(b"\n")
+        file.write((json.dumps({"kind": kind, **content}, default=str) + "\n").encode())
+
+
+def parse(line: str) -> dict[str, Any] | None:
+    """One line of the outbox; None when it was torn by a kill."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
+
+
+def artifact_entry(run_folder: Path, path: Path, folder: str | None) -> dict[str, Any]:
+    """The content of an "artifact" entry; a path in the run folder is kept relative, so that the run can be moved."""
+    path, run_folder = path.resolve(), run_folder.resolve()
+    kept = path.relative_to(run_folder) if path.is_relative_to(run_folder) else path
+    return {"path": str(kept), "folder": folder}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A recipe as params: nested keys joined by dots, leaves as text."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = str(value)
+    return flat

@@ -1,0 +1,248 @@
+"""Sending what a run folder holds to MLflow: once each, and from where the last sending ended.
+
+`mlflow.json` remembers how far both files were sent and the last step sent of each metric. It is written after each
+successful call; a call that succeeded without it being written is repeated, which MLflow's stores take as one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pipeline.tracking import outbox
+from pipeline.tracking.metrics import Row, parse_row
+from pipeline.tracking.mlflow_run import DEFAULT_URI, METRICS_PER_CALL, MlflowRun, Point
+from pipeline.tracking.outbox import OUTBOX
+from pipeline.tracking.tail import complete_lines
+
+logger = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+STATE = "mlflow.json"
+LOCK = "mlflow.lock"
+COST = "cost/hours"
+# Also sent with the cost as their step, so that MLflow draws accuracy against cost without a click.
+BY_COST = ("acc/full", "acc/smallest")
+
+
+class BusyError(RuntimeError):
+    """Another process is sending this run folder."""
+
+
+class NotTrackedError(RuntimeError):
+    """The run folder has nothing for MLflow: it was trained without it."""
+
+
+@dataclass
+class State:
+    """How far a run folder was sent, and where to."""
+
+    uri: str | None  # as configured, so that a project that is moved finds its own database again
+    experiment: str
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    run_id: str | None = None
+    metrics_offset: int = 0  # bytes of metrics.jsonl
+    outbox_offset: int = 0
+    marks: dict[str, int] = field(default_factory=dict)  # the highest step sent of each metric
+    hours: float | None = None  # the cost last seen
+
+    def save(self, run_folder: Path) -> None:
+        """Write `mlflow.json`, whole or not at all."""
+        beside = run_folder / f".{STATE}.tmp"
+        beside.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        beside.replace(run_folder / STATE)
+
+    @staticmethod
+    def load(run_folder: Path) -> State | None:
+        """The saved state; None when there is none that can be read (all is sent again then, to a new run)."""
+        try:
+            return State(**json.loads((run_folder / STATE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+class Shipment:
+    """Sends a run folder's metrics, then its outbox, in order. Not for two threads at once.
+
+    Args:
+        run_folder: holds `metrics.jsonl` and `outbox.jsonl`.
+        stop: asked between calls; once it says yes, `send` returns early.
+    """
+
+    def __init__(self, run_folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
+        self._folder = run_folder
+        self._stop = stop
+        self._lock: IO[str] | None = None
+        self._run: MlflowRun | None = None
+        self._state: State | None = None
+
+    def send(self) -> bool:
+        """Send what is not sent yet. True when nothing is left, False when told to stop before.
+
+        Raises:
+            BusyError: another process is sending this folder.
+            NotTrackedError: the outbox holds no start of a run.
+            Exception: whatever MLflow or the network raise; what was sent by then stays so.
+        """
+        self._take_lock()
+        try:
+            run, state = self._open()
+            return self._send_metrics(run, state) and self._send_outbox(run, state)
+        except Exception:
+            self._run = None  # opened anew at the next try: the server may come back without the run
+            raise
+
+    def has_more(self) -> bool:
+        """Whether there is something to send, at the cost of a look at the file system."""
+        if self._run is None or self._state is None:
+            return True
+        return self._size(METRICS) != self._state.metrics_offset or self._size(OUTBOX) != self._state.outbox_offset
+
+    def release(self) -> None:
+        """Let other processes send this folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _size(self, name: str) -> int:
+        path = self._folder / name
+        return path.stat().st_size if path.exists() else 0
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = (self._folder / LOCK).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise BusyError(f"{self._folder}: another process is sending this run to MLflow") from None
+        self._lock = lock
+
+    def _open(self) -> tuple[MlflowRun, State]:
+        if self._run is None or self._state is None:
+            start = last_start(self._folder)
+            state = State.load(self._folder)
+            if state is None or (state.uri, state.experiment) != (start["uri"], start["experiment"]):
+                state = State(start["uri"], start["experiment"])
+                state.save(self._folder)  # the key must outlive a kill between creating the run and noting its id
+            run = MlflowRun(state.uri or DEFAULT_URI, state.experiment, start["name"], state.key, state.run_id)
+            if run.created:  # new, or the server has lost the old one: it needs everything from the beginning
+                state = State(state.uri, state.experiment, state.key)
+            state.run_id = run.run_id
+            state.save(self._folder)
+            self._run, self._state = run, state
+        return self._run, self._state
+
+    def _send_metrics(self, run: MlflowRun, state: State) -> bool:
+        for batch in _batches(self._folder / METRICS, state):
+            if self._stop():
+                return False
+            run.send_metrics(batch.points)
+            state.metrics_offset, state.marks, state.hours = batch.offset, batch.marks, batch.hours
+            state.save(self._folder)
+        return True
+
+    def _send_outbox(self, run: MlflowRun, state: State) -> bool:
+        for line, offset in complete_lines(self._folder / OUTBOX, state.outbox_offset):
+            if self._stop():
+                return False
+            entry = outbox.parse(line) or {}
+            if entry.get("kind") == "run":
+                run.start(entry["params"], entry["tags"])
+            elif entry.get("kind") == "artifact":
+                self._send_artifact(run, entry)
+            elif entry.get("kind") == "status":
+                run.finish(entry["status"])
+            state.outbox_offset = offset
+            state.save(self._folder)
+        return True
+
+    def _send_artifact(self, run: MlflowRun, entry: dict) -> None:
+        path = self._folder / entry["path"]  # an absolute path stays itself
+        if path.exists():
+            run.send_artifact(path, entry["folder"])
+        else:
+            logger.warning("%s is gone and cannot be sent to MLflow", path)
+
+
+class _Batch(NamedTuple):
+    """Points that go in one call, and the state once they are there."""
+
+    points: list[Point]
+    offset: int
+    marks: dict[str, int]
+    hours: float | None
+
+
+def _batches(path: Path, state: State) -> Iterator[_Batch]:
+    points: list[Point] = []
+    offset, marks, hours = state.metrics_offset, dict(state.marks), state.hours
+    for line, line_end in complete_lines(path, offset):
+        row = _row(path, line)
+        if row is not None:
+            new_hours = row.metrics.get(COST, hours)
+            new_points, new_marks = _points(row, marks, new_hours)
+            if points and len(points) + len(new_points) > METRICS_PER_CALL:
+                yield _Batch(points, offset, dict(marks), hours)
+                points = []
+            points += new_points
+            marks.update(new_marks)
+            hours = new_hours
+        offset = line_end
+    if offset != state.metrics_offset:
+        yield _Batch(points, offset, marks, hours)
+
+
+def _row(path: Path, line: str) -> Row | None:
+    try:
+        return parse_row(line)
+    except ValueError as error:
+        logger.warning("%s: not sent to MLflow: %s", path, error)
+        return None
+
+
+def _points(row: Row, marks: dict[str, int], hours: float | None) -> tuple[list[Point], dict[str, int]]:
+    """The points of a row that are new: a resumed run measures steps again that were sent before."""
+    milliseconds = int(row.time * 1000)
+    points, new_marks = [], {}
+    for name, value in row.metrics.items():
+        if row.step <= marks.get(name, -1):
+            continue
+        points.append(Point(name, value, milliseconds, row.step))
+        new_marks[name] = row.step
+        if name in BY_COST and hours is not None:
+            points.append(Point(f"acc_by_cost/{name.split('/')[-1]}", value, milliseconds, int(1000 * hours)))
+    return points, new_marks
+
+
+def last_start(run_folder: Path) -> dict:
+    """The newest start of the run in its outbox: name, params, tags, uri, experiment.
+
+    Raises:
+        NotTrackedError: there is none.
+    """
+    starts = [entry for entry in _entries(run_folder) if entry["kind"] == "run"]
+    if not starts:
+        raise NotTrackedError(f"{run_folder}: this run was trained without MLflow, there is nothing to send")
+    return starts[-1]
+
+
+def last_status(run_folder: Path) -> str | None:
+    """How the newest start of the run ended; None when it has not said."""
+    status = None
+    for entry in _entries(run_folder):
+        if entry["kind"] in ("run", "status"):
+            status = entry.get("status")
+    return status
+
+
+def _entries(run_folder: Path) -> list[dict]:
+    lines = complete_lines(run_folder / OUTBOX, 0)
+    return [entry for line, _ in lines if (entry := outbox.parse(line)) is not None]
