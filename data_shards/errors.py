@@ -1,0 +1,33 @@
+"""What can go wrong with shards, told apart by who can mend it: the caller (usage) or nobody but the disk (damage)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ShardUsageError(ValueError):
+    """The caller's mistake: a missing folder, an unknown data set, options that do not fit. One clear line."""
+
+
+class ShardDamage(RuntimeError):  # noqa: N818 (named for what it tells, as in "damage found")
+    """Stored data that is not what was packed.
+
+    Attributes:
+        shard: path of the damaged file.
+        key: key of the sample concerned; None where the whole file is concerned.
+        offset: position in `shard`, in bytes; None where the whole file is concerned.
+        reason: what is wrong, in words.
+    """
+
+    def __init__(self, shard: str | Path, reason: str, key: str | None = None, offset: int | None = None):
+        self.shard, self.reason, self.key, self.offset = str(shard), reason, key, offset
+        place = self.shard
+        if key is not None:
+            place += f": sample {key}"
+        if offset is not None:
+            place += f" at byte {offset}"
+        super().__init__(f"{place}: {reason}")
+
+    def __reduce__(self):
+        # Raised in worker processes: the fields have to survive pickling, which exceptions do by `args` alone.
+        return ShardDamage, (self.shard, self.reason, self.key, self.offset)

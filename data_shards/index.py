@@ -1,0 +1,169 @@
+"""Random access to packed samples: a memory-mapped index, and reading at it with a checksum per sample.
+
+The index is written while packing, never derived from the tars: a tar that was cut cannot make it shorter unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.manifest import INDEX_NAME, SplitEntry, read_manifest
+
+# 32 bytes per sample: 1.28M samples are 41 MB on disk, shared by all processes through the page cache.
+INDEX_DTYPE = np.dtype(
+    [
+        ("offset", "<u8"),  # of the image's first byte in its shard
+        ("size", "<u4"),  # of the image, in bytes
+        ("crc32", "<u4"),  # of the image's bytes
+        ("shard", "<u4"),  # position in the manifest's list of shards
+        ("label", "<i4"),
+        ("height", "<u4"),  # in pixels
+        ("width", "<u4"),
+    ]
+)
+
+# Below the usual limit of 1024 open files per process, sockets and libraries included.
+OPEN_SHARDS = 512
+
+
+def sample_key(sample: int) -> str:
+    """The WebDataset key of a sample: its id, padded with zeros, so that a name needs no reading."""
+    return f"{sample:09d}"
+
+
+class Split:
+    """One split of a packed data set; ids are 0 … len - 1. Get one from `open_split`.
+
+    Cheap to pickle (the index is mapped anew, files are opened when first read), hence to send to worker processes.
+
+    Attributes:
+        root, name: the data set's folder and the split's name.
+        entry: the split's part of the manifest.
+        classes: class names, by label.
+        index: [samples] of `INDEX_DTYPE`, mapped read-only.
+    """
+
+    def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...]):
+        self.root, self.name, self.entry, self.classes = Path(root), name, entry, classes
+        self.index = _map_index(self.folder / INDEX_NAME, entry.samples)
+        self._descriptors: OrderedDict[int, int] = OrderedDict()
+
+    def __reduce__(self):
+        return Split, (self.root, self.name, self.entry, self.classes)
+
+    def __del__(self):
+        for descriptor in getattr(self, "_descriptors", {}).values():
+            os.close(descriptor)
+
+    def __len__(self) -> int:
+        return self.entry.samples
+
+    def __repr__(self) -> str:
+        return f"Split({str(self.root)!r}, {self.name!r}, {len(self)} samples)"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def samples(self) -> int:
+        return self.entry.samples
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """int64 [samples]."""
+        return self.index["label"].astype(np.int64)
+
+    def key(self, sample: int) -> str:
+        """The sample's key, as it stands in its shard (`KEY.jpg`, `KEY.cls`)."""
+        return sample_key(sample)
+
+    def read(self, sample: int) -> bytes:
+        """The sample's JPEG bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        row = self.index[sample]
+        size, offset, shard = int(row["size"]), int(row["offset"]), int(row["shard"])
+        try:
+            payload = os.pread(self._descriptor(shard), size, offset)
+        except OSError as error:
+            raise self.damage(sample, f"cannot be read: {error.strerror}") from None
+        if len(payload) < size:
+            raise self.damage(sample, f"the shard ends after {len(payload)} of the image's {size} bytes")
+        if zlib.crc32(payload) != row["crc32"]:
+            raise self.damage(sample, "the image's bytes are not those that were packed (CRC-32 differs)")
+        return payload
+
+    def damage(self, sample: int, reason: str) -> ShardDamage:
+        """A ShardDamage that names the sample's shard, key and offset."""
+        row = self.index[sample]
+        shard = self.folder / self.entry.shards[int(row["shard"])].name
+        return ShardDamage(shard, reason, key=self.key(sample), offset=int(row["offset"]))
+
+    def _descriptor(self, shard: int) -> int:
+        if shard in self._descriptors:
+            self._descriptors.move_to_end(shard)
+            return self._descriptors[shard]
+        descriptor = os.open(self.folder / self.entry.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptors[shard] = descriptor
+        if len(self._descriptors) > OPEN_SHARDS:
+            os.close(self._descriptors.popitem(last=False)[1])
+        return descriptor
+
+
+def open_split(root: Path | str, split: str) -> Split:
+    """Opens one split for reading.
+
+    Checks without reading the shards: their presence and length, and the index's length and checksum. Raises
+    ShardUsageError for a missing data set or split, ShardDamage for files that do not fit the manifest.
+    """
+    root = Path(root)
+    manifest = read_manifest(root)
+    if split not in manifest.splits:
+        raise ShardUsageError(f"{root}: no split {split!r}; it has {', '.join(manifest.splits)}")
+    entry = manifest.splits[split]
+    check_index(root / split / INDEX_NAME, entry)
+    for shard in entry.shards:
+        path = root / split / shard.name
+        try:
+            length = path.stat().st_size
+        except OSError as error:
+            raise ShardDamage(path, f"cannot be opened: {error.strerror}") from None
+        if length != shard.bytes:
+            raise ShardDamage(path, f"has {length} bytes; {shard.bytes} were packed (`deps shards verify {root}`)")
+    return Split(root, split, entry, manifest.classes)
+
+
+def check_index(path: Path, entry: SplitEntry) -> None:
+    """Raises ShardDamage unless the index at `path` is the one that was written with the shards."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
+    _map_index(path, entry.samples)
+    if digest != entry.index_sha256:
+        raise ShardDamage(path, "is not the index that was packed with these shards (SHA-256 differs)")
+
+
+def _map_index(path: Path, samples: int) -> np.ndarray:
+    try:
+        index = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise ShardDamage(path, f"cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise ShardDamage(path, f"is not a whole index: {' '.join(str(error).split())}") from None
+    if index.dtype != INDEX_DTYPE or index.ndim != 1:
+        raise ShardDamage(path, f"is not an index of format 1 (found {index.ndim} dimensions of {index.dtype})")
+    if len(index) != samples:
+        raise ShardDamage(path, f"lists {len(index)} samples; the shards were packed with {samples}")
+    return index

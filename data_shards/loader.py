@@ -1,0 +1,220 @@
+"""Batches for training and evaluation: read ahead by worker processes, each global step addressed by its number."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch.utils.data import DataLoader, Dataset
+
+from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.index import Split
+from data_shards.python_reader import read_batch
+from data_shards.sampler import EpochSampler
+
+
+class DataConfig(BaseModel):
+    """Where the images are and how they are read.
+
+    `shards`: folder of a packed data set. `workers`: processes that read ahead, per rank; 0 reads in the training
+    process itself. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
+    evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shards: Path
+    augmentation: Augmentation = Augmentation()
+    workers: int = Field(default=1, ge=0)
+    prefetch: int = Field(default=2, ge=1)
+    evaluation_crop: float = Field(default=1.0, gt=0, le=1)
+
+
+class Batch(NamedTuple):
+    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B]."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: torch.Tensor
+
+
+class _Request(NamedTuple):
+    """What a worker is asked for; all that is random about it follows from these."""
+
+    epoch: int | None  # None: for evaluation, as stored
+    ids: np.ndarray
+    resolution: int
+
+
+class TrainLoader:
+    """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
+
+    Batches follow from (seed, step) alone: starting at step k gives what a loader from 0 gives from its k-th batch on,
+    without reading what came before, and ranks together show the same samples whatever their number.
+
+    Args:
+        split, config: what to read, and how.
+        resolution: side of the images in pixels; a function of the global step where it varies.
+        batch: global batch size; each of `world` ranks gets an equal slice.
+
+    Attributes:
+        sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
+        wait_seconds: time that the consumer has waited for data so far.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        config: DataConfig,
+        resolution: int | Callable[[int], int],
+        batch: int,
+        seed: int,
+        rank: int,
+        world: int,
+        start_step: int,
+        end_step: int,
+    ):
+        self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
+        self.sampler.rank_ids(start_step, rank, world)  # complain now about a batch that cannot be shared
+        self.wait_seconds = 0.0
+        self._steps = range(start_step, end_step)
+        self._rank, self._world = rank, world
+        self._resolution = resolution if callable(resolution) else lambda step: resolution
+        self._reader = _BatchReader(split, config, seed)
+        if config.workers:
+            _worker_context()  # its server gets ready while the caller builds the model
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests))
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.wait_seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def _requests(self) -> Iterator[_Request]:
+        # Drawn up in this process: workers need neither the permutation nor a resolution function that pickles.
+        for step in self._steps:
+            ids = self.sampler.rank_ids(step, self._rank, self._world)
+            yield _Request(self.sampler.epoch(step), ids, self._resolution(step))
+
+
+class EvaluationLoader:
+    """One rank's share of a split as stored, without augmentation: over all ranks, each sample exactly once.
+
+    Every rank gets the same number of batches (so that collective operations stay in step), of at most `batch` samples
+    each, whose sizes differ by no more than one. With fewer samples than ranks, some batches are empty.
+
+    Args:
+        batch: largest number of samples in one rank's batch.
+        ids: the samples to read, in this order; the whole split by default.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        config: DataConfig,
+        resolution: int,
+        batch: int,
+        rank: int,
+        world: int,
+        ids: Sequence[int] | np.ndarray | None = None,
+    ):
+        if batch < 1:
+            raise ShardUsageError(f"batch: {batch} is not a positive number")
+        chosen = np.arange(len(split)) if ids is None else np.asarray(ids, np.int64)
+        steps = math.ceil(len(chosen) / (batch * world))
+        self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
+        self._resolution = resolution
+        self._reader = _BatchReader(split, config, seed=0)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _read_ahead(self._reader, [_Request(None, ids, self._resolution) for ids in self._pieces])
+
+
+class _Requests:
+    """A sized iterable, which DataLoader wants as its sampler, over requests drawn up one by one."""
+
+    def __init__(self, length: int, draw_up: Callable[[], Iterator[_Request]]):
+        self._length, self._draw_up = length, draw_up
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[_Request]:
+        return self._draw_up()
+
+
+class _BatchReader(Dataset):
+    """Answers requests in a worker process. Damage is returned, not raised: torch would wrap a raised exception."""
+
+    def __init__(self, split: Split, config: DataConfig, seed: int):
+        self.split, self.config, self.seed = split, config, seed
+
+    def __getitem__(self, request: _Request) -> Batch | ShardDamage:
+        epoch, ids, resolution = request
+        rows = self.split.index[ids]
+        if epoch is None:
+            what = evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
+        else:
+            sizes = rows["height"], rows["width"]
+            what = plan(self.config.augmentation, self.seed, epoch, ids, *sizes, resolution=resolution)
+        try:
+            images = read_batch(self.split, ids, what)
+        except ShardDamage as damage:
+            return damage
+        labels = torch.from_numpy(rows["label"].astype(np.int64))
+        return Batch(torch.from_numpy(images), labels, torch.from_numpy(ids.copy()))
+
+
+def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
+    workers = reader.config.workers
+    loader = DataLoader(
+        reader,
+        sampler=requests,
+        batch_size=None,
+        collate_fn=_unchanged,
+        num_workers=workers,
+        prefetch_factor=reader.config.prefetch if workers else None,
+        multiprocessing_context=_worker_context() if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for answer in loader:
+        if isinstance(answer, ShardDamage):
+            raise answer
+        yield answer
+
+
+def _unchanged(batch):
+    return batch
+
+
+def _worker_context():
+    """Worker processes come from a fork server, not from the training process.
+
+    A training process has threads (gloo or NCCL, CUDA, metrics shipping) whose locks a fork would copy in whatever
+    state they are, and sockets and files that a forked worker would hold open after the trainer died, so that its
+    peers would not notice. The server imports this module once, in the background; a worker then starts in
+    milliseconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    forkserver.ensure_running()
+    return context

@@ -1,0 +1,79 @@
+"""The manifest of a packed data set: what it is, and the length and checksum of every file it consists of.
+
+Layout of a packed data set::
+
+    ROOT/manifest.json
+    ROOT/SPLIT/index.npy               one row per sample (see `data_shards.index`)
+    ROOT/SPLIT/SPLIT-000000.tar …      WebDataset shards: KEY.jpg and KEY.cls per sample
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from data_shards.errors import ShardDamage, ShardUsageError
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+INDEX_NAME = "index.npy"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShardEntry(_Entry):
+    """One tar: file name inside the split's folder, samples in it, length in bytes, SHA-256 in hex."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+class SplitEntry(_Entry):
+    """One split: its number of samples, the SHA-256 of its index, its shards in order."""
+
+    samples: int
+    index_sha256: str
+    shards: tuple[ShardEntry, ...]
+
+
+class Manifest(_Entry):
+    """A packed data set. `options` holds all that decides its content (sizes, seed …)."""
+
+    format: int
+    dataset: str
+    classes: tuple[str, ...]
+    options: dict[str, int | str]
+    samples_per_shard: int
+    splits: dict[str, SplitEntry]
+
+    def write(self, root: Path) -> None:
+        """Writes ROOT/manifest.json; by convention the last file of a pack."""
+        (root / MANIFEST_NAME).write_text(self.model_dump_json(indent=1) + "\n")
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Reads ROOT/manifest.json.
+
+    Raises ShardUsageError where there is none (or one of another format version), ShardDamage where it is unreadable.
+    """
+    path = Path(root) / MANIFEST_NAME
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ShardUsageError(
+            f"no shards at {root}: pack them there first, for example with `deps shards pack digits {root}`"
+        ) from None
+    except OSError as error:
+        raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ShardDamage(path, f"not a valid manifest: {where + ': ' if where else ''}{first['msg']}") from None
+    if manifest.format != FORMAT:
+        raise ShardUsageError(f"{path}: format {manifest.format} is not format {FORMAT}, which this version reads")
+    return manifest

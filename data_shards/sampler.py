@@ -1,0 +1,66 @@
+"""The order of training samples as a pure function of (seed, epoch): the same on all ranks, exact after a resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from data_shards.errors import ShardUsageError
+from data_shards.randomness import random_bits
+
+_ORDER = 1  # keeps these draws apart from those of other purposes with the same seed
+
+
+@dataclass(frozen=True)
+class EpochSampler:
+    """Which samples make up the global batch of each global step.
+
+    An epoch is `samples // batch` whole batches of one permutation. The remainder sits out that epoch only: the next
+    one has another permutation.
+
+    Args:
+        samples: number of samples in the split.
+        batch: global batch size, over all ranks.
+        seed: of the run.
+    """
+
+    samples: int
+    batch: int
+    seed: int
+
+    def __post_init__(self):
+        if self.batch < 1:
+            raise ShardUsageError(f"batch: {self.batch} is not a positive number")
+        if self.batch > self.samples:
+            raise ShardUsageError(f"batch: {self.batch} is more than the split's {self.samples} samples")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.samples // self.batch
+
+    def epoch(self, step: int) -> int:
+        """The epoch that a global step belongs to."""
+        return step // self.steps_per_epoch
+
+    def ids(self, step: int) -> np.ndarray:
+        """Sample ids of the global batch at a global step: int64 [batch]."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return _permutation(self.samples, self.seed, epoch)[position * self.batch : (position + 1) * self.batch]
+
+    def rank_ids(self, step: int, rank: int, world: int) -> np.ndarray:
+        """One rank's equal, contiguous slice of `ids(step)`: int64 [batch / world]."""
+        if self.batch % world:
+            raise ShardUsageError(f"batch: {self.batch} cannot be shared equally by {world} processes")
+        if not 0 <= rank < world:
+            raise ShardUsageError(f"rank: {rank} is not one of 0 … {world - 1}")
+        share = self.batch // world
+        return self.ids(step)[rank * share : (rank + 1) * share]
+
+
+@lru_cache(maxsize=2)  # the current epoch and, while prefetching, the next
+def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
+    order = np.argsort(random_bits(seed, _ORDER, epoch, np.arange(samples)), kind="stable")
+    order.setflags(write=False)  # shared by all callers
+    return order
