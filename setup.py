@@ -9,7 +9,11 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=find_packages(include=[f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")]),
+    packages=find_packages(
+        include=[
+            f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")
+        ]
+    ),
     py_modules=["deps_command"],
     entry_points={"console_scripts": ["deps = deps_command:main"]},
     install_requires=[

@@ -1,0 +1,36 @@
+"""Ways to run one training step on one or many processes, behind one protocol (`base.Engine`)."""
+
+from __future__ import annotations
+
+from pipeline.engines.base import Engine, EngineConfig, EngineError
+from pipeline.engines.processes import Processes
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.training.optim import OptimizerConfig
+
+
+def build_engine(
+    config: EngineConfig, supernet: Supernet, optimizer: OptimizerConfig, processes: Processes, batch_size: int
+) -> Engine:
+    """The engine that a recipe names, around a supernet that already is on its device.
+
+    Args:
+        batch_size: of all processes together.
+
+    Raises:
+        EngineError: where the engine cannot run on these processes.
+    """
+    if config.name == "deepspeed":
+        from pipeline.engines.deepspeed import DeepSpeedEngine
+
+        return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
+    if config.zero_stage:
+        raise EngineError(f"engine.zero_stage: {config.zero_stage} is DeepSpeed's; engine.name is '{config.name}'")
+    if config.name == "ddp":
+        from pipeline.engines.ddp import DdpEngine
+
+        return DdpEngine(supernet, optimizer)
+    if processes.world > 1:
+        raise EngineError(f"engine.name: 'single' cannot run on {processes.world} processes; use ddp or deepspeed")
+    from pipeline.engines.single import SingleEngine
+
+    return SingleEngine(supernet, optimizer)

@@ -1,0 +1,45 @@
+"""torch's DistributedDataParallel: every process holds everything, one gradient all-reduce per step."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.engines.base import (
+    TrainingState,
+    average_running_statistics,
+    load_unsharded_state,
+    unsharded_state,
+    update,
+)
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.space import Subnet
+from pipeline.training.optim import OptimizerConfig, build_optimizer
+
+
+class DdpEngine:
+    def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
+        self.supernet = supernet
+        self.parameters = list(supernet.parameters())
+        self.optimizer = build_optimizer(supernet, config)
+        self.clip = config.gradient_clip
+        # Small subnets leave parameters unused; batch-norm statistics are averaged before they are read instead.
+        self.ddp = DistributedDataParallel(supernet, find_unused_parameters=True, broadcast_buffers=False)
+
+    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+        # What no_sync() sets, and DDP reads it in forward as well as in backward: reduce in the last sub-step only.
+        self.ddp.require_backward_grad_sync = last
+        return self.ddp(images, subnet)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+
+    def step(self, learning_rate: float) -> Tensor:
+        return update(self.parameters, self.optimizer, learning_rate, self.clip)
+
+    def full_state(self) -> TrainingState:
+        average_running_statistics(self.supernet)
+        return unsharded_state(self.supernet, self.optimizer)
+
+    def load_state(self, state: TrainingState) -> None:
+        load_unsharded_state(self.supernet, self.optimizer, state)

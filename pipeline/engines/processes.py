@@ -1,0 +1,90 @@
+"""The processes of a run: rank, world size, device, and the process group that a launcher asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from pipeline.engines.base import EngineError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def highest(self, value: int) -> int:
+        """The greatest `value` of all processes; every one of them must call it. Never waits for the device."""
+        if self.world == 1:
+            return value
+        agreed = torch.tensor([value])
+        dist.all_reduce(agreed, dist.ReduceOp.MAX, group=_host_group())
+        return int(agreed)
+
+    def total(self, values: list[float]) -> list[float]:
+        """Element-wise sum of `values` over all processes, in float64."""
+        if self.world == 1:
+            return values
+        summed = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(summed, group=_host_group())
+        return summed.tolist()
+
+
+_groups: dict[str, dist.ProcessGroup] = {}
+
+
+def _host_group() -> dist.ProcessGroup:
+    """A gloo group for small agreements between hosts, apart from the gradients' group."""
+    if "host" not in _groups:
+        _groups["host"] = dist.new_group(backend="gloo")
+    return _groups["host"]
+
+
+@contextmanager
+def launched_processes() -> Iterator[Processes]:
+    """Join the process group that the launcher's environment describes; a plain start is a group of one.
+
+    Raises:
+        EngineError: where the environment is incomplete.
+    """
+    rank, world, local = (
+        _integer(name, default) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if world > 1 and missing:
+        raise EngineError(f"{world} processes need {' and '.join(missing)}; start them with deepspeed or torchrun")
+    if world == 1:
+        # DeepSpeed wants a group even of one; its port is the system's choice.
+        store = dist.HashStore()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=0, world_size=1)
+    else:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+    try:
+        yield Processes(rank, world, device)
+    finally:
+        _groups.clear()
+        dist.destroy_process_group()
+
+
+def _integer(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise EngineError(f"environment variable {name}: '{text}' is no integer") from None

@@ -1,0 +1,33 @@
+"""One process, plain PyTorch: the reference that the other engines are compared with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pipeline.engines.base import TrainingState, load_unsharded_state, unsharded_state, update
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.space import Subnet
+from pipeline.training.optim import OptimizerConfig, build_optimizer
+
+
+class SingleEngine:
+    def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
+        self.supernet = supernet
+        self.parameters = list(supernet.parameters())
+        self.optimizer = build_optimizer(supernet, config)
+        self.clip = config.gradient_clip
+
+    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+        return self.supernet(images, subnet)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+
+    def step(self, learning_rate: float) -> Tensor:
+        return update(self.parameters, self.optimizer, learning_rate, self.clip)
+
+    def full_state(self) -> TrainingState:
+        return unsharded_state(self.supernet, self.optimizer)
+
+    def load_state(self, state: TrainingState) -> None:
+        load_unsharded_state(self.supernet, self.optimizer, state)

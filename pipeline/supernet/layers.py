@@ -1,0 +1,85 @@
+"""Layers whose weights are shared by all subnets: each call says which leading block of them is active."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kernels import reference
+
+
+class ElasticPointwise(nn.Module):
+    """1×1 convolution without bias; the active input channels are those of `x`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
+        _he_fan_out(self.weight)
+
+    def forward(self, x: Tensor, outputs: int) -> Tensor:
+        return reference.pointwise_conv(x, self.weight, outputs)
+
+
+class ElasticDepthwise(nn.Module):
+    """Depthwise convolution whose smaller kernels are transformed centres of the largest.
+
+    Args:
+        kernels: legal kernel sizes, ascending. Between neighbours lies a learned matrix, identity at the start.
+    """
+
+    def __init__(self, channels: int, kernels: tuple[int, ...]) -> None:
+        super().__init__()
+        largest = kernels[-1]
+        self.weight = nn.Parameter(torch.empty(channels, 1, largest, largest))
+        _he_fan_out(self.weight, groups=channels)
+        steps = zip(reversed(kernels[1:]), reversed(kernels[:-1]), strict=True)
+        self.transforms = nn.ParameterDict(
+            {f"{larger}to{smaller}": nn.Parameter(torch.eye(smaller**2)) for larger, smaller in steps}
+        )
+
+    def forward(self, x: Tensor, kernel: int, stride: int) -> Tensor:
+        return reference.depthwise_conv(x, self.weight, kernel, stride, self.transforms)
+
+    def active_weight(self, channels: int, kernel: int) -> Tensor:
+        """The weight [channels, 1, kernel, kernel] that a subnet of this kernel size convolves with."""
+        return reference.centre_kernel(self.weight[:channels], kernel, self.transforms)
+
+
+class ElasticBatchNorm(nn.Module):
+    """Batch norm over leading channels. Its running statistics are the full model's alone."""
+
+    momentum = 0.1
+    epsilon = 1e-5
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, full: bool) -> Tensor:
+        """Normalise x [N, C, H, W]; in training by its own statistics, which `full` alone adds to the running ones."""
+        running = (self.running_mean, self.running_var) if full or not self.training else None
+        return reference.batch_norm(x, self.weight, self.bias, running, self.training, self.momentum, self.epsilon)
+
+
+class ElasticSqueezeExcite(nn.Module):
+    """Squeeze-and-excite (Hu et al., CVPR 2018) over leading channels, with a leading block of its own width."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, reduced)
+        self.expand = nn.Linear(reduced, channels)
+
+    def forward(self, x: Tensor, reduced: int) -> Tensor:
+        return reference.squeeze_excite(
+            x, (self.reduce.weight, self.reduce.bias), (self.expand.weight, self.expand.bias), reduced
+        )
+
+
+def _he_fan_out(weight: nn.Parameter, groups: int = 1) -> None:
+    fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3] // groups
+    nn.init.normal_(weight, std=(2 / fan_out) ** 0.5)

@@ -1,0 +1,348 @@
+"""What may vary in a supernet, and what a subnet is: a small frozen value that its space validates.
+
+A subnet uses the leading blocks of each stage, the leading channels of each block and the centre of each
+depthwise kernel, so every subnet nests in the largest one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SubnetError(ValueError):
+    """A subnet that its space does not hold, or a text that names none."""
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A choice of depth per stage, and of kernel size and expand ratio per *active* block.
+
+    Attributes:
+        depths: number of active blocks of each elastic stage.
+        kernels: kernel size of each active block, one tuple per stage.
+        expands: expand ratio of each active block, one tuple per stage.
+        resolution: side of the square input, pixels.
+    """
+
+    depths: tuple[int, ...]
+    kernels: tuple[tuple[int, ...], ...]
+    expands: tuple[tuple[int, ...], ...]
+    resolution: int
+
+    def __str__(self) -> str:
+        """`d4-k7-e6-r224` where a dimension is uniform, else `d2.3-k35.777-e66.346-r224`: a group per stage."""
+        depths = str(self.depths[0]) if len(set(self.depths)) == 1 else ".".join(map(str, self.depths))
+        return f"d{depths}-k{_groups(self.kernels)}-e{_groups(self.expands)}-r{self.resolution}"
+
+
+def _groups(values: tuple[tuple[int, ...], ...]) -> str:
+    flat = {value for stage in values for value in stage}
+    return str(flat.pop()) if len(flat) == 1 else ".".join("".join(map(str, stage)) for stage in values)
+
+
+class SpaceConfig(BaseModel):
+    """The recipe's `space`: a named network and the choices of its elastic dimensions.
+
+    Every key but `network` defaults to the network's own value, listed in `NETWORKS`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: Literal["mobilenet_v3", "mobilenet_v3_32px", "mobilenet_v3_digits"]
+    width: float = Field(default=1.0, gt=0, le=4)
+    depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
+    kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
+    expands: tuple[int, ...] = Field(default=(), description="expand ratios")
+    resolution: int = Field(default=0, ge=0, description="side of the input, pixels")
+    classes: int = Field(default=0, ge=0, description="number of classes; 0 takes the data set's")
+
+    @model_validator(mode="after")
+    def _check(self) -> SpaceConfig:
+        for name, legal in (("depths", range(1, 9)), ("kernels", (3, 5, 7)), ("expands", range(1, 10))):
+            values = getattr(self, name)
+            if any(value not in legal for value in values) or len(set(values)) != len(values):
+                raise ValueError(f"{name}: {list(values)} must be distinct values out of {list(legal)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An elastic stage of the full network: its output channels, the first block's stride, activation and SE."""
+
+    channels: int
+    stride: int
+    activation: Literal["relu", "h_swish"]
+    squeeze_excite: bool
+
+
+@dataclass(frozen=True)
+class Space:
+    """The fixed parts of a MobileNetV3 supernet and the choices of its elastic ones.
+
+    Attributes:
+        stem, first: channels of the stem convolution and of the fixed first block (kernel 3, expand ratio 1).
+        stages: the elastic stages.
+        last: channels of the final expand convolution and of the feature mix.
+        depths, kernels, expands: legal choices, ascending.
+        resolution: side of the input, pixels.
+        classes: number of classes.
+    """
+
+    stem: int
+    stem_stride: int
+    first: int
+    stages: tuple[Stage, ...]
+    last: tuple[int, int]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    expands: tuple[int, ...]
+    resolution: int
+    classes: int
+
+    def uniform(self, depth: int, kernel: int, expand: int, resolution: int | None = None) -> Subnet:
+        """The subnet with the same depth in every stage, and the same kernel and expand ratio in every block.
+
+        Raises:
+            SubnetError: where a value is not one of this space's choices.
+        """
+        return self.validate(
+            Subnet(
+                depths=(depth,) * len(self.stages),
+                kernels=((kernel,) * depth,) * len(self.stages),
+                expands=((expand,) * depth,) * len(self.stages),
+                resolution=resolution or self.resolution,
+            )
+        )
+
+    @cached_property
+    def _largest(self) -> Subnet:
+        return self.uniform(self.depths[-1], self.kernels[-1], self.expands[-1])
+
+    def largest(self) -> Subnet:
+        """The full model."""
+        return self._largest
+
+    def smallest(self) -> Subnet:
+        return self.uniform(self.depths[0], self.kernels[0], self.expands[0])
+
+    def is_full(self, subnet: Subnet) -> bool:
+        """Whether `subnet` is the full model, at whatever resolution."""
+        full = self._largest
+        return (subnet.depths, subnet.kernels, subnet.expands) == (full.depths, full.kernels, full.expands)
+
+    def sample(self, generator: torch.Generator) -> Subnet:
+        """A subnet with every depth, kernel and expand ratio drawn independently and uniformly."""
+
+        def draw(choices: tuple[int, ...]) -> int:
+            return choices[int(torch.randint(len(choices), (), generator=generator))]
+
+        depths = tuple(draw(self.depths) for _ in self.stages)
+        kernels = tuple(tuple(draw(self.kernels) for _ in range(depth)) for depth in depths)
+        expands = tuple(tuple(draw(self.expands) for _ in range(depth)) for depth in depths)
+        return Subnet(depths, kernels, expands, self.resolution)
+
+    def validate(self, subnet: Subnet) -> Subnet:
+        """Return `subnet` if this space holds it.
+
+        Raises:
+            SubnetError: naming the value at fault and the legal ones.
+        """
+        if not len(subnet.depths) == len(subnet.kernels) == len(subnet.expands) == len(self.stages):
+            raise SubnetError(f"subnet {subnet}: {len(self.stages)} stages are needed, {len(subnet.depths)} are given")
+        for stage, (depth, kernels, expands) in enumerate(
+            zip(subnet.depths, subnet.kernels, subnet.expands, strict=True), start=1
+        ):
+            if depth not in self.depths:
+                raise SubnetError(f"stage {stage}: depth {depth} is none of {list(self.depths)}")
+            if not len(kernels) == len(expands) == depth:
+                raise SubnetError(f"stage {stage}: depth {depth} needs as many kernels and expand ratios")
+            for kernel in kernels:
+                if kernel not in self.kernels:
+                    raise SubnetError(f"stage {stage}: kernel {kernel} is none of {list(self.kernels)}")
+            for expand in expands:
+                if expand not in self.expands:
+                    raise SubnetError(f"stage {stage}: expand ratio {expand} is none of {list(self.expands)}")
+        if subnet.resolution < 1:
+            raise SubnetError(f"resolution {subnet.resolution} is not a positive number of pixels")
+        return subnet
+
+    def parse(self, text: str) -> Subnet:
+        """The subnet that `str(subnet)` wrote; a single value stands for all stages or blocks.
+
+        Raises:
+            SubnetError: where the text is malformed or this space does not hold the subnet.
+        """
+        match = re.fullmatch(r"d([\d.]+)-k([\d.]+)-e([\d.]+)-r(\d+)", text.strip())
+        if not match:
+            raise SubnetError(f"'{text}' is no subnet; one looks like {self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224")
+        depth_text, kernel_text, expand_text, resolution = match.groups()
+        stages = len(self.stages)
+        depths = [int(part) for part in depth_text.split(".") if part]
+        if len(depths) == 1:
+            depths *= stages
+
+        def blocks(group_text: str) -> tuple[tuple[int, ...], ...]:
+            groups = group_text.split(".")
+            if len(groups) == 1 and len(groups[0]) == 1:
+                return tuple((int(groups[0]),) * depth for depth in depths)
+            return tuple(tuple(int(digit) for digit in group) for group in groups)
+
+        return self.validate(Subnet(tuple(depths), blocks(kernel_text), blocks(expand_text), int(resolution)))
+
+    def pareto_row(self) -> list[tuple[str, Subnet]]:
+        """Named subnets from smallest to full, every pair of uniform depth and expand ratio at matching rank.
+
+        The largest kernel is kept, as in the published Pareto rows; the smallest subnet leads the row.
+        """
+        steps = max(len(self.depths), len(self.expands))
+
+        def at(choices: tuple[int, ...], step: int) -> int:
+            return choices[round(step * (len(choices) - 1) / max(steps - 1, 1))]
+
+        row: list[tuple[str, Subnet]] = [("smallest", self.smallest())]
+        seen = {self.smallest(), self.largest()}
+        for step in range(steps):
+            for depth, expand in ((at(self.depths, step), at(self.expands, step)),) + (
+                ((at(self.depths, step + 1), at(self.expands, step)),) if step + 1 < steps else ()
+            ):
+                subnet = self.uniform(depth, self.kernels[-1], expand)
+                if subnet not in seen:
+                    seen.add(subnet)
+                    row.append((str(subnet), subnet))
+        row.append(("full", self.largest()))
+        return row
+
+    def blocks(self, subnet: Subnet) -> Iterator[BlockShape]:
+        """The fixed first block and the active elastic blocks of `subnet`, in order of execution."""
+        yield BlockShape(0, self.stem, self.stem, self.first, 3, 1, "relu", False)
+        channels = self.first
+        index = 1
+        for stage, depth, kernels, expands in zip(
+            self.stages, subnet.depths, subnet.kernels, subnet.expands, strict=True
+        ):
+            for position in range(depth):
+                yield BlockShape(
+                    index=index + position,
+                    inputs=channels,
+                    expanded=round_channels(channels * expands[position]),
+                    outputs=stage.channels,
+                    kernel=kernels[position],
+                    stride=stage.stride if position == 0 else 1,
+                    activation=stage.activation,
+                    squeeze_excite=stage.squeeze_excite,
+                )
+                channels = stage.channels
+            index += self.depths[-1]
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """One MBConv block (inverted bottleneck) of a subnet; `index` counts the supernet's blocks, active or not."""
+
+    index: int
+    inputs: int
+    expanded: int
+    outputs: int
+    kernel: int
+    stride: int
+    activation: Literal["relu", "h_swish"]
+    squeeze_excite: bool
+
+    @property
+    def has_expand_conv(self) -> bool:
+        return self.index > 0
+
+    @property
+    def has_residual(self) -> bool:
+        return self.stride == 1 and self.inputs == self.outputs
+
+    @property
+    def reduced(self) -> int:
+        """Channels between squeeze-and-excite's two layers: a quarter of the expanded ones."""
+        return round_channels(self.expanded / 4)
+
+
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor` that is not below 90 % of `channels` (MobileNet's rule)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * channels else rounded + divisor
+
+
+_MOBILENET_V3 = Space(
+    stem=16,
+    stem_stride=2,
+    first=16,
+    stages=(
+        Stage(24, 2, "relu", False),
+        Stage(40, 2, "relu", True),
+        Stage(80, 2, "h_swish", False),
+        Stage(112, 1, "h_swish", True),
+        Stage(160, 2, "h_swish", True),
+    ),
+    last=(960, 1280),
+    depths=(2, 3, 4),
+    kernels=(3, 5, 7),
+    expands=(3, 4, 6),
+    resolution=224,
+    classes=1000,
+)
+
+
+def _with_strides(space: Space, strides: tuple[int, ...], **changes: int) -> Space:
+    stages = tuple(replace(stage, stride=stride) for stage, stride in zip(space.stages, strides, strict=True))
+    return replace(space, stages=stages, **changes)
+
+
+NETWORKS: dict[str, Space] = {
+    # OFA's MobileNetV3 (Cai et al., ICLR 2020), the space of the DεpS paper's main results.
+    "mobilenet_v3": _MOBILENET_V3,
+    # The DεpS paper's CIFAR variant: the same at 32 px.
+    "mobilenet_v3_32px": _with_strides(_MOBILENET_V3, (1, 2, 2, 1, 2), stem_stride=1, resolution=32, classes=10),
+    # Two stages less deep into the pyramid, for the demo's 32-px digits in minutes on two CPU cores.
+    "mobilenet_v3_digits": Space(
+        stem=16,
+        stem_stride=2,
+        first=16,
+        stages=(Stage(24, 2, "relu", True), Stage(40, 2, "h_swish", True)),
+        last=(160, 192),
+        depths=(1, 2),
+        kernels=(3, 5),
+        expands=(3, 4, 6),
+        resolution=32,
+        classes=10,
+    ),
+}
+
+
+def build_space(config: SpaceConfig, classes: int | None = None) -> Space:
+    """The space that a recipe describes.
+
+    Args:
+        classes: the data set's number of classes, taken where the recipe gives none.
+
+    Raises:
+        SubnetError: where the recipe's class count is not the data set's.
+    """
+    space = NETWORKS[config.network]
+    if config.classes and classes and config.classes != classes:
+        raise SubnetError(f"space.classes: the recipe says {config.classes}, the data set has {classes} classes")
+    scaled = [round_channels(channels * config.width) for channels in (space.stem, space.first, *space.last)]
+    return replace(
+        space,
+        stem=scaled[0],
+        first=scaled[1],
+        stages=tuple(replace(stage, channels=round_channels(stage.channels * config.width)) for stage in space.stages),
+        last=(scaled[2], scaled[3]),
+        depths=tuple(sorted(config.depths)) or space.depths,
+        kernels=tuple(sorted(config.kernels)) or space.kernels,
+        expands=tuple(sorted(config.expands)) or space.expands,
+        resolution=config.resolution or space.resolution,
+        classes=config.classes or classes or space.classes,
+    )

@@ -1,0 +1,1 @@
+"""Training: the schedule, the sandwich step, losses, optimizer, checkpoints, and the loop."""

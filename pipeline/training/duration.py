@@ -1,0 +1,43 @@
+"""Durations of a recipe: `30 epochs`, `500 steps` or `50%` of the run, turned into steps once."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+
+_PATTERN = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<unit>%|epochs?|steps?)")
+
+
+def _as_text(value: object) -> object:
+    return "0 steps" if value == 0 and not isinstance(value, bool) else value
+
+
+def _check(text: str) -> str:
+    if not _PATTERN.fullmatch(text.strip()):
+        raise ValueError(f"'{text}' is no duration; write '30 epochs', '500 steps', '50%' or 0")
+    return text.strip()
+
+
+Duration = Annotated[str, BeforeValidator(_as_text), AfterValidator(_check)]
+"""A recipe's duration, as text."""
+
+
+def to_steps(duration: str, steps_per_epoch: int, total: int | None = None) -> int:
+    """Optimizer steps of `duration`, rounded to the nearest.
+
+    Args:
+        total: the run's steps, which a percentage refers to.
+
+    Raises:
+        ValueError: for a percentage where `total` is None.
+    """
+    match = _PATTERN.fullmatch(duration)
+    assert match is not None, duration
+    amount = float(match["amount"])
+    if match["unit"] == "%":
+        if total is None:
+            raise ValueError(f"'{duration}': a run's own duration is given in epochs or steps")
+        return round(amount / 100 * total)
+    return round(amount * steps_per_epoch) if match["unit"].startswith("epoch") else round(amount)

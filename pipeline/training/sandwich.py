@@ -1,0 +1,52 @@
+"""One training step: the full model, then the subnets on the same batch, then one update.
+
+The gradient is ∇L_full + ε·(∇L_smallest + Σ ∇L_random): a sum, not a mean (METHOD §2.3; the sandwich rule is
+BigNAS's, Yu et al., ECCV 2020, §3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pipeline.engines.base import Engine
+from pipeline.training.losses import LossConfig, slot_loss
+from pipeline.training.schedule import StepPlan
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Of one step on this process, still on the device, so that no step waits for it.
+
+    Attributes:
+        losses: mean loss per slot, in the plan's order, before ε.
+        correct: how many of the batch the full model had right.
+        gradient_norm: global norm before clipping.
+    """
+
+    losses: tuple[Tensor, ...]
+    correct: Tensor
+    gradient_norm: Tensor
+
+
+def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, config: LossConfig) -> StepResult:
+    """Train every subnet of `plan` on one batch, and update once.
+
+    Args:
+        images: normalised float [N, 3, H, W]; labels: int64 [N].
+    """
+    losses: list[Tensor] = []
+    teacher_logits: Tensor | None = None
+    correct = labels.new_zeros(())
+    for index, slot in enumerate(plan.slots):
+        last = index == len(plan.slots) - 1
+        logits = engine.forward(images, slot.subnet, last)
+        loss = slot_loss(slot, logits, labels, teacher_logits, config)
+        engine.backward(slot.scale * loss, last)
+        losses.append(loss.detach())
+        if slot.role == "full":
+            teacher_logits = logits.detach()
+            correct = (teacher_logits.argmax(1) == labels).sum()
+    gradient_norm = engine.step(plan.learning_rate)
+    return StepResult(tuple(losses), correct, gradient_norm)

@@ -1,0 +1,159 @@
+"""The DεpS schedule as data: `schedule.at(step)` answers everything that the trainer asks about a step.
+
+Phases (DεpS, ECCV 2024, §3; METHOD §2): the full model alone; the ε ramp, which ends at T_fw; the supernet. Every
+ablation is a value of the configuration, not a branch of the training loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.supernet.space import Space, Subnet
+from pipeline.training.duration import Duration, to_steps
+from pipeline.training.learning_rate import LearningRateConfig, learning_rate
+
+Role = Literal["full", "smallest", "random"]
+PhaseName = Literal["full model", "ramp", "supernet"]
+
+
+class ScheduleError(ValueError):
+    """A schedule whose parts do not fit together."""
+
+
+class ScheduleConfig(BaseModel):
+    """The recipe's `schedule`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    duration: Duration = Field(description="of the run, in epochs or steps")
+    learning_rate: LearningRateConfig
+    full_model_warmup: Duration = Field(default="50%", description="T_fw: when shrinking is complete")
+    epsilon_ramp: Duration = Field(
+        default="5 epochs", description="w: the ramp, which ends at full_model_warmup; 0 off"
+    )
+    random_subnets: int = Field(default=2, ge=0, le=64)
+    reorganise: bool = Field(default=True, description="sort channels by importance before the first subnet trains")
+    distillation: Literal["in_place", "off"] = "in_place"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps [start, end) of the run, and the roles of the subnets that each of them trains."""
+
+    name: PhaseName
+    start: int
+    end: int
+    roles: tuple[Role, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One sub-step of a sandwich: a subnet, what it learns from, and the factor of its loss."""
+
+    role: Role
+    subnet: Subnet
+    learns_from: Literal["labels", "full model"]
+    scale: float
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """All that the trainer needs to know about one optimizer step.
+
+    Attributes:
+        epsilon: factor of the subnets' gradients; 0 while the full model trains alone.
+        reorganised: whether channels must have been sorted before this step.
+    """
+
+    step: int
+    phase: PhaseName
+    learning_rate: float
+    epsilon: float
+    slots: tuple[Slot, ...]
+    reorganised: bool
+
+
+class Schedule:
+    """Phases, rates, ε and subnets of a run.
+
+    Args:
+        steps_per_epoch: optimizer steps of one pass over the training data.
+        seed: of the run; random subnets depend on (seed, step, index) alone.
+
+    Raises:
+        ScheduleError: where warm-up and ramp do not fit into the run, or in each other.
+    """
+
+    def __init__(self, config: ScheduleConfig, space: Space, steps_per_epoch: int, seed: int) -> None:
+        self.config = config
+        self.space = space
+        self.seed = seed
+        self.steps_per_epoch = steps_per_epoch
+        try:
+            self.steps = to_steps(config.duration, steps_per_epoch)
+        except ValueError as error:
+            raise ScheduleError(f"schedule.duration: {error}") from None
+        self.shrunk = to_steps(config.full_model_warmup, steps_per_epoch, self.steps)  # T_fw
+        self.ramp = to_steps(config.epsilon_ramp, steps_per_epoch, self.steps)  # w
+        self._check()
+        self.shrink_start = self.shrunk - self.ramp
+        sandwich: tuple[Role, ...] = ("full", "smallest", *("random",) * config.random_subnets)
+        bounds: list[tuple[PhaseName, int, int, tuple[Role, ...]]] = [
+            ("full model", 0, self.shrink_start, ("full",)),
+            ("ramp", self.shrink_start, self.shrunk, sandwich),
+            ("supernet", self.shrunk, self.steps, sandwich),
+        ]
+        self.phases = tuple(Phase(*each) for each in bounds if each[1] < each[2])
+        self._rate = learning_rate(config.learning_rate, steps_per_epoch, self.steps)
+
+    def _check(self) -> None:
+        if self.steps < 1:
+            raise ScheduleError(f"schedule.duration: '{self.config.duration}' is not even one step")
+        if self.shrunk > self.steps:
+            raise ScheduleError(
+                f"schedule.full_model_warmup: '{self.config.full_model_warmup}' is {self.shrunk} steps, "
+                f"the whole run has {self.steps}"
+            )
+        if self.ramp > self.shrunk:
+            raise ScheduleError(
+                f"schedule.epsilon_ramp: '{self.config.epsilon_ramp}' is {self.ramp} steps, but full_model_warmup, "
+                f"which the ramp is the end of, has {self.shrunk}"
+            )
+
+    def at(self, step: int) -> StepPlan:
+        """The plan of optimizer step 0 … steps − 1."""
+        phase = self.phase(step)
+        rate, epsilon = self._rate(step), self.epsilon(step)
+        slots = tuple(self._slot(role, step, index, epsilon) for index, role in enumerate(phase.roles))
+        return StepPlan(step, phase.name, rate, epsilon, slots, self.config.reorganise and step >= self.shrink_start)
+
+    def phase(self, step: int) -> Phase:
+        for phase in self.phases:
+            if phase.start <= step < phase.end:
+                return phase
+        raise IndexError(f"step {step} is outside the run's {self.steps} steps")
+
+    def epsilon(self, step: int) -> float:
+        """ε at `step`: ε·η(step) rises linearly from 0 to η(T_fw) over the ramp (DεpS, §3.2; METHOD §2.3)."""
+        if step < self.shrink_start:
+            return 0.0
+        if step >= self.shrunk:
+            return 1.0
+        risen = (step - self.shrink_start + 1) / self.ramp
+        return self._rate(self.shrunk) * risen / self._rate(step)
+
+    def _slot(self, role: Role, step: int, index: int, epsilon: float) -> Slot:
+        if role == "full":
+            return Slot(role, self.space.largest(), "labels", 1.0)
+        subnet = self.space.smallest() if role == "smallest" else self._random_subnet(step, index)
+        learns_from = "full model" if self.config.distillation == "in_place" else "labels"
+        return Slot(role, subnet, learns_from, epsilon)
+
+    def _random_subnet(self, step: int, index: int) -> Subnet:
+        state = np.random.SeedSequence([self.seed, step, index]).generate_state(1, np.uint64)
+        return self.space.sample(torch.Generator().manual_seed(int(state[0])))

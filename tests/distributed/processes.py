@@ -1,0 +1,55 @@
+"""Starting a worker script on several gloo processes of this machine, as a launcher would."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(rank: int, world: int, port: int) -> dict[str, str]:
+    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {
+        **os.environ,
+        **{name: str(value) for name, value in launched.items()},
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
+def start(command: list[str], world: int, cwd: Path | None = None) -> list[subprocess.Popen[str]]:
+    """Start `python command…` on `world` processes, their output captured together."""
+    port = free_port()
+    return [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=environment(rank, world, port),
+            cwd=cwd or REPOSITORY,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(world)
+    ]
+
+
+def run(command: list[str], world: int, cwd: Path | None = None, timeout: float = 240) -> list[str]:
+    """Run to the end on `world` processes and return their outputs; fails where one does not exit with 0."""
+    started = start(command, world, cwd)
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    for process, output in zip(started, outputs, strict=True):
+        assert process.returncode == 0, output
+    return outputs
