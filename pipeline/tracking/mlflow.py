@@ -64,6 +64,7 @@ class MlflowShipper:
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._failures = 0  # in a row
+        self._reason = ""  # of the last one
         self._all_sent = False
         self._shipment = Shipment(run_folder, stop=lambda: time.monotonic() > self._deadline)
         self._thread = threading.Thread(target=self._work, name="mlflow-shipper", daemon=True)
@@ -83,7 +84,10 @@ class MlflowShipper:
         self._closing.set()
         self._thread.join(timeout)
         if not self._all_sent:
-            logger.warning("MLflow lacks a part of %s; `deps sync %s` sends it later", self._folder, self._folder)
+            reason = self._reason or f"not done within {timeout:g} s"
+            logger.warning(
+                "MLflow lacks a part of %s (%s); `deps sync %s` sends it", self._folder, reason, self._folder
+            )
         return self._all_sent
 
     def _work(self) -> None:
@@ -111,11 +115,12 @@ class MlflowShipper:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        if self._failures == 1:
+        self._reason = _root_cause(error)
+        if self._failures == 1 and not self._closing.is_set():  # from there on it is `close` that tells
             logger.warning(
                 "MLflow (%s) takes nothing: %s. Training goes on; all is kept in %s and sent when it is back",
                 self._where,
-                _one_line(error),
+                self._reason,
                 self._folder,
             )
 
@@ -123,10 +128,14 @@ class MlflowShipper:
         if self._failures:
             logger.warning("MLflow (%s) is back after %d failed tries", self._where, self._failures)
         self._failures = 0
+        self._reason = ""
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _root_cause(error: BaseException) -> str:
+    """One line on what lies beneath the layers of HTTP and MLflow errors, such as a refused connection."""
+    while (beneath := error.__cause__ or error.__context__) is not None:
+        error = beneath
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= 200 else text[:200] + " …"
 
 

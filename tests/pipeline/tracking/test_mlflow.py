@@ -1,0 +1,285 @@
+"""MLflow gets a copy of a run: all of it, each value once, whatever happens in between."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from mlflow import MlflowClient
+from pydantic import ValidationError
+
+from pipeline.tracking import shipment
+from pipeline.tracking.mlflow import TrackingConfig, sync
+from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.shipment import BusyError, NotTrackedError
+from pipeline.tracking.tracker import Tracker
+
+from .conftest import history
+
+RECIPE = {"seed": 1, "optimizer": {"rate": 0.1, "betas": [0.9, 0.99]}, "note": "x" * 9000}
+
+
+RESUMED_TRAINING = """
+import sys
+from pathlib import Path
+from pipeline.tracking.tracker import Tracker, TrackingConfig
+tracker = Tracker(Path("runs/a"), TrackingConfig(uri=sys.argv[1] or None), "digits", {"seed": 1}, {})
+tracker.log(2, {"loss/full": 2.0})
+assert tracker.close("FINISHED")
+"""
+
+
+def start(project, params=RECIPE):
+    return Tracker(project / "runs" / "a", TrackingConfig(), "digits", params, {"approach": "DεpS"})
+
+
+def the_run(client):
+    experiment = client.get_experiment_by_name("once-for-all")
+    (run,) = client.search_runs([experiment.experiment_id])
+    return run
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_arrives_whole(project, client):
+    tracker = start(project)
+    for step in range(1, 1501):
+        tracker.log(step, {"loss/full": 1 / step, "optim/lr": 0.1})
+    weights = project / "runs" / "a" / "supernet.safetensors"
+    weights.write_bytes(b"weights")
+    (project / "runs" / "a" / "report").mkdir()
+    (project / "runs" / "a" / "report" / "report.md").write_text("# Report")
+    tracker.log_artifact(weights)
+    tracker.log_artifact(weights.parent / "report", "report")
+    assert tracker.close("FINISHED")
+
+    run = the_run(client)
+    assert history(client, run.info.run_id, "loss/full") == [(step, 1 / step) for step in range(1, 1501)]
+    assert len(history(client, run.info.run_id, "optim/lr")) == 1500
+    assert run.info.run_name == "digits"
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.tags["approach"] == "DεpS"
+    assert run.data.params["optimizer.rate"] == "0.1"
+    assert run.data.params["optimizer.betas"] == "[0.9, 0.99]"
+    assert run.data.params["note"] == "x" * 6000
+    copies = project / "mlruns" / "artifacts" / run.info.run_id / "artifacts"
+    assert (copies / "supernet.safetensors").read_bytes() == b"weights"
+    assert (copies / "report" / "report.md").read_text() == "# Report"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_metric_has_the_time_it_was_measured_at_and_not_the_time_it_was_sent_at(project, client):
+    tracker = start(project)
+    before = time.time()
+    tracker.log(1, {"loss/full": 1.0})
+    after = time.time()
+    assert tracker.close("FINISHED")
+    (point,) = client.get_metric_history(the_run(client).info.run_id, "loss/full")
+    assert int(1000 * before) <= point.timestamp <= 1000 * after
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_resumed_run_goes_on_and_the_steps_it_repeats_are_there_once(project, client):
+    tracker = start(project)
+    for step in (10, 20, 30):
+        tracker.log(step, {"loss/full": float(step)})
+    assert tracker.close("KILLED")
+    assert the_run(client).info.status == "KILLED"
+
+    resumed = start(project, {**RECIPE, "seed": 2, "epochs": 5})
+    for step in (20, 30, 40):
+        resumed.log(step, {"loss/full": float(step), "acc/full": 90.0})
+    assert resumed.close("FINISHED")
+    run = the_run(client)
+    assert history(client, run.info.run_id, "loss/full") == [(step, float(step)) for step in (10, 20, 30, 40)]
+    assert [step for step, _ in history(client, run.info.run_id, "acc/full")] == [20, 30, 40]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["seed"] == "1"  # MLflow's params cannot change
+    assert run.data.tags["changed/seed"] == "2"
+    assert run.data.params["epochs"] == "5"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_resumed_run_shows_as_running(project, client):
+    assert start(project).close("KILLED")
+    resumed = start(project)
+    for _ in range(100):
+        if the_run(client).info.status == "RUNNING":
+            break
+        time.sleep(0.05)
+    assert the_run(client).info.status == "RUNNING"
+    assert resumed.close("FINISHED")
+
+
+@pytest.mark.usefixtures("quick")
+def test_accuracy_is_also_there_by_cost_and_once(project, client):
+    tracker = start(project)
+    tracker.log(10, {"acc/full": 50.0, "cost/hours": 0.5})
+    tracker.log(15, {"cost/hours": 0.75})
+    tracker.log(20, {"acc/full": 60.0, "acc/smallest": 40.0})
+    assert tracker.close("KILLED")
+    resumed = start(project)
+    resumed.log(20, {"acc/full": 60.0, "acc/smallest": 40.0, "cost/hours": 0.9})
+    resumed.log(30, {"acc/full": 70.0, "acc/smallest": 55.0, "cost/hours": 1.25})
+    assert resumed.close("FINISHED")
+    run_id = the_run(client).info.run_id
+    assert history(client, run_id, "acc_by_cost/full") == [(500, 50.0), (750, 60.0), (1250, 70.0)]
+    assert history(client, run_id, "acc_by_cost/smallest") == [(750, 40.0), (1250, 55.0)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_values_that_are_not_finite_do_not_stop_the_others(project, client):
+    tracker = start(project)
+    tracker.log(1, {"loss/full": float("nan"), "loss/random": float("inf")})
+    tracker.log(2, {"loss/full": 1.0})
+    assert tracker.close("FAILED")
+    run = the_run(client)
+    assert history(client, run.info.run_id, "loss/full")[1] == (2, 1.0)
+    assert len(history(client, run.info.run_id, "loss/random")) == 1
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_that_gets_lost_does_not_double_anything(project, client, monkeypatch):
+    send, create = MlflowRun.send_metrics, MlflowRun._find_or_create
+    lost = []
+
+    def send_and_lose_the_answer(self, points):
+        send(self, points)
+        if len(lost) < 2:
+            lost.append(points)
+            raise ConnectionError("the answer got lost")
+
+    def create_and_lose_the_answer(self, *args):
+        run_id = create(self, *args)
+        if not lost:
+            lost.append(run_id)
+            raise ConnectionError("the answer got lost")
+        return run_id
+
+    monkeypatch.setattr(MlflowRun, "send_metrics", send_and_lose_the_answer)
+    monkeypatch.setattr(MlflowRun, "_find_or_create", create_and_lose_the_answer)
+    tracker = start(project)
+    for step in range(5):
+        tracker.log(step, {"loss/full": float(step), "acc/full": 1.0, "cost/hours": step / 10})
+    assert tracker.close("FINISHED")
+    assert len(lost) == 2
+    run_id = the_run(client).info.run_id  # there is one run only
+    assert history(client, run_id, "loss/full") == [(step, float(step)) for step in range(5)]
+    assert [step for step, _ in history(client, run_id, "acc_by_cost/full")] == [0, 100, 200, 300, 400]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_database_that_was_deleted_gets_the_whole_run_again(project, empty_database):
+    tracker = start(project)
+    tracker.log(1, {"loss/full": 1.0})
+    assert tracker.close("KILLED")
+    (project / "mlruns").rename(project / "gone")
+    (project / "mlruns").mkdir()
+    shutil.copy(empty_database, project / "mlruns" / "mlflow.db")
+
+    # in a process of its own, as a resume is: MLflow keeps databases open
+    subprocess.run([sys.executable, "-c", RESUMED_TRAINING, ""], check=True, cwd=project)
+    fresh = MlflowClient(tracking_uri=f"sqlite:///{project}/mlruns/../mlruns/mlflow.db")
+    run = the_run(fresh)
+    assert history(fresh, run.info.run_id, "loss/full") == [(1, 1.0), (2, 2.0)]
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_moves_to_another_server_is_there_whole(project, client, empty_database):
+    tracker = start(project)
+    tracker.log(1, {"loss/full": 1.0})
+    assert tracker.close("KILLED")
+    other = shutil.copy(empty_database, project / "other.db")
+    subprocess.run([sys.executable, "-c", RESUMED_TRAINING, f"sqlite:///{other}"], check=True, cwd=project)
+    moved = MlflowClient(tracking_uri=f"sqlite:///{other}")
+    assert history(moved, the_run(moved).info.run_id, "loss/full") == [(1, 1.0), (2, 2.0)]
+    assert history(client, the_run(client).info.run_id, "loss/full") == [(1, 1.0)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_artifact_that_is_gone_is_named_and_holds_nothing_up(project, client, caplog):
+    tracker = start(project)
+    tracker.log_artifact(project / "runs" / "a" / "gone.yaml")
+    tracker.log(1, {"loss/full": 1.0})
+    assert tracker.close("FINISHED")
+    assert "gone.yaml" in caplog.text
+    assert history(client, the_run(client).info.run_id, "loss/full") == [(1, 1.0)]
+
+
+KILLED_TRAINING = """
+import os, signal, sys, time
+from pathlib import Path
+from pipeline.tracking.tracker import Tracker, TrackingConfig
+began = time.monotonic()
+tracker = Tracker(Path("runs/a"), TrackingConfig(), "digits", {"seed": 1}, {})
+tracker.log(1, {"loss/full": 1.0})
+print(time.monotonic() - began, "mlflow" in sys.modules, flush=True)
+if sys.argv[1] == "wait":
+    while not Path("runs/a/mlflow.json").exists() or "run_id\\": \\"" not in Path("runs/a/mlflow.json").read_text():
+        time.sleep(0.05)
+    print("sending", flush=True)
+    time.sleep(60)
+tracker.log_artifact(Path("note.txt"))
+tracker.log(2, {"loss/full": 2.0})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_training_thread_neither_imports_mlflow_nor_waits_for_it_and_a_kill_loses_nothing(project, client):
+    (project / "note.txt").write_text("kept")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_TRAINING, "kill"], check=False, capture_output=True, text=True, cwd=project
+    )
+    seconds, imported = killed.stdout.split()
+    assert float(seconds) < 0.2
+    assert imported == "False" or float(seconds) < 0.2
+    sync(project / "runs" / "a")
+    sync(project / "runs" / "a")
+    run = the_run(client)
+    assert history(client, run.info.run_id, "loss/full") == [(1, 1.0), (2, 2.0)]
+    assert run.info.status == "KILLED"
+    assert (project / "mlruns" / "artifacts" / run.info.run_id / "artifacts" / "note.txt").read_text() == "kept"
+
+
+def test_syncing_a_run_that_is_going_on_is_refused(project):
+    training = subprocess.Popen(
+        [sys.executable, "-c", KILLED_TRAINING, "wait"], stdout=subprocess.PIPE, text=True, cwd=project
+    )
+    try:
+        training.stdout.readline()
+        assert training.stdout.readline() == "sending\n"
+        with pytest.raises(BusyError, match="another process"):
+            sync(project / "runs" / "a")
+    finally:
+        training.kill()
+        training.wait()
+
+
+def test_without_mlflow_a_run_is_kept_in_its_folder_alone(project):
+    tracker = Tracker(project / "runs" / "a", TrackingConfig(mlflow=False), "digits", RECIPE, {})
+    tracker.log(1, {"loss/full": 1.0})
+    tracker.log_artifact(project / "x")
+    assert tracker.close("FINISHED")
+    assert [path.name for path in (project / "runs" / "a").iterdir()] == ["metrics.jsonl"]
+    with pytest.raises(NotTrackedError, match="without MLflow"):
+        sync(project / "runs" / "a")
+
+
+def test_the_state_says_how_far_the_run_was_sent(project, client, quick):
+    tracker = start(project)
+    tracker.log(3, {"loss/full": 1.0})
+    assert tracker.close("FINISHED")
+    folder = project / "runs" / "a"
+    state = json.loads((folder / shipment.STATE).read_text())
+    assert state["run_id"] == the_run(client).info.run_id
+    assert state["metrics_offset"] == (folder / "metrics.jsonl").stat().st_size
+    assert state["marks"] == {"loss/full": 3}
+
+
+def test_an_unknown_key_of_the_configuration_is_refused():
+    with pytest.raises(ValidationError, match="experimant"):
+        TrackingConfig(experimant="x")
