@@ -85,9 +85,7 @@ class MlflowShipper:
         self._thread.join(timeout)
         if not self._all_sent:
             reason = self._reason or f"not done within {timeout:g} s"
-            logger.warning(
-                "MLflow lacks a part of %s (%s); `deps sync %s` sends it", self._folder, reason, self._folder
-            )
+            logger.warning("MLflow lacks a part of this run (%s); `deps sync %s` sends it", reason, self._folder)
         return self._all_sent
 
     def _work(self) -> None:
