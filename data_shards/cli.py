@@ -1,0 +1,97 @@
+"""The commands `deps shards pack | verify | show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_shards.errors import ShardUsageError
+
+app = typer.Typer(
+    help="Pack data sets into shards, check them, look at them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+DATASETS = ("digits", "digits100")
+
+_Root = Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a packed data set.", show_default=False)]
+
+
+@app.command("pack", epilog="Example: [bold]deps shards pack digits100 data/digits100 --train 20000 --seed 1[/bold]")
+def pack_command(
+    dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)}.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
+    train: Annotated[int | None, typer.Option(help="digits100: training images (20,000).")] = None,
+    test: Annotated[int | None, typer.Option(help="digits100: test images (4,000).")] = None,
+    seed: Annotated[int | None, typer.Option(help="digits100: seed of the drawing (0).")] = None,
+    samples_per_shard: Annotated[int, typer.Option(help="Largest number of samples in one tar.")] = 5000,
+) -> None:
+    """Write a data set as WebDataset tars with an index and checksums.
+
+    digits: 1797 scanned digits. digits100: two of them side by side, 100 classes. OUT appears when it is complete;
+    where it already holds exactly this, nothing is done.
+    """
+    from data_shards.pack import pack
+    from data_shards.sources.digits import Digits
+    from data_shards.sources.digits100 import Digits100
+
+    given = {name: value for name, value in (("train", train), ("test", test), ("seed", seed)) if value is not None}
+    if dataset not in DATASETS:
+        raise ShardUsageError(f"{dataset!r} is no data set that can be packed; these can: {', '.join(DATASETS)}")
+    if dataset == "digits" and given:
+        raise ShardUsageError(f"--{next(iter(given))} is for digits100: digits has a fixed content")
+    source = Digits() if dataset == "digits" else Digits100(**given)
+    packed = pack(source, out, samples_per_shard=samples_per_shard)
+    sizes = ", ".join(f"{samples:,} {split}" for split, samples in source.splits.items())
+    typer.echo(f"{out}: {sizes} images in {len(source.classes)} classes" + ("" if packed else ", already there"))
+
+
+@app.command("verify", epilog="Example: [bold]deps shards verify data/digits100[/bold]")
+def verify_command(
+    out: _Root,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
+) -> None:
+    """Read everything and name each damaged file and sample. Exits with 1 if there is any damage."""
+    from data_shards.verify import verify
+
+    damages = verify(out)
+    if as_json:
+        typer.echo(json.dumps([damage.as_dict() for damage in damages], indent=1))
+    else:
+        for damage in damages:
+            typer.echo(str(damage))
+        if not damages:
+            typer.echo(f"{out}: every sample is as it was packed")
+    raise typer.Exit(1 if damages else 0)
+
+
+@app.command("show", epilog="Example: [bold]deps shards show data/digits100 --split test --output sheet.png[/bold]")
+def show_command(
+    out: _Root,
+    split: Annotated[str, typer.Option(help="Which split to draw.")] = "train",
+    output: Annotated[Path | None, typer.Option(help="PNG to write (NAME-SPLIT.png here).")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of images on the sheet.")] = 60,
+) -> None:
+    """Draw a contact sheet of a split, and count the samples of all splits."""
+    from data_shards.index import open_split
+    from data_shards.manifest import read_manifest
+    from data_shards.show import count as count_samples
+    from data_shards.show import write_contact_sheet
+
+    for name in read_manifest(out).splits:
+        counts = count_samples(open_split(out, name))
+        typer.echo(
+            f"{name}: {counts.samples:,} samples, {counts.classes} classes of "
+            f"{counts.least:,} to {counts.most:,} (mean {counts.mean:,.1f})"
+        )
+    path = output or Path(f"{out.resolve().name}-{split}.png")
+    try:
+        write_contact_sheet(open_split(out, split), path, count)
+    except OSError as error:
+        raise ShardUsageError(f"{path}: cannot be written: {error.strerror}") from None
+    typer.echo(f"contact sheet: {path}")

@@ -1,0 +1,76 @@
+"""Walks a tar block by block, going on behind what is broken: readers of tars stop there and call it the end."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Member(NamedTuple):
+    """A file in a tar. `payload` is shorter than `size` where the tar ends within it."""
+
+    name: str
+    offset: int  # of the payload
+    size: int
+    payload: bytes
+
+
+class Break(NamedTuple):
+    """A place where a header, or the end mark, should be and is not."""
+
+    offset: int
+    reason: str
+
+
+class TarWalk:
+    """Iterates over the members of the tar at `path`, and the breaks between them, in one sequential read.
+
+    After the iteration, `sha256` (hex) and `bytes` are those of the whole file. Raises OSError where it is unreadable.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def __iter__(self) -> Iterator[Member | Break]:
+        with open(self.path, "rb") as self._file:
+            lost, ended = False, False
+            while block := self._read(BLOCK):
+                offset = self.bytes - len(block)
+                if not any(block):
+                    ended = True
+                    continue
+                member, reason = _parse(block)
+                if member is not None:
+                    payload = self._read(member.size)
+                    yield Member(member.name, offset + BLOCK, member.size, payload)
+                    self._read(-member.size % BLOCK)
+                    ended, lost = False, False
+                elif not lost:  # one break, however many blocks until the next header
+                    yield Break(offset, reason)
+                    lost = True
+            if not ended:
+                yield Break(self.bytes, "the tar ends without its end mark")
+
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        self.bytes += len(data)
+        return data
+
+
+def _parse(block: bytes) -> tuple[tarfile.TarInfo | None, str]:
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), ""
+    except tarfile.HeaderError as error:
+        return None, f"not a tar header ({error})"
