@@ -11,6 +11,7 @@ import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from pipeline.errors import UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Subnet
 
@@ -24,7 +25,7 @@ class EngineConfig(BaseModel):
     zero_stage: Literal[0, 1, 2] = Field(default=0, description="DeepSpeed's ZeRO stage")
 
 
-class EngineError(ValueError):
+class EngineError(UsageError):
     """An engine that cannot run as it was asked to."""
 
 

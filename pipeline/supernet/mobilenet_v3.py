@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from kernels.reference import ACTIVATIONS
@@ -19,11 +20,13 @@ class Supernet(nn.Module):
     Args:
         space: shapes and choices.
         dropout: probability before the classifier.
+        bf16: compute under autocast to bfloat16; weights and logits stay float32.
     """
 
-    def __init__(self, space: Space, dropout: float = 0.0) -> None:
+    def __init__(self, space: Space, dropout: float = 0.0, bf16: bool = False) -> None:
         super().__init__()
         self.space = space
+        self.bf16 = bf16
         self.stem = nn.Conv2d(3, space.stem, 3, space.stem_stride, padding=1, bias=False)
         nn.init.kaiming_normal_(self.stem.weight, mode="fan_out")
         self.stem_bn = ElasticBatchNorm(space.stem)
@@ -39,7 +42,11 @@ class Supernet(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits [N, classes] of `subnet` for normalised images [N, 3, H, W]."""
+        """Logits [N, classes] of `subnet`, float32, for normalised images [N, 3, H, W]."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            return self._logits(images, subnet).float()
+
+    def _logits(self, images: Tensor, subnet: Subnet) -> Tensor:
         full = self.space.is_full(subnet)
         h_swish = ACTIVATIONS["h_swish"]
         x = h_swish(self.stem_bn(self.stem(images), full))

@@ -15,8 +15,10 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.errors import UsageError
 
-class SubnetError(ValueError):
+
+class SubnetError(UsageError):
     """A subnet that its space does not hold, or a text that names none."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.errors import UsageError
 from pipeline.supernet.space import Space, Subnet
 from pipeline.training.duration import Duration, to_steps
 from pipeline.training.learning_rate import LearningRateConfig, learning_rate
@@ -21,7 +22,7 @@ Role = Literal["full", "smallest", "random"]
 PhaseName = Literal["full model", "ramp", "supernet"]
 
 
-class ScheduleError(ValueError):
+class ScheduleError(UsageError):
     """A schedule whose parts do not fit together."""
 
 

@@ -1,0 +1,132 @@
+"""The command `deps`: one line of glue per subcommand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_shards.cli import app as shards_app
+from pipeline.exit_codes import one_line_errors
+
+app = typer.Typer(
+    help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
+    epilog="Start with [bold]make demo[/bold], or: deps train recipes/digits.yaml --dry-run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(shards_app, name="shards")
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, see recipes/.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, runs/NAME.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("train", epilog="Example: [bold]deps train recipes/digits.yaml seed=1 engine.name=single --resume[/bold]")
+def train_command(
+    recipe: RecipePath,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[key=value]...", help="Of any recipe key.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run if it was begun.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build all but the data; print steps, subnets, MACs and a cost estimate.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+) -> None:
+    """Train a supernet on this process.
+
+    On many: deepspeed --num_gpus N --module pipeline.train RECIPE, or torchrun --nproc-per-node N -m pipeline.train
+    RECIPE.
+    """
+    from pipeline.config import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    if dry_run:
+        from pipeline.dry_run import print_dry_run
+
+        print_dry_run(loaded, as_json)
+        return
+    from pipeline.train import exit_code, train
+
+    raise typer.Exit(exit_code(train(loaded, resume)))
+
+
+@app.command("describe", epilog="Example: [bold]deps describe mobilenet_v3 --depth 3 --expand 4 --kernel 7[/bold]")
+def describe_command(
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A network's name or a RECIPE.", show_default=False)],
+    depth: Annotated[int | None, typer.Option(help="Blocks per stage.", show_default=False)] = None,
+    expand: Annotated[int | None, typer.Option(help="Expand ratio.", show_default=False)] = None,
+    kernel: Annotated[int | None, typer.Option(help="Depthwise kernel size.", show_default=False)] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the input, pixels.", show_default=False)] = None,
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    subnet: Annotated[str | None, typer.Option(help="In words: d2.3.4.4.2-k7-e6-r224.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """MACs and parameters of a space's subnets: of one, or without options of the whole Pareto row."""
+    from pipeline.describe import print_description
+
+    print_description(space, depth, expand, kernel, resolution, width, subnet, as_json)
+
+
+@app.command("evaluate", epilog="Example: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold]")
+def evaluate_command(
+    run: RunFolder,
+    subnet: Annotated[
+        list[str] | None, typer.Option(help="Also this one; may be repeated.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
+    from pipeline.evaluation.pareto import print_evaluation
+
+    print_evaluation(run, subnet or (), as_json)
+
+
+@app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the page; RUN/report for a single run.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a page (report.md, report.html) with accuracy against MACs and cost, learning curves, the cost table."""
+    from pipeline.evaluation.publish import publish_report
+
+    for path in publish_report(runs, output):
+        typer.echo(path)
+
+
+@app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
+def sync_command(run: RunFolder) -> None:
+    """Send to MLflow what it lacks of a run, for example after its server was down."""
+    from pipeline.tracking.sync import sync_run
+
+    sync_run(run)
+    typer.echo(f"{run}: MLflow has all of it")
+
+
+bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("step", epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch-size 64[/bold]")
+def bench_step_command(
+    network: Annotated[str, typer.Option(help="Space to measure.")] = "mobilenet_v3_32px",
+    batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
+    repeats: Annotated[int, typer.Option(help="Steps of each contender; the median counts.", min=1)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Seconds of one sandwich step (full, smallest, two random) against the same subnets as plain networks."""
+    from pipeline.bench import print_step_benchmark
+
+    print_step_benchmark(network, batch_size, repeats, as_json)
+
+
+def main() -> None:
+    """Run a command line; known failures become one line and exit code 2 or 1."""
+    with one_line_errors("deps"):
+        app()

@@ -1,0 +1,154 @@
+"""The recipe: every component's configuration composed, read from YAML, overridden from the command line.
+
+Unknown keys, wrong types and values out of range are refused before anything is built, with the key at fault and the
+legal ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data_shards.loader import DataConfig
+from pipeline.engines.base import EngineConfig
+from pipeline.errors import UsageError
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.supernet.space import SpaceConfig
+from pipeline.tracking.mlflow import TrackingConfig
+from pipeline.training.checkpoint import CheckpointConfig
+from pipeline.training.duration import Duration
+from pipeline.training.losses import LossConfig
+from pipeline.training.optim import OptimizerConfig
+from pipeline.training.schedule import ScheduleConfig
+
+
+class ModelConfig(BaseModel):
+    """The recipe's `model`: what is about the supernet but not about its space."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="before the classifier, of the full model only")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast, weights stay fp32")
+
+
+class CostConfig(BaseModel):
+    """The recipe's `cost`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    price_per_gpu_hour: float | None = Field(default=None, ge=0, description="dollars; none for CPU process hours")
+
+
+class Recipe(BaseModel):
+    """One experiment, whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run; its folder is RUNS/NAME")
+    approach: str = Field(default="DεpS", min_length=1, description="under which reports group runs over seeds")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    runs: Path = Path("runs")
+    batch_size: int = Field(gt=0, description="of one optimizer step, over all processes")
+    train_samples: int | None = Field(default=None, gt=0, description="expected; a dry run needs no data with it")
+    log_every: Duration = "10 steps"
+    space: SpaceConfig
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    schedule: ScheduleConfig
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    engine: EngineConfig = EngineConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    cost: CostConfig = CostConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.name
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the YAML file `path`, with `key=value` overrides (`schedule.epsilon_ramp=0`) applied.
+
+    Raises:
+        UsageError: one line that names file, key, value and what is legal.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"recipe {path}: is not a text file") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"recipe {path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"recipe {path}: must be a mapping of keys, see recipes/digits.yaml")
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe(content, f"recipe {path}")
+
+
+def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """Validate a recipe's content; `source` leads the message of the error.
+
+    Raises:
+        UsageError: for the first thing that is wrong, telling how many there are.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors()
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UsageError(f"{source}: {_describe(problems[0])}{more}") from None
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """The recipe with every default filled in, as plain YAML and JSON values."""
+    return json.loads(recipe.model_dump_json())
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override '{override}': must be key=value, for example seed=1 or schedule.epsilon_ramp=0")
+    *parents, leaf = key.strip().split(".")
+    place = content
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise UsageError(f"override '{override}': '{parent}' is a value, it has no keys below it")
+    try:
+        place[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override '{override}': '{text}' is not a YAML value") from None
+
+
+def _describe(problem: Any) -> str:
+    location = [part for part in problem["loc"] if isinstance(part, str)]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        legal = sorted(_model_at(location[:-1]).model_fields)
+        near = difflib.get_close_matches(location[-1], legal, n=1)
+        hint = f" did you mean '{near[0]}'?" if near else ""
+        return f"{key}: unknown key;{hint} legal keys: {', '.join(legal)}"
+    if problem["type"] == "missing":
+        return f"{key}: is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
+    return f"{key}: {message[:1].lower()}{message[1:]}{given}" if key else message
+
+
+def _model_at(location: list[str]) -> type[BaseModel]:
+    model: type[BaseModel] = Recipe
+    for part in location:
+        annotation: Any = model.model_fields[part].annotation
+        choices = (annotation, *get_args(annotation))
+        model = next(each for each in choices if isinstance(each, type) and issubclass(each, BaseModel))
+    return model

@@ -1,0 +1,139 @@
+"""What a run folder holds for a report, read once and checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipeline.tracking.ledger import LedgerError, LedgerRecord, read_ledger
+from pipeline.tracking.metrics import MetricsError, Series, read_metrics
+
+
+class ReportError(ValueError):
+    """A report that cannot be written; the message is one line with the file and what is wrong with it."""
+
+
+class Phase(BaseModel):
+    """A stretch of the schedule, in optimizer steps [start, end)."""
+
+    name: str
+    start: int = Field(ge=0)
+    end: int
+
+
+class RunInfo(BaseModel):
+    """`run.json`: what was trained, how long, and on what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    approach: str
+    seed: int
+    steps: int = Field(gt=0)
+    steps_per_epoch: int = Field(gt=0)
+    epochs: float = Field(gt=0)
+    batch_size: int
+    world_size: int
+    engine: str
+    dataset: str
+    classes: int
+    phases: tuple[Phase, ...]
+    versions: dict[str, str]
+    machine: str
+    started: str
+
+
+class SubnetResult(BaseModel):
+    """One row of `evaluation.json`: a subnet, recalibrated, on the held-out images; accuracies in per cent."""
+
+    subnet: str
+    name: str
+    macs: int = Field(gt=0)
+    params: int = Field(gt=0)
+    top1: float
+    top5: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as a report needs it. `subnets` is by ascending MACs, and None when the run was not evaluated."""
+
+    folder: Path
+    info: RunInfo
+    metrics: dict[str, Series]
+    ledger: LedgerRecord
+    subnets: tuple[SubnetResult, ...] | None
+
+    @property
+    def steps_done(self) -> int:
+        """The last step that was measured: fewer than planned when the run was stopped."""
+        return max((int(series.steps[-1]) for series in self.metrics.values()), default=0)
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs trained, planned ones if the run is complete."""
+        return min(self.steps_done / self.info.steps_per_epoch, self.info.epochs)
+
+    @property
+    def shrink_start(self) -> int | None:
+        """The step at which shrinking begins, in a run that first trains the full model alone."""
+        phases = self.info.phases
+        if len(phases) < 2 or phases[0].name != "full model":
+            return None
+        return phases[1].start
+
+    def epochs(self, series: Series) -> np.ndarray:
+        """The steps of a series in epochs."""
+        return series.steps / self.info.steps_per_epoch
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Raises:
+        ReportError: a file is missing or malformed. Only `evaluation.json` may be missing.
+    """
+    if not folder.is_dir():
+        raise ReportError(f"{folder}: no such run folder")
+    info = _read_json(folder / "run.json", TypeAdapter(RunInfo))
+    _text(folder / "config.yaml")
+    _text(folder / "metrics.jsonl")
+    try:
+        metrics = read_metrics(folder / "metrics.jsonl")
+        ledger = read_ledger(folder / "ledger.json")
+    except (MetricsError, LedgerError) as error:
+        raise ReportError(str(error)) from error
+    subnets = None
+    if (folder / "evaluation.json").exists():
+        found = _read_json(folder / "evaluation.json", TypeAdapter(list[SubnetResult]))
+        subnets = tuple(sorted(found, key=lambda subnet: subnet.macs)) or None
+    return RunRecord(folder, info, metrics, ledger, subnets)
+
+
+_T = TypeVar("_T")
+
+
+def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
+    try:
+        return shape.validate_python(json.loads(_text(path)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        raise ReportError(f"{path}: {where}: {first['msg']}") from error
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path}: not JSON ({error})") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{path}: not UTF-8 text (byte {error.start})") from error

@@ -1,0 +1,140 @@
+"""The figures of a report: per run, and as mean ± standard deviation over the seeds of one approach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.evaluation.run_record import RunRecord, SubnetResult
+
+NEAR = 0.05  # a subnet counts as being "at" a number of MACs when it is within this fraction of it
+
+
+@dataclass(frozen=True)
+class Approach:
+    """The runs of one approach, which differ by their seed."""
+
+    name: str
+    runs: tuple[RunRecord, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of n values; None where there is nothing to state."""
+
+    mean: float
+    deviation: float | None
+    n: int
+
+    def text(self, digits: int, runs: int) -> str:
+        """Such as "93.41 ± 0.12", with n where it is not that of the runs."""
+        text = f"{self.mean:.{digits}f}"
+        if self.deviation is not None:
+            text += f" ± {self.deviation:.{digits}f}"
+        return text if self.n == runs else f"{text} (n = {self.n})"
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Mean and spread of the values that are there; None when there is none."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
+    return Spread(float(np.mean(found)), deviation, len(found))
+
+
+def spread_text(approach: Approach, figure: Callable[[RunRecord], float | None], digits: int) -> str:
+    """A figure over the runs of an approach as text; "–" where no run has it."""
+    found = spread([figure(run) for run in approach.runs])
+    return "–" if found is None else found.text(digits, len(approach.runs))
+
+
+def group(runs: Sequence[RunRecord]) -> list[Approach]:
+    """The runs by approach, in the order in which approaches first appear; seeds ascending."""
+    names = dict.fromkeys(run.info.approach for run in runs)
+    return [
+        Approach(name, tuple(sorted((r for r in runs if r.info.approach == name), key=lambda r: r.info.seed)))
+        for name in names
+    ]
+
+
+def smallest(run: RunRecord) -> SubnetResult | None:
+    """The evaluated subnet with the fewest MACs."""
+    return run.subnets[0] if run.subnets else None
+
+
+def full(run: RunRecord) -> SubnetResult | None:
+    """The evaluated subnet with the most MACs."""
+    return run.subnets[-1] if run.subnets else None
+
+
+def middle_macs(runs: Sequence[RunRecord]) -> int | None:
+    """The MACs of the middle subnet of the first run that was evaluated."""
+    for run in runs:
+        if run.subnets and len(run.subnets) > 2:
+            return run.subnets[len(run.subnets) // 2].macs
+    return None
+
+
+def top1_at(run: RunRecord, macs: int | None) -> float | None:
+    """Top-1 of the evaluated subnet nearest to `macs`; None when none is within 5 % of it."""
+    if macs is None or not run.subnets:
+        return None
+    nearest = min(run.subnets, key=lambda subnet: abs(subnet.macs - macs))
+    return nearest.top1 if abs(nearest.macs - macs) <= NEAR * macs else None
+
+
+def mean_pareto(run: RunRecord) -> float | None:
+    """Mean top-1 over the evaluated subnets."""
+    return float(np.mean([subnet.top1 for subnet in run.subnets])) if run.subnets else None
+
+
+def minutes_per_epoch(run: RunRecord) -> float | None:
+    """Accelerator minutes (or process minutes) of the ledger per epoch trained: what was held, not only the steps."""
+    return run.ledger.hours * 60 / run.epochs_done if run.epochs_done else None
+
+
+def last_accuracy(run: RunRecord, name: str) -> float | None:
+    """The held-out accuracy last measured in training: `acc/full` or `acc/smallest`, in per cent."""
+    series = run.metrics.get(name)
+    return None if series is None else float(series.values[-1])
+
+
+@dataclass(frozen=True)
+class Dip:
+    """What the full model loses when shrinking begins, in held-out top-1 per cent.
+
+    `before` is measured last at or before the start; `lowest` is the minimum within the first quarter of the steps that
+    remain from there.
+    """
+
+    before: float
+    lowest: float
+    lowest_step: int
+
+    @property
+    def points(self) -> float:
+        """The dip in percentage points; negative when accuracy only rose."""
+        return self.before - self.lowest
+
+
+def dip_window(run: RunRecord) -> tuple[int, int] | None:
+    """The steps (start, end] in which the dip is looked for; None for a run without a full-model phase."""
+    start = run.shrink_start
+    return None if start is None else (start, start + (run.info.steps - start) // 4)
+
+
+def dip(run: RunRecord) -> Dip | None:
+    """The dip of a run; None when nothing was measured before the start, or in the window after it."""
+    window, series = dip_window(run), run.metrics.get("acc/full")
+    if window is None or series is None:
+        return None
+    start, end = window
+    before = series.values[series.steps <= start]
+    inside = (series.steps > start) & (series.steps <= end) & np.isfinite(series.values)
+    if not before.size or not inside.any():
+        return None
+    lowest = int(np.argmin(series.values[inside]))
+    return Dip(float(before[-1]), float(series.values[inside][lowest]), int(series.steps[inside][lowest]))

@@ -1,0 +1,31 @@
+"""Exit codes, and failures told in one line: 2 for what the user can set right, 1 for what went wrong while running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_shards.errors import ShardDamage, ShardUsageError
+from pipeline.errors import RunFailure, UsageError
+from pipeline.tracking.ledger import LedgerError
+
+
+@contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Turn known failures inside into one line on the error stream and an exit code.
+
+    What every process of a run meets alike is told by the first one only.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        yield
+    except (UsageError, ShardUsageError) as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{program}: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except (RunFailure, ShardDamage, LedgerError) as error:
+        print(f"{program}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)

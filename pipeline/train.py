@@ -1,0 +1,185 @@
+"""The program that trains, on one process or on each of many: parse, build, train, close.
+
+Started by `deps train RECIPE`, `deepspeed --module pipeline.train RECIPE` or `torchrun -m pipeline.train RECIPE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from data_shards.index import Split, open_split
+from data_shards.loader import TrainLoader
+from pipeline import run_folder
+from pipeline.config import Recipe, load_recipe
+from pipeline.engines import build_engine
+from pipeline.engines.base import Engine
+from pipeline.engines.processes import Processes, launched_processes
+from pipeline.errors import UsageError
+from pipeline.evaluation.evaluate import Evaluator
+from pipeline.exit_codes import one_line_errors
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.space import build_space
+from pipeline.supernet.store import save_supernet
+from pipeline.tracking.ledger import Ledger, process_start_time, unit_for
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.checkpoint import load_newest_checkpoint
+from pipeline.training.schedule import Schedule
+from pipeline.training.trainer import Progress, Trainer
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a recipe and its data set come to: the training and held-out splits, and the schedule over the space."""
+
+    train: Split
+    test: Split
+    schedule: Schedule
+
+
+def prepare(recipe: Recipe) -> Experiment:
+    """Open the data and lay out the schedule.
+
+    Raises:
+        UsageError: where data and recipe do not fit together.
+    """
+    train, test = (open_split(recipe.data.shards, name) for name in ("train", "test"))
+    if recipe.train_samples not in (None, len(train)):
+        raise UsageError(f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {len(train)}")
+    space = build_space(recipe.space, train.num_classes)
+    if recipe.batch_size > len(train):
+        raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
+    return Experiment(train, test, Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed))
+
+
+def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
+    """Train what `recipe` describes, from the start or from the newest checkpoint.
+
+    Returns:
+        The signal that stopped it before its end, if any.
+    """
+    with launched_processes() as processes, ExitStack() as closing:
+        if recipe.batch_size % processes.world:
+            raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
+        experiment = prepare(recipe)
+        continued = run_folder.begin(recipe, resume)
+        # Nobody writes into the folder before everybody has looked at it.
+        processes.highest(0)
+        warnings: list[str] = []
+        checkpoint = load_newest_checkpoint(recipe.folder, warnings) if continued else None
+        progress = Progress(checkpoint.step, checkpoint.reorganised) if checkpoint else Progress()
+
+        schedule = experiment.schedule
+        loader = TrainLoader(
+            experiment.train,
+            recipe.data,
+            schedule.space.resolution,
+            recipe.batch_size,
+            recipe.seed,
+            processes.rank,
+            processes.world,
+            progress.step,
+            schedule.steps,
+        )
+        engine = build(recipe, schedule, processes)
+        if checkpoint:
+            engine.load_state(checkpoint.state)
+        evaluator = Evaluator(
+            experiment.train, experiment.test, recipe.data, recipe.evaluation, schedule.space.resolution, processes
+        )
+        ledger = Ledger(
+            recipe.folder / "ledger.json",
+            processes.world,
+            unit_for(processes.device.type),
+            recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
+            process_start_time(),
+        )
+        processes.highest(0)  # all have read the ledger of earlier starts before the main process writes to it
+        tracker = None
+        if processes.is_main:
+            tracker = begin_tracking(recipe, experiment, processes, engine.supernet)
+            closing.callback(tracker.close, "FAILED")
+        trainer = Trainer(recipe, schedule, engine, loader, evaluator, processes, ledger, tracker, progress)
+        for line in (*warnings, *_greeting(recipe, schedule, processes, progress)):
+            trainer.display.say(line)
+
+        stopped = trainer.train()
+
+        state = engine.full_state()
+        if processes.is_main and tracker is not None:
+            closing.pop_all()
+            if not stopped:
+                for path in save_supernet(recipe.folder, schedule.space, state.weights):
+                    tracker.log_artifact(path)
+            tracker.log_artifact(recipe.folder / run_folder.CONFIG)
+            trainer.display.say(_farewell(recipe, progress, schedule, stopped))
+            tracker.close("KILLED" if stopped else "FINISHED")
+            ledger.save()
+        processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
+        return stopped
+
+
+def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
+    """The engine around a new supernet, initialised by the recipe's seed: the same on all processes."""
+    torch.manual_seed(recipe.seed)
+    supernet = Supernet(schedule.space, recipe.model.dropout, recipe.model.precision == "bf16").to(processes.device)
+    return build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
+
+
+def begin_tracking(recipe: Recipe, experiment: Experiment, processes: Processes, supernet: Supernet) -> Tracker:
+    """Write the run folder's description and start tracking; for the main process."""
+    parameters = sum(parameter.numel() for parameter in supernet.parameters())
+    dataset = recipe.data.shards.name
+    description = run_folder.describe(recipe, experiment.schedule, processes, dataset, parameters)
+    run_folder.write(recipe, description)
+    tags = {"approach": recipe.approach, "dataset": dataset, "machine": description["machine"]}
+    return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
+
+
+def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress) -> list[str]:
+    phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
+    stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
+    lines = [
+        f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
+        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}; {phases}"
+    ]
+    if progress.step:
+        lines.append(f"continuing at step {progress.step}")
+    return lines
+
+
+def _farewell(recipe: Recipe, progress: Progress, schedule: Schedule, stopped: signal.Signals | None) -> str:
+    if stopped:
+        return f"stopped by {stopped.name} at step {progress.step}/{schedule.steps}, saved; continue with --resume"
+    return f"done: {recipe.folder}; next: deps evaluate {recipe.folder}"
+
+
+def main() -> None:
+    """Parse the command line of one process, train, and exit as `pipeline.exit_codes` says."""
+    parser = argparse.ArgumentParser(
+        prog="pipeline.train",
+        description="Train a supernet by a recipe. `deps train` is the same on one process.",
+        epilog="example: deepspeed --num_gpus 2 --module pipeline.train recipes/digits.yaml seed=1",
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, see recipes/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of any recipe key, for example seed=1")
+    parser.add_argument("--resume", action="store_true", help="continue the run if it was begun")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # added by the deepspeed launcher
+    arguments = parser.parse_intermixed_args()
+    with one_line_errors("pipeline.train"):
+        sys.exit(exit_code(train(load_recipe(arguments.recipe, arguments.overrides), arguments.resume)))
+
+
+def exit_code(stopped: signal.Signals | None) -> int:
+    """0 at the end of training; 128 + the signal's number, as shells do, where it was stopped before."""
+    return 128 + stopped if stopped else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Checkpoints: the unsharded training state in one safetensors file, named whole by a sidecar with its checksum.
+
+`checkpoints/step-000000123.safetensors` is written beside and renamed, then `step-000000123.json` (step, progress,
+bytes, SHA-256): the newest sidecar is the pointer to the newest whole checkpoint. A file without a sidecar was never
+finished; one whose checksum differs is damaged, and the one before it is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load, save
+
+from pipeline.engines.base import TrainingState
+from pipeline.errors import RunFailure
+from pipeline.training.duration import Duration
+
+FOLDER = "checkpoints"
+
+
+class CheckpointConfig(BaseModel):
+    """The recipe's `checkpoint`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: Duration = "1 epochs"
+    keep: int = Field(default=2, ge=1, description="newest ones that stay on disk")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run's progress.
+
+    Attributes:
+        step: optimizer steps done.
+        reorganised: whether channels have been sorted.
+        ledger: the cost so far, as the ledger's own record.
+    """
+
+    step: int
+    reorganised: bool
+    state: TrainingState
+    ledger: dict[str, Any]
+
+
+def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a whole checkpoint or none, and remove all but the newest `keep`.
+
+    Raises:
+        RunFailure: where it cannot be written; the checkpoints before it stay.
+    """
+    folder = run_folder / FOLDER
+    path = folder / f"step-{checkpoint.step:09d}.safetensors"
+    tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
+    tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
+    content = save(tensors)
+    sidecar = {
+        "step": checkpoint.step,
+        "reorganised": checkpoint.reorganised,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "ledger": checkpoint.ledger,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+        write_whole(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+        for old in _newest_first(folder)[keep:]:
+            old.unlink()
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+    except OSError as error:
+        raise RunFailure(f"checkpoint {path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def load_newest_checkpoint(run_folder: Path, warnings: list[str]) -> Checkpoint | None:
+    """The newest whole checkpoint; None where none was ever written.
+
+    Args:
+        warnings: gets a line for each damaged checkpoint that was passed over.
+
+    Raises:
+        RunFailure: where there are checkpoints, but none is whole.
+    """
+    damaged: list[str] = []
+    for sidecar_path in _newest_first(run_folder / FOLDER):
+        try:
+            checkpoint = _load(sidecar_path)
+        except _DamagedError as damage:
+            damaged.append(str(damage))
+            continue
+        warnings += [f"{line}; taking step {checkpoint.step} instead" for line in damaged]
+        return checkpoint
+    if damaged:
+        raise RunFailure(f"no checkpoint is whole: {'; '.join(damaged)}")
+    return None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` beside `path` and rename, so that the file under that name is always whole.
+
+    Raises:
+        OSError: nothing of the attempt is left then.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.json"), reverse=True)
+
+
+def _load(sidecar_path: Path) -> Checkpoint:
+    try:
+        sidecar = json.loads(sidecar_path.read_bytes())
+        step, expected_bytes, sha256 = sidecar["step"], sidecar["bytes"], sidecar["sha256"]
+        reorganised, ledger = sidecar["reorganised"], sidecar["ledger"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _DamagedError(f"checkpoint {sidecar_path} is damaged: {error!r}") from None
+    path = sidecar_path.with_suffix(".safetensors")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _DamagedError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+    if len(content) != expected_bytes:
+        raise _DamagedError(f"checkpoint {path} is damaged: {len(content)} bytes of {expected_bytes}")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _DamagedError(f"checkpoint {path} is damaged: its SHA-256 is not the one written with it")
+    tensors = load(content)
+    return Checkpoint(
+        step=step,
+        reorganised=reorganised,
+        state=TrainingState(dict(_part(tensors, "weights/")), dict(_part(tensors, "momentum/"))),
+        ledger=ledger,
+    )
+
+
+def _part(tensors: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), tensor

@@ -1,0 +1,82 @@
+"""What a person sees while training: a progress bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class TrainingProgress:
+    """Progress of one run on the error stream; shows nothing unless `visible`.
+
+    Args:
+        steps: of the whole run; `done`: before this start.
+    """
+
+    def __init__(self, name: str, steps: int, done: int, visible: bool) -> None:
+        self.steps = steps
+        self._visible = visible
+        self._on_terminal = sys.stderr.isatty()
+        self._console = Console(stderr=True, highlight=False)
+        self._began, self._began_at = time.monotonic(), done
+        self._last_line = 0.0
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+            disable=not (visible and self._on_terminal),
+        )
+        self._task = self._bar.add_task(name, total=steps, completed=done, figures="starting")
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """`step` steps are done."""
+        self._bar.update(self._task, completed=step)
+
+    def show(self, step: int, phase: str, metrics: dict[str, float], cost: str) -> None:
+        """Show the newest figures: loss and accuracy of the full model, speed, cost so far."""
+        figures = [phase]
+        if "loss/full" in metrics:
+            figures.append(f"loss {metrics['loss/full']:.3f}")
+        if "acc/full" in metrics:
+            figures.append(f"held-out {metrics['acc/full']:.1f} %")
+        elif "acc/train" in metrics:
+            figures.append(f"train {metrics['acc/train']:.1f} %")
+        if "speed/images_per_second" in metrics:
+            figures.append(f"{metrics['speed/images_per_second']:,.0f} images/s")
+        text = " · ".join([*figures, cost])
+        self._bar.update(self._task, completed=step, figures=text)
+        now = time.monotonic()
+        due = now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self.steps
+        if self._visible and not self._on_terminal and due:
+            self._last_line = now
+            left = (self.steps - step) * (now - self._began) / max(step - self._began_at, 1)
+            self.say(f"step {step}/{self.steps} · {text} · {_clock(left)} left")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if self._visible:
+            self._console.print(line, soft_wrap=True, markup=False)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,203 @@
+"""The training loop: what the schedule says, step by step, until the end or until somebody asks to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from data_shards.errors import ShardDamage
+from data_shards.loader import Batch, TrainLoader
+from pipeline.config import Recipe
+from pipeline.engines.base import Engine, TrainingState, average_running_statistics
+from pipeline.engines.processes import Processes
+from pipeline.errors import RunFailure
+from pipeline.evaluation.evaluate import Evaluator
+from pipeline.supernet.reorganise import channel_orders, reorganise
+from pipeline.tracking.ledger import Ledger
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.checkpoint import Checkpoint, save_checkpoint
+from pipeline.training.control import StopRequest, Verdict
+from pipeline.training.duration import to_steps
+from pipeline.training.normalise import normalise
+from pipeline.training.progress import TrainingProgress
+from pipeline.training.sandwich import sandwich_step
+from pipeline.training.schedule import Schedule, StepPlan
+from pipeline.training.window import Window
+
+
+@dataclass
+class Progress:
+    """How far the run is: all that a checkpoint holds besides the engine's state."""
+
+    step: int = 0
+    reorganised: bool = False
+
+
+class Trainer:
+    """Trains a supernet by its schedule, evaluating, saving and logging on the way.
+
+    Args:
+        loader: batches from `progress.step` on.
+        tracker: of the main process; None in the others.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        schedule: Schedule,
+        engine: Engine,
+        loader: TrainLoader,
+        evaluator: Evaluator,
+        processes: Processes,
+        ledger: Ledger,
+        tracker: Tracker | None,
+        progress: Progress,
+    ) -> None:
+        self.recipe = recipe
+        self.schedule = schedule
+        self.engine = engine
+        self.loader = loader
+        self.evaluator = evaluator
+        self.processes = processes
+        self.ledger = ledger
+        self.tracker = tracker
+        self.progress = progress
+        self.stop_request = StopRequest()
+        self.window = Window(processes, recipe.batch_size)
+        self.saved_step: int | None = None
+        self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
+
+    def train(self) -> signal.Signals | None:
+        """Train to the end; the signal where one asked to stop before. Either way, a checkpoint is written.
+
+        Raises:
+            RunFailure: for damaged data (after saving), and for a loss that is not finite (the last checkpoint stays).
+        """
+        with self.stop_request.listening(), self.display:
+            batches = iter(self.loader)
+            while self.progress.step < self.schedule.steps:
+                began = time.perf_counter()
+                with self.ledger.charge("data_wait"):
+                    batch, verdict, damage = self._next_batch(batches)
+                if verdict is Verdict.DAMAGED:
+                    self._save()
+                    raise RunFailure(str(damage or "another process found damaged data; its message names it"))
+                if verdict is Verdict.STOP:
+                    self._save()
+                    return self.stop_request.signal or signal.SIGTERM
+                assert batch is not None
+                plan = self.schedule.at(self.progress.step)
+                with self.ledger.charge(plan.phase):
+                    self._step(plan, batch, waited=time.perf_counter() - began)
+                self._after_step(plan)
+            self._save()
+        return None
+
+    def _next_batch(self, batches: Iterator[Batch]) -> tuple[Batch | None, Verdict, ShardDamage | None]:
+        """The next batch, and what all processes together make of going on."""
+        batch, damage = None, None
+        verdict = Verdict.STOP if self.stop_request.signal else Verdict.GO_ON
+        try:
+            batch = next(batches)
+        except ShardDamage as error:
+            damage, verdict = error, Verdict.DAMAGED
+        return batch, Verdict(self.processes.highest(verdict)), damage
+
+    def _step(self, plan: StepPlan, batch: Batch, waited: float) -> None:
+        began = time.perf_counter()
+        if plan.reorganised and not self.progress.reorganised:
+            self._reorganise()
+        self._seed_dropout(plan.step)
+        images = normalise(batch.images, self.processes.device)
+        labels = batch.labels.to(self.processes.device, non_blocking=True)
+        result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
+        self.window.add(plan, result, began, waited)
+        self.progress.step += 1
+
+    def _reorganise(self) -> None:
+        """Sort channels by importance, momentum with them (METHOD §2.2); once in a run's life."""
+        state = self.engine.full_state()
+        orders = channel_orders(state.weights)
+        self.engine.load_state(TrainingState(reorganise(state.weights, orders), reorganise(state.momentum, orders)))
+        self.progress.reorganised = True
+
+    def _seed_dropout(self, step: int) -> None:
+        # A function of the step, so that a resumed run drops the same features.
+        words = np.random.SeedSequence([self.recipe.seed, step, self.processes.rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(words[0]))
+
+    def _after_step(self, plan: StepPlan) -> None:
+        """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
+        done = self.progress.step
+        evaluated = self._evaluate(plan, done)
+        if evaluated or self._due(self.recipe.log_every, done) or done == self.schedule.steps:
+            self._log(plan, done, evaluated)
+        else:
+            self.display.advance(done)
+        if self._due(self.recipe.checkpoint.every, done):
+            self._save()
+
+    def _evaluate(self, plan: StepPlan, done: int) -> dict[str, float]:
+        config = self.recipe.evaluation
+        regular = self._due(config.every, done) or done == self.schedule.steps
+        if not regular and not self._due_when_shrinking(done):
+            return {}
+        with self.ledger.charge("evaluation"):
+            average_running_statistics(self.engine.supernet)
+            accuracy = self.evaluator.full_model(self.engine.supernet)
+            metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}
+            if regular:
+                smallest = self.evaluator.subnet(self.engine.supernet, self.schedule.space.smallest())
+                metrics |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
+        return metrics
+
+    def _due_when_shrinking(self, done: int) -> bool:
+        since = done - self.schedule.shrink_start
+        lasts = max(self.schedule.ramp, self.schedule.steps_per_epoch)
+        return 0 <= since <= lasts and self._due(self.recipe.evaluation.full_when_shrinking, since)
+
+    def _due(self, interval: str, done: int) -> bool:
+        steps = to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
+        return steps > 0 and done % steps == 0
+
+    def _log(self, plan: StepPlan, done: int, evaluated: dict[str, float]) -> None:
+        metrics = self.window.read() | evaluated
+        record = self.ledger.record()
+        metrics["cost/hours"] = record.hours
+        if record.dollars is not None:
+            metrics["cost/dollars"] = record.dollars
+        if self.tracker is not None:
+            self.tracker.log(done, metrics)
+            self.ledger.save()
+        dollars = f" ({record.dollars:.2f} $)" if record.dollars is not None else ""
+        self.display.show(done, plan.phase, metrics, f"{record.hours:.3f} {record.unit}{dollars}")
+
+    def _save(self) -> None:
+        """Write a checkpoint of the steps done, unless a loss since the last log line was not finite."""
+        if self.saved_step == self.progress.step:
+            return
+        if not self.window.empty:
+            self._log(self.schedule.at(self.progress.step - 1), self.progress.step, {})
+        failure: RunFailure | None = None
+        with self.ledger.charge("checkpoint"):
+            state = self.engine.full_state()
+            if self.processes.is_main:
+                try:
+                    self._write(state)
+                except RunFailure as error:
+                    failure = error
+            failed = self.processes.highest(int(failure is not None))
+        if failed:
+            raise failure or RunFailure("the main process could not write a checkpoint; its message says why")
+        self.saved_step = self.progress.step
+
+    def _write(self, state: TrainingState) -> None:
+        self.ledger.save()
+        ledger = asdict(self.ledger.record())
+        checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger)
+        save_checkpoint(self.recipe.folder, checkpoint, self.recipe.checkpoint.keep)

@@ -1,0 +1,85 @@
+"""Figures of the steps since the last log line, read from the device once per line and not once per step."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+
+from pipeline.engines.processes import Processes
+from pipeline.errors import RunFailure
+from pipeline.training.sandwich import StepResult
+from pipeline.training.schedule import StepPlan
+
+
+class Window:
+    """Collects step results until `read`.
+
+    Args:
+        batch_size: global; to tell images per second and accuracy.
+    """
+
+    def __init__(self, processes: Processes, batch_size: int) -> None:
+        self.processes = processes
+        self.batch_size = batch_size
+        self._entries: list[tuple[StepPlan, StepResult]] = []
+        self._training_seconds = 0.0
+        self._waited_seconds = 0.0
+
+    def add(self, plan: StepPlan, result: StepResult, began: float, waited: float) -> None:
+        """Add a step that began at `began` (of time.perf_counter) after waiting `waited` seconds for its data."""
+        self._entries.append((plan, result))
+        self._training_seconds += time.perf_counter() - began
+        self._waited_seconds += waited
+
+    @property
+    def empty(self) -> bool:
+        return not self._entries
+
+    def read(self) -> dict[str, float]:
+        """Metrics by name, means over the collected steps and all processes; empties the window.
+
+        All processes must call it together.
+
+        Raises:
+            RunFailure: for a loss that is not finite, on any process, with step, subnet and phase.
+        """
+        if not self._entries:
+            return {}
+        entries, self._entries = self._entries, []
+        losses = torch.cat([torch.stack(result.losses) for _, result in entries]).tolist()
+        correct = torch.stack([result.correct for _, result in entries]).sum().item()
+        self._refuse_non_finite(entries, losses)
+        last_plan, last_result = entries[-1]
+        metrics = {
+            "optim/lr": last_plan.learning_rate,
+            "optim/epsilon": last_plan.epsilon,
+            "optim/gradient_norm": float(last_result.gradient_norm),
+        }
+        sums: dict[str, list[float]] = {}
+        for slot, loss in zip([slot for plan, _ in entries for slot in plan.slots], losses, strict=True):
+            sums.setdefault(slot.role, []).append(loss)
+        totals = self.processes.total([sum(values) / len(values) for values in sums.values()] + [correct])
+        for role, total in zip(sums, totals[:-1], strict=True):
+            metrics[f"loss/{role}"] = total / self.processes.world
+        metrics["acc/train"] = 100 * totals[-1] / (len(entries) * self.batch_size)
+        held = self._training_seconds + self._waited_seconds
+        metrics["speed/images_per_second"] = len(entries) * self.batch_size / held
+        metrics["data/wait_fraction"] = self._waited_seconds / held
+        self._training_seconds = self._waited_seconds = 0.0
+        return metrics
+
+    def _refuse_non_finite(self, entries: list[tuple[StepPlan, StepResult]], losses: list[float]) -> None:
+        slots = [(plan, slot) for plan, _ in entries for slot in plan.slots]
+        bad = [(plan, slot, loss) for (plan, slot), loss in zip(slots, losses, strict=True) if not math.isfinite(loss)]
+        if not self.processes.highest(len(bad)):
+            return
+        if not bad:
+            raise RunFailure("another process met a loss that is not finite; its message names step and subnet")
+        plan, slot, loss = bad[0]
+        raise RunFailure(
+            f"loss is {loss} at step {plan.step} ({plan.phase}), {slot.role} subnet {slot.subnet}, on process "
+            f"{self.processes.rank}; the last checkpoint is from before: --resume with a lower learning rate is a new "
+            "run (name=…)"
+        )
