@@ -77,7 +77,8 @@ def _markdown_table(table: Table) -> str:
 
     rule = ["---" if column < table.labels else "---:" for column in range(len(table.header))]
     rows = [
-        [f"**{cell}**" if index in table.strong else cell for cell in row] for index, row in enumerate(table.rows)
+        [f"**{cell}**" if cell and index in table.strong else cell for cell in row]
+        for index, row in enumerate(table.rows)
     ]
     return "\n".join([line(table.header), line(rule), *(line(row) for row in rows)])
 
@@ -107,9 +108,7 @@ def _html_block(block: Block) -> str:
 def _html_table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str, strong: bool = False) -> str:
         classes = ["" if column < table.labels else ' class="number"' for column in range(len(cells))]
-        inside = "".join(
-            f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True)
-        )
+        inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True))
         return f"<tr{' class=strong' if strong else ''}>{inside}</tr>"
 
     rows = "\n".join(row(cells, "td", index in table.strong) for index, cells in enumerate(table.rows))
@@ -121,9 +120,8 @@ def _html_table(table: Table) -> str:
 def _html_figure(figure: Figure) -> str:
     image = base64.b64encode(figure.path.read_bytes()).decode("ascii")
     caption = escape(figure.caption)
-    return (
-        f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{image}"><figcaption>{caption}</figcaption></figure>'
-    )
+    picture = f'<img alt="{caption}" src="data:image/svg+xml;base64,{image}">'
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
 _STYLE = """
@@ -140,7 +138,9 @@ p.note, figcaption { color: var(--soft); font-size: .875rem; }
   max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .8rem; text-align: left; vertical-align: top; white-space: nowrap; }
-th { background: var(--fill); font-weight: 600; vertical-align: bottom; white-space: normal; min-width: 5.5rem; }
+th { background: var(--fill); font-weight: 600; vertical-align: bottom; white-space: normal; text-wrap: balance; min-width: 5.5rem; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
+th:first-child, tr.strong td:first-child { background: var(--fill); }
 tbody tr { border-top: 1px solid var(--line); }
 .number { text-align: right; }
 tr.strong td { font-weight: 600; background: var(--fill); }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,11 @@ from pipeline.tracking.metrics import Series
 # Okabe and Ito's palette, told apart with any colour vision; markers repeat the distinction for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-NETWORKS = {"full": ("full model", "-"), "smallest": ("smallest subnet", "--"), "random": ("random subnets", ":")}
+NETWORKS: dict[str, tuple[str, Any]] = {
+    "full": ("full model", "-"),
+    "smallest": ("smallest subnet", "--"),
+    "random": ("random subnets", ":"),
+}
 CATEGORY_COLOURS = {
     "full_model": "#4C78A8",
     "ramp": "#9ECAE9",
@@ -30,7 +35,7 @@ CATEGORY_COLOURS = {
 }
 POINTS = 250  # of a curve; more cannot be told apart at this width
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -104,7 +109,8 @@ def curves_plot(
     def draw(axes: Axes) -> None:
         colour = looks.colour(approach)
         for network, (name, dashes) in NETWORKS.items():
-            found = [(run, run.metrics[f"{kind}/{network}"]) for run in approach.runs if f"{kind}/{network}" in run.metrics]
+            metric = f"{kind}/{network}"
+            found = [(run, run.metrics[metric]) for run in approach.runs if metric in run.metrics]
             if not found:
                 continue
             curves = [_thinned(run.epochs(series), series.values) for run, series in found]
@@ -136,8 +142,14 @@ def _mark_phases(axes: Axes, run: RunRecord) -> None:
         short = end - start < 0.18 * last
         row = 1 - row if short else 0  # a short phase's name would run into its neighbours'
         axes.text(
-            (start + end) / 2, 1.02 + 0.06 * row, phase.name, transform=above, ha="center", va="bottom",
-            fontsize=8.5, color="#5b6675",
+            (start + end) / 2,
+            1.02 + 0.06 * row,
+            phase.name,
+            transform=above,
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+            color="#5b6675",
         )
 
 
@@ -145,21 +157,31 @@ def cost_plot(path: Path, approaches: Sequence[Approach], looks: Looks, unit: st
     """Held-out accuracy in training against the hours that the ledger held by then, each seed a line."""
 
     def draw(axes: Axes) -> None:
+        ends = []
         for approach in approaches:
             for run in approach.runs:
                 for network in ("full", "smallest"):
                     series, cost = run.metrics.get(f"acc/{network}"), run.metrics.get("cost/hours")
                     if series is None or cost is None:
                         continue
+                    ends.append(float(series.values[-1]))
                     hours = np.interp(series.steps, cost.steps, cost.values)
                     axes.plot(
-                        hours, series.values, NETWORKS[network][1], color=looks.colour(approach), linewidth=1.3,
+                        hours,
+                        series.values,
+                        NETWORKS[network][1],
+                        color=looks.colour(approach),
+                        linewidth=1.3,
                         alpha=0.8 if len(approach.runs) > 1 else 1.0,
                     )
+        if ends:
+            # what separates approaches lies at the top; the climb there would flatten it
+            axes.set_ylim(bottom=max(0.0, min(ends) - 25))
         axes.set_xlim(left=0)
         axes.set_xlabel(f"cost so far ({unit})")
         axes.set_ylabel("held-out top-1 (%)")
-        axes.legend(handles=[*_approach_lines(approaches, looks), *_network_lines("full", "smallest")], loc="lower right")
+        lines = [*_approach_lines(approaches, looks), *_network_lines("full", "smallest")]
+        axes.legend(handles=lines, loc="lower right")
 
     return _draw(path, draw)
 
@@ -199,12 +221,18 @@ def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Pat
         axes.set_xlim(-reach / 2, reach)
         axes.axvline(0, color="#5b6675", linewidth=0.9, linestyle=(0, (4, 3)))
         axes.text(
-            0, 1.02, "shrinking begins", transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8.5,
+            0,
+            1.02,
+            "shrinking begins",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
             color="#5b6675",
         )
         axes.set_xlabel("epochs from the start of shrinking")
         axes.set_ylabel("full model, held-out top-1 (%)")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
 
     return _draw(path, draw)
 
@@ -252,15 +280,18 @@ def _approach_lines(approaches: Sequence[Approach], looks: Looks) -> list[Line2D
 
 
 def _network_lines(*networks: str) -> list[Line2D]:
-    return [
-        Line2D([], [], color="#5b6675", linestyle=NETWORKS[network][1], label=NETWORKS[network][0]) for network in networks
-    ]
+    lines = []
+    for network in networks:
+        name, dashes = NETWORKS[network]
+        lines.append(Line2D([], [], color="#5b6675", linestyle=dashes, label=name))
+    return lines
 
 
-def accuracy_limits(series: Sequence[Series]) -> tuple[float, float] | None:
-    """Limits that all accuracy curves fit in, so that figures beside each other compare."""
+def common_limits(series: Sequence[Series], highest: float | None) -> tuple[float, float] | None:
+    """Limits that all these curves fit in, so that figures beside each other compare; never above `highest`."""
     values = np.concatenate([s.values[np.isfinite(s.values)] for s in series]) if series else np.array([])
     if not values.size:
         return None
     margin = 0.04 * max(1.0, float(np.ptp(values)))
-    return float(values.min()) - margin, min(100.0, float(values.max()) + margin)
+    top = float(values.max()) + margin
+    return float(values.min()) - margin, top if highest is None else min(top, highest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,15 @@ NEAR = 0.05  # a subnet counts as being "at" a number of MACs when it is within 
 
 @dataclass(frozen=True)
 class Approach:
-    """The runs of one approach, which differ by their seed."""
+    """The runs of one approach, which differ by their seed. Their hours are of one unit."""
 
     name: str
     runs: tuple[RunRecord, ...]
+
+    @property
+    def unit(self) -> str:
+        """The unit of cost of all its runs."""
+        return self.runs[0].ledger.unit
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,19 @@ def spread_text(approach: Approach, figure: Callable[[RunRecord], float | None],
 
 
 def group(runs: Sequence[RunRecord]) -> list[Approach]:
-    """The runs by approach, in the order in which approaches first appear; seeds ascending."""
-    names = dict.fromkeys(run.info.approach for run in runs)
-    return [
-        Approach(name, tuple(sorted((r for r in runs if r.info.approach == name), key=lambda r: r.info.seed)))
-        for name in names
-    ]
+    """The runs by approach, in the order in which approaches first appear; seeds ascending.
+
+    An approach that was run both on GPUs and without becomes two, since their hours have no mean.
+    """
+    members: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        members.setdefault((run.info.approach, run.ledger.unit), []).append(run)
+    count = Counter(name for name, _ in members)
+    approaches = []
+    for (name, unit), found in members.items():
+        own_name = name if count[name] == 1 else f"{name} ({unit})"
+        approaches.append(Approach(own_name, tuple(sorted(found, key=lambda run: run.info.seed))))
+    return approaches
 
 
 def smallest(run: RunRecord) -> SubnetResult | None:
