@@ -14,12 +14,14 @@ class _Rate(ProgressColumn):
 
 
 def sample_progress() -> Progress:
-    """A bar with samples done, rate and time left; on the error stream, so that results can be piped."""
+    """A bar with samples done, rate and time left; on the error stream if that is a terminal, so that logs stay short."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )

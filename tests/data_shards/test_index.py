@@ -1,0 +1,150 @@
+import os
+import pickle
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from data_shards import index as index_module
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.index import INDEX_DTYPE, open_split
+from data_shards.manifest import Manifest, ShardEntry, SplitEntry
+
+
+def open_shards(root):
+    """How many tars below `root` this process has open."""
+    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    files = [os.readlink(link) for link in links if os.path.exists(link)]
+    return sum(file.startswith(f"{root}/") and file.endswith(".tar") for file in files)
+
+
+def test_a_split_knows_its_samples(digits_root):
+    split = open_split(digits_root, "test")
+    assert len(split) == split.samples == 359
+    assert split.num_classes == 10
+    assert split.classes[3] == "3"
+    assert split.labels.dtype == np.int64
+    assert split.key(12) == "000000012"
+    assert split.read(12).startswith(b"\xff\xd8")
+
+
+def test_a_split_travels_light_to_other_processes(digits_root):
+    split = open_split(digits_root, "train")
+    payload = split.read(5)
+    message = pickle.dumps(split)
+    assert len(message) < 4000, "neither the index nor open files go along"
+    assert pickle.loads(message).read(5) == payload
+
+
+def test_few_shards_are_open_at_a_time(digits_root, monkeypatch):
+    monkeypatch.setattr(index_module, "OPEN_SHARDS", 3)
+    split = open_split(digits_root, "train")
+    assert open_shards(digits_root) == 0
+    for sample in [*range(0, 1438, 100), *range(0, 1438, 150)]:
+        assert len(split.read(sample)) == split.index[sample]["size"]
+        assert open_shards(digits_root) <= 3
+    del split
+    assert open_shards(digits_root) == 0
+
+
+def test_a_missing_folder_says_which_command_packs_it(tmp_path):
+    with pytest.raises(ShardUsageError, match=r"no shards at .*/nowhere: .*deps shards pack"):
+        open_split(tmp_path / "nowhere", "train")
+
+
+def test_an_unknown_split_is_named_with_those_there_are(digits_root):
+    with pytest.raises(ShardUsageError, match="no split 'val'; it has train, test"):
+        open_split(digits_root, "val")
+
+
+def cut(path, size):
+    with open(path, "r+b") as file:
+        file.truncate(size)
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0xFF]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "reason"),
+    [
+        (lambda path: path.unlink(), "train-000002.tar", "No such file"),
+        (lambda path: cut(path, 5000), "train-000001.tar", "has 5000 bytes; .* were packed"),
+        (lambda path: path.unlink(), "index.npy", "No such file"),
+        (lambda path: cut(path, 1000), "index.npy", "not a whole index"),
+        (lambda path: cut(path, 0), "index.npy", "not a whole index"),
+        (lambda path: flip(path, 2000), "index.npy", "not the index that was packed"),
+        (lambda path: np.save(path, np.load(path)[:-5]), "index.npy", "lists 145 samples; .* with 150"),
+        (lambda path: np.save(path, np.zeros(150)), "index.npy", "is not an index of format 1"),
+        (lambda path: cut(path, 300), "../manifest.json", "not a valid manifest"),
+        (lambda path: path.write_text("{}"), "../manifest.json", "not a valid manifest: format"),
+    ],
+)
+def test_files_that_do_not_fit_the_manifest_are_refused_at_once(breakable, damage, file, reason):
+    damage(breakable / "train" / file)
+    with pytest.raises(ShardDamage, match=reason) as caught:
+        open_split(breakable, "train")
+    assert os.path.basename(file) in caught.value.shard
+
+
+def test_another_format_is_refused(breakable):
+    path = breakable / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(ShardUsageError, match="format 2 is not format 1"):
+        open_split(breakable, "train")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path, offset: flip(path, offset + 10), r"CRC-32 differs"),
+        (lambda path, offset: cut(path, offset + 10), "ends after 10 of the image's"),
+        (lambda path, offset: cut(path, 0), "ends after 0 of"),
+        (lambda path, offset: path.unlink(), "cannot be read: No such file"),
+        (lambda path, offset: (path.unlink(), path.mkdir()), "cannot be read: Is a directory"),
+        (lambda path, offset: shutil.copy(path.with_name("train-000002.tar"), path), "CRC-32 differs"),
+    ],
+)
+def test_damage_after_opening_is_found_when_reading(breakable, damage, reason):
+    split = open_split(breakable, "train")
+    offset = int(split.index[41]["offset"])
+    damage(breakable / "train" / "train-000001.tar", offset)
+    with pytest.raises(ShardDamage, match=reason) as caught:
+        split.read(41)
+    assert (caught.value.key, caught.value.offset) == ("000000041", offset)
+    assert caught.value.shard == str(breakable / "train" / "train-000001.tar")
+    assert "\n" not in str(caught.value)
+    split.read(0)
+
+
+def test_damage_survives_the_way_between_processes():
+    damage = ShardDamage("a.tar", "torn", key="000000001", offset=512)
+    copy = pickle.loads(pickle.dumps(damage))
+    assert str(copy) == str(damage) == "a.tar: sample 000000001 at byte 512: torn"
+    assert (copy.shard, copy.key, copy.offset, copy.reason) == ("a.tar", "000000001", 512, "torn")
+
+
+def test_a_split_as_large_as_imagenet_opens_at_once(tmp_path):
+    samples, folder = 1_281_167, tmp_path / "train"
+    folder.mkdir()
+    np.save(folder / "index.npy", np.zeros(samples, INDEX_DTYPE))
+    digest = index_module.hashlib.sha256((folder / "index.npy").read_bytes()).hexdigest()
+    names = [f"train-{number:06d}.tar" for number in range(257)]
+    for name in names:
+        (folder / name).touch()
+    shards = tuple(ShardEntry(name=name, samples=5000, bytes=0, sha256="") for name in names)
+    entry = SplitEntry(samples=samples, index_sha256=digest, shards=shards)
+    Manifest(
+        format=1, dataset="large", classes=("a",), options={}, samples_per_shard=5000, splits={"train": entry}
+    ).write(tmp_path)
+    began = time.perf_counter()
+    split = open_split(tmp_path, "train")
+    assert time.perf_counter() - began < 1
+    assert len(split) == samples
+    assert len(pickle.dumps(split)) < 30_000

@@ -1,0 +1,225 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from data_shards.augment import Augmentation, Plan
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.index import open_split
+from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.python_reader import read_batch
+
+AUGMENTATION = Augmentation(crop="random_resized", scale=(0.5, 1.0), flip=True)
+
+
+def config(root, workers=0, **keys):
+    return DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers, **keys)
+
+
+def train(root, workers=0, resolution=32, batch=24, seed=7, rank=0, world=1, start=0, end=10):
+    split = open_split(root, "train")
+    return TrainLoader(split, config(root, workers), resolution, batch, seed, rank, world, start, end)
+
+
+def same(ours, theirs):
+    return len(ours) == len(theirs) and all(
+        torch.equal(a, b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)
+    )
+
+
+def test_a_batch_is_uint8_images_with_labels_and_ids(digits_root):
+    loader = train(digits_root)
+    batches = list(loader)
+    assert len(batches) == len(loader) == 10
+    for step, batch in enumerate(batches):
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.shape == (24, 32, 32, 3)
+        assert batch.labels.dtype == batch.ids.dtype == torch.int64
+        assert batch.ids.tolist() == loader.sampler.ids(step).tolist()
+        assert (batch.labels.numpy() == open_split(digits_root, "train").labels[batch.ids]).all()
+
+
+def test_worker_processes_give_the_same_batches_in_the_same_order(digits_root):
+    alone = list(train(digits_root))
+    assert same(list(train(digits_root, workers=1)), alone)
+    assert same(list(train(digits_root, workers=3)), alone)
+
+
+@pytest.mark.parametrize("start", [1, 7, 10])
+def test_starting_at_a_step_gives_the_rest_of_the_whole(digits100_root, start):
+    # 6 steps per epoch: the tail begins in the first or in the second epoch.
+    whole = list(train(digits100_root, end=10))
+    assert same(list(train(digits100_root, start=start, end=10)), whole[start:])
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_ranks_together_show_what_one_process_shows(digits100_root, world):
+    whole = list(train(digits100_root))
+    shares = [list(train(digits100_root, rank=rank, world=world)) for rank in range(world)]
+    together = [
+        tuple(torch.cat(parts) for parts in zip(*batches, strict=True)) for batches in zip(*shares, strict=True)
+    ]
+    assert same(together, whole)
+
+
+def test_augmentation_differs_from_epoch_to_epoch(digits100_root):
+    by_epoch = [{}, {}]
+    loader = train(digits100_root, end=12)
+    for step, batch in enumerate(loader):
+        by_epoch[loader.sampler.epoch(step)].update(zip(batch.ids.tolist(), batch.images, strict=True))
+    both = by_epoch[0].keys() & by_epoch[1].keys()
+    assert len(both) > 100
+    assert sum(torch.equal(by_epoch[0][sample], by_epoch[1][sample]) for sample in both) < 5
+
+
+def test_the_resolution_may_vary_with_the_step(digits_root):
+    sides = [16, 24, 32, 40]
+    loader = train(digits_root, workers=1, resolution=lambda step: sides[step % 4], start=2, end=8)
+    assert [batch.images.shape[1:3] for batch in loader] == [(side, side) for side in [32, 40, 16, 24, 32, 40]]
+
+
+def test_waiting_for_data_is_measured(digits_root):
+    loader = train(digits_root, workers=0, end=30)
+    began = time.perf_counter()
+    for _ in loader:
+        time.sleep(0.005)
+    elapsed = time.perf_counter() - began
+    assert 0 < loader.wait_seconds < elapsed - 0.15, "the consumer's own time is not waiting"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damage_met_by_a_reader_stops_the_training_process_with_its_name(breakable, workers):
+    loader = train(breakable, workers=workers, end=40)
+    split = open_split(breakable, "train")
+    offset = int(split.index[47]["offset"])
+    with open(breakable / "train" / "train-000001.tar", "r+b") as shard:
+        shard.seek(offset + 20)
+        shard.write(b"\0\0\0\0")
+    began = time.perf_counter()
+    with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000047 at byte \d+: .*CRC-32") as caught:
+        list(loader)
+    assert (caught.value.key, caught.value.offset) == ("000000047", offset)
+    assert time.perf_counter() - began < 30
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 7, 20, 100])
+def test_evaluation_sees_each_sample_once_over_all_ranks(digits100_root, world, batch):
+    split = open_split(digits100_root, "test")
+    loaders = [EvaluationLoader(split, config(digits100_root), 32, batch, rank, world) for rank in range(world)]
+    batches = [list(loader) for loader in loaders]
+    seen = torch.cat([one.ids for share in batches for one in share])
+    assert sorted(seen.tolist()) == list(range(60))
+    sizes = [len(one.ids) for share in batches for one in share]
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+    assert {len(share) for share in batches} == {len(loaders[0])}, "all ranks take the same number of steps"
+
+
+def test_evaluation_shows_images_as_stored(digits100_root):
+    split = open_split(digits100_root, "test")
+    (batch,) = EvaluationLoader(split, config(digits100_root), 32, 60, 0, 1)
+    whole = Plan(np.tile(np.int32([0, 0, 32, 32]), (60, 1)), np.zeros(60, bool), 32)
+    assert (batch.images.numpy() == read_batch(split, np.arange(60), whole)).all()
+    assert batch.labels.tolist() == split.labels.tolist()
+
+
+def test_evaluation_of_chosen_samples_can_be_repeated(digits100_root):
+    split = open_split(digits100_root, "test")
+    loader = EvaluationLoader(split, config(digits100_root, workers=1), 24, 4, 0, 1, ids=[5, 9, 5, 59, 0])
+    first, second = list(loader), list(loader)
+    assert torch.cat([batch.ids for batch in first]).tolist() == [5, 9, 5, 59, 0]
+    assert same(first, second)
+    assert list(EvaluationLoader(split, config(digits100_root), 24, 4, 0, 1, ids=[])) == []
+
+
+def test_with_fewer_samples_than_ranks_some_batches_are_empty(digits100_root):
+    split = open_split(digits100_root, "test")
+    batches = [list(EvaluationLoader(split, config(digits100_root), 32, 8, rank, 3, ids=[4])) for rank in range(3)]
+    assert [[len(batch.ids) for batch in share] for share in batches] == [[1], [0], [0]]
+
+
+def test_what_cannot_be_shared_is_refused_before_reading(digits100_root):
+    with pytest.raises(ShardUsageError, match="25 cannot be shared equally by 2 processes"):
+        train(digits100_root, batch=25, world=2)
+    with pytest.raises(ShardUsageError, match="batch: 151 is more than the split's 150 samples"):
+        train(digits100_root, batch=151)
+    with pytest.raises(ShardUsageError, match="batch: 0"):
+        EvaluationLoader(open_split(digits100_root, "test"), config(digits100_root), 32, 0, 0, 1)
+
+
+@pytest.mark.parametrize("keys", [{"worker": 2}, {"workers": -1}, {"prefetch": 0}, {"evaluation_crop": 1.5}])
+def test_a_wrong_recipe_key_is_named(keys):
+    with pytest.raises(ValidationError, match=next(iter(keys))):
+        DataConfig(shards=Path("data"), **keys)
+
+
+def session_members(session):
+    """Processes of a session that still run."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if its_session == str(session) and state != "Z":
+            members.append(int(entry.name))
+    return members
+
+
+def test_readers_die_with_a_training_process_that_is_killed(digits_root, tmp_path):
+    program = tmp_path / "train.py"
+    program.write_text(
+        textwrap.dedent("""
+            import sys, time
+            from data_shards.index import open_split
+            from data_shards.loader import DataConfig, TrainLoader
+            if __name__ == "__main__":
+                split = open_split(sys.argv[1], "train")
+                loader = TrainLoader(split, DataConfig(shards=sys.argv[1], workers=2), 32, 64, 0, 0, 1, 0, 10**6)
+                for batch in loader:
+                    print("reading", flush=True)
+                    time.sleep(60)
+        """)
+    )
+    command = [sys.executable, str(program), str(digits_root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"reading\n"
+        assert len(session_members(process.pid)) >= 4, "the process, the fork server, two readers"
+        os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while session_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert session_members(process.pid) == []
+
+
+def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
+    program = tmp_path / "threads.py"
+    program.write_text(
+        textwrap.dedent("""
+            import sys, torch, cv2
+            from data_shards import loader, python_reader
+            from data_shards.index import open_split
+            class Asking(loader._BatchReader):
+                def __getitem__(self, request):
+                    super().__getitem__(request)
+                    return torch.get_num_threads(), cv2.getNumThreads()
+            if __name__ == "__main__":
+                split = open_split(sys.argv[1], "train")
+                config = loader.DataConfig(shards=sys.argv[1], workers=1)
+                evaluation = loader.EvaluationLoader(split, config, 32, 64, 0, 1, ids=range(64))
+                evaluation._reader = Asking(split, config, 0)
+                print(list(evaluation))
+        """)
+    )
+    command = [sys.executable, str(program), str(digits_root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[(1, 1)]"
