@@ -112,9 +112,8 @@ def _html_table(table: Table) -> str:
         return f"<tr{' class=strong' if strong else ''}>{inside}</tr>"
 
     rows = "\n".join(row(cells, "td", index in table.strong) for index, cells in enumerate(table.rows))
-    return (
-        f'<div class="table"><table>\n<thead>{row(table.header, "th")}</thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
+    table_text = f"<table>\n<thead>{row(table.header, 'th')}</thead>\n<tbody>\n{rows}\n</tbody></table>"
+    return f'<div class="table">{table_text}</div>'
 
 
 def _html_figure(figure: Figure) -> str:
@@ -138,7 +137,8 @@ p.note, figcaption { color: var(--soft); font-size: .875rem; }
   max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .8rem; text-align: left; vertical-align: top; white-space: nowrap; }
-th { background: var(--fill); font-weight: 600; vertical-align: bottom; white-space: normal; text-wrap: balance; min-width: 5.5rem; }
+th { background: var(--fill); font-weight: 600; vertical-align: bottom;
+  white-space: normal; text-wrap: balance; min-width: 5.5rem; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 th:first-child, tr.strong td:first-child { background: var(--fill); }
 tbody tr { border-top: 1px solid var(--line); }

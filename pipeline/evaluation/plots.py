@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.run_record import RunRecord
 from pipeline.evaluation.summary import Approach, dip_window, spread
@@ -78,7 +79,7 @@ def _draw(path: Path, draw: Callable[[Axes], None], height: float = 3.7) -> Path
 
 
 def macs_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
-    """Held-out top-1 of the evaluated subnets against their MACs: mean line over seeds, and every seed's points."""
+    """Held-out top-1 of the evaluated subnets against their MACs: mean over seeds, and a band of ± one deviation."""
 
     def draw(axes: Axes) -> None:
         for approach in approaches:
@@ -90,10 +91,11 @@ def macs_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
             if not macs:
                 continue
             colour, marker = looks.colour(approach), looks.marker(approach)
-            means = [float(np.mean(points[m])) for m in macs]
-            for m in macs:
-                axes.plot([m / 1e6] * len(points[m]), points[m], ".", color=colour, alpha=0.45, markersize=5)
-            axes.plot(np.array(macs) / 1e6, means, color=colour, marker=marker, markersize=5, label=approach.name)
+            found = [s for s in (spread(points[m]) for m in macs) if s is not None]
+            means, deviations = np.array([s.mean for s in found]), np.array([s.deviation or 0.0 for s in found])
+            x = np.array(macs) / 1e6
+            axes.fill_between(x, means - deviations, means + deviations, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(x, means, color=colour, marker=marker, markersize=5, label=approach.name)
         axes.set_xlabel("million MACs per image")
         axes.set_ylabel("held-out top-1 (%)")
         axes.legend(loc="lower right")
@@ -123,6 +125,7 @@ def curves_plot(
             axes.set_ylim(*limits)
         axes.set_xlim(0, max(run.info.epochs for run in approach.runs))
         _mark_phases(axes, approach.runs[0])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.legend(loc="upper right" if kind == "loss" else "lower right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ class RunInfo(BaseModel):
     phases: tuple[Phase, ...]
     versions: dict[str, str]
     machine: str
-    started: str
+    started: datetime
 
 
 class SubnetResult(BaseModel):

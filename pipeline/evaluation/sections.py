@@ -75,7 +75,7 @@ def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list
     if not evaluated:
         return [*blocks, Text("No run was evaluated yet: `deps evaluate RUN` measures its subnets.")]
     path = plots.macs_plot(output / "accuracy_macs.svg", evaluated, looks)
-    caption = "Each evaluated subnet after batch-norm recalibration. Lines join means over seeds; dots are single runs."
+    caption = "Each evaluated subnet after batch-norm recalibration: means over seeds, in a band of ± one deviation."
     subnets = {(s.macs, s.params, s.subnet) for a in evaluated for run in a.runs for s in run.subnets or ()}
     rows = []
     for macs, params, name in sorted(subnets):
@@ -209,8 +209,9 @@ def curves(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[B
             )
             path = plots.curves_plot(output / f"{kind}_{number + 1}.svg", approach, looks, kind, label, limits)
             what = "held-out accuracy in training" if kind == "acc" else "training loss"
-            figures.append(Figure(path, f"{approach.name}: {what}; dashed verticals are the phase boundaries."))
-    return [Heading("Learning curves"), Figures(figures)] if figures else []
+            figures.append(Figure(path, f"{approach.name}: {what}."))
+    note = Text("Dashed verticals are phase boundaries; thin lines are single runs, beside their mean.", note=True)
+    return [Heading("Learning curves"), note, Figures(figures)] if figures else []
 
 
 def origin(approaches: Sequence[Approach]) -> list[Block]:
@@ -220,8 +221,18 @@ def origin(approaches: Sequence[Approach]) -> list[Block]:
         for run in approach.runs:
             info = run.info
             processes = f"{info.engine}, {_plural(info.world_size, 'process', 'processes')}"
-            batch = f"batch {info.batch_size}"
-            rows.append([info.name, approach.name, str(info.seed), info.started, f"{processes}, {batch}", info.machine])
+            trained_on = f"{processes}, batch {info.batch_size}"
+            began = f"{info.started:%Y-%m-%d %H:%M %Z}".strip()
+            rows.append(
+                [
+                    info.name,
+                    approach.name,
+                    str(info.seed),
+                    f"{info.started:%Y-%m-%d %H:%M %Z}",
+                    f"{processes}, {batch}",
+                    info.machine,
+                ]
+            )
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in run.info.versions.items())
         for approach in approaches
