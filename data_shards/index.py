@@ -160,7 +160,7 @@ def _map_index(path: Path, samples: int) -> np.ndarray:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise ShardDamage(path, f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # NumPy parses the header as Python: a damaged one fails in ways beyond listing
         raise ShardDamage(path, f"is not a whole index: {' '.join(str(error).split())}") from None
     if index.dtype != INDEX_DTYPE or index.ndim != 1:
         raise ShardDamage(path, f"is not an index of format 1 (found {index.ndim} dimensions of {index.dtype})")

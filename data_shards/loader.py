@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver
@@ -194,6 +196,7 @@ def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) 
         num_workers=workers,
         prefetch_factor=reader.config.prefetch if workers else None,
         multiprocessing_context=_worker_context() if workers else None,
+        worker_init_fn=_end_with_trainer,
         pin_memory=torch.cuda.is_available(),
     )
     for answer in loader:
@@ -218,3 +221,19 @@ def _worker_context():
     context.set_forkserver_preload([__name__])
     forkserver.ensure_running()
     return context
+
+
+def _end_with_trainer(worker: int) -> None:
+    """Lets a worker end when the training process does, were it by SIGKILL.
+
+    torch's own watch looks at the worker's parent, which here is the fork server; and that one lives on as long as a
+    worker does.
+    """
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None, "this runs in worker processes only"
+
+    def wait_and_exit() -> None:
+        trainer.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_exit, daemon=True).start()

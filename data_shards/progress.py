@@ -14,7 +14,7 @@ class _Rate(ProgressColumn):
 
 
 def sample_progress() -> Progress:
-    """A bar with samples done, rate and time left; on the error stream if that is a terminal, so that logs stay short."""
+    """A bar with samples done, rate and time left, on the error stream; none where that is no terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
