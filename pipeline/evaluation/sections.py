@@ -10,6 +10,7 @@ from pipeline.evaluation.page import Block, Figure, Figures, Heading, Table, Tex
 from pipeline.evaluation.plots import Looks
 from pipeline.evaluation.run_record import RunRecord
 from pipeline.evaluation.summary import Approach, spread, spread_text
+from pipeline.tracking.ledger import CPU_PROCESS_HOURS
 
 NONE = "–"
 
@@ -99,10 +100,11 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     blocks: list[Block] = [Heading("Cost"), _cost_table(approaches)]
     note = (
         "Hours are accelerators × time held, over all starts of a run, with data waits, evaluation, saving and idling; "
-        "minutes per epoch are the same hours divided by the epochs trained. On machines without accelerators a "
-        "process takes the place of an accelerator: such hours are no GPU hours. A middle subnet is taken within 5 % "
-        "of the MACs named."
+        "minutes per epoch are the same hours divided by the epochs trained. A middle subnet is taken within 5 % of the "
+        "MACs named."
     )
+    if CPU_PROCESS_HOURS in _units(approaches):
+        note += " Without accelerators, a process takes the place of one; its hours do not compare with those of a GPU."
     blocks.append(Text(note, note=True))
     figures = []
     for number, unit in enumerate(_units(approaches)):
@@ -223,16 +225,7 @@ def origin(approaches: Sequence[Approach]) -> list[Block]:
             processes = f"{info.engine}, {_plural(info.world_size, 'process', 'processes')}"
             trained_on = f"{processes}, batch {info.batch_size}"
             began = f"{info.started:%Y-%m-%d %H:%M %Z}".strip()
-            rows.append(
-                [
-                    info.name,
-                    approach.name,
-                    str(info.seed),
-                    f"{info.started:%Y-%m-%d %H:%M %Z}",
-                    f"{processes}, {batch}",
-                    info.machine,
-                ]
-            )
+            rows.append([info.name, approach.name, str(info.seed), began, trained_on, info.machine])
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in run.info.versions.items())
         for approach in approaches

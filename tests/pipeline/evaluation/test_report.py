@@ -12,10 +12,9 @@ from .run_folders import SUBNETS, make_run
 
 
 def rows_of(markdown, heading):
-    """The table rows under a heading (or, without one, of the first table), as lists of cells by their first cell."""
+    """The first table under a heading (or of the page), as lists of cells by their first cell."""
     part = markdown.split(f"## {heading}")[1] if heading else markdown
-    part = part.split("\n## ")[0]
-    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    lines = part[part.index("\n| ") + 1 :].split("\n\n")[0].splitlines()
     cells = [[cell.strip(" *") for cell in line.strip("|").split(" | ")] for line in lines]
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells}
 
@@ -127,9 +126,7 @@ def test_process_hours_are_never_called_gpu_hours(tmp_path, two_approaches):
 
 
 def test_a_price_gives_dollars(tmp_path):
-    folders = [
-        make_run(tmp_path / f"run_{seed}", seed=seed, price=2.0, hours=hours) for seed, hours in ((1, 1), (2, 3))
-    ]
+    folders = [make_run(tmp_path / f"run_{hours}", seed=hours, price=2.0, hours=hours) for hours in (1, 3)]
     markdown, _ = report(folders, tmp_path / "report")
     assert rows_of(markdown, "Cost")["DεpS"][-2:] == ["2.00", "4.00"]
 
@@ -233,7 +230,7 @@ def damage_json(key, value):
         ("run.json", damage_json("steps", "many"), "steps"),
         ("run.json", damage_json("phases", [{"name": "x"}]), "phases.0.start"),
         ("metrics.jsonl", lambda path: path.write_text("step,loss\n"), "line 1"),
-        ("ledger.json", lambda path: path.write_text("{}"), "unit"),
+        ("ledger.json", lambda path: path.write_text("{}"), "segments"),
         ("evaluation.json", damage_json("macs", -1), "0.macs"),
         ("evaluation.json", lambda path: path.write_text('{"a": 1}'), "list"),
     ],
