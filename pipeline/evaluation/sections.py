@@ -100,8 +100,8 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     blocks: list[Block] = [Heading("Cost"), _cost_table(approaches)]
     note = (
         "Hours are accelerators × time held, over all starts of a run, with data waits, evaluation, saving and idling; "
-        "minutes per epoch are the same hours divided by the epochs trained. A middle subnet is taken within 5 % of the "
-        "MACs named."
+        "minutes per epoch are the same hours divided by the epochs trained. A middle subnet is taken within 5 % of "
+        "the MACs named."
     )
     if CPU_PROCESS_HOURS in _units(approaches):
         note += " Without accelerators, a process takes the place of one; its hours do not compare with those of a GPU."
