@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +17,7 @@ from data_shards.augment import Augmentation, evaluation_plan, plan
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.python_reader import read_batch
+from data_shards.reader_processes import end_with_trainer, reader_context
 from data_shards.sampler import EpochSampler
 
 
@@ -93,7 +90,7 @@ class TrainLoader:
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         self._reader = _BatchReader(split, config, seed)
         if config.workers:
-            _worker_context()  # its server gets ready while the caller builds the model
+            reader_context(__name__)  # its server gets ready while the caller builds the model
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -195,8 +192,8 @@ def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) 
         collate_fn=_unchanged,
         num_workers=workers,
         prefetch_factor=reader.config.prefetch if workers else None,
-        multiprocessing_context=_worker_context() if workers else None,
-        worker_init_fn=_end_with_trainer,
+        multiprocessing_context=reader_context(__name__) if workers else None,
+        worker_init_fn=end_with_trainer,
         pin_memory=torch.cuda.is_available(),
     )
     for answer in loader:
@@ -207,33 +204,3 @@ def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) 
 
 def _unchanged(batch):
     return batch
-
-
-def _worker_context():
-    """Worker processes come from a fork server, not from the training process.
-
-    A training process has threads (gloo or NCCL, CUDA, metrics shipping) whose locks a fork would copy in whatever
-    state they are, and sockets and files that a forked worker would hold open after the trainer died, so that its
-    peers would not notice. The server imports this module once, in the background; a worker then starts in
-    milliseconds.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    forkserver.ensure_running()
-    return context
-
-
-def _end_with_trainer(worker: int) -> None:
-    """Lets a worker end when the training process does, were it by SIGKILL.
-
-    torch's own watch looks at the worker's parent, which here is the fork server; and that one lives on as long as a
-    worker does.
-    """
-    trainer = multiprocessing.parent_process()
-    assert trainer is not None, "this runs in worker processes only"
-
-    def wait_and_exit() -> None:
-        trainer.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_and_exit, daemon=True).start()

@@ -1,8 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -160,66 +155,3 @@ def test_what_cannot_be_shared_is_refused_before_reading(digits100_root):
 def test_a_wrong_recipe_key_is_named(keys):
     with pytest.raises(ValidationError, match=next(iter(keys))):
         DataConfig(shards=Path("data"), **keys)
-
-
-def session_members(session):
-    """Processes of a session that still run."""
-    members = []
-    for entry in Path("/proc").iterdir():
-        try:
-            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if its_session == str(session) and state != "Z":
-            members.append(int(entry.name))
-    return members
-
-
-def test_readers_die_with_a_training_process_that_is_killed(digits_root, tmp_path):
-    program = tmp_path / "train.py"
-    program.write_text(
-        textwrap.dedent("""
-            import sys, time
-            from data_shards.index import open_split
-            from data_shards.loader import DataConfig, TrainLoader
-            if __name__ == "__main__":
-                split = open_split(sys.argv[1], "train")
-                loader = TrainLoader(split, DataConfig(shards=sys.argv[1], workers=2), 32, 64, 0, 0, 1, 0, 10**6)
-                for batch in loader:
-                    print("reading", flush=True)
-                    time.sleep(60)
-        """)
-    )
-    command = [sys.executable, str(program), str(digits_root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
-        assert process.stdout.readline() == b"reading\n"
-        assert len(session_members(process.pid)) >= 4, "the process, the fork server, two readers"
-        os.kill(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while session_members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert session_members(process.pid) == []
-
-
-def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
-    program = tmp_path / "threads.py"
-    program.write_text(
-        textwrap.dedent("""
-            import sys, torch, cv2
-            from data_shards import loader, python_reader
-            from data_shards.index import open_split
-            class Asking(loader._BatchReader):
-                def __getitem__(self, request):
-                    super().__getitem__(request)
-                    return torch.get_num_threads(), cv2.getNumThreads()
-            if __name__ == "__main__":
-                split = open_split(sys.argv[1], "train")
-                config = loader.DataConfig(shards=sys.argv[1], workers=1)
-                evaluation = loader.EvaluationLoader(split, config, 32, 64, 0, 1, ids=range(64))
-                evaluation._reader = Asking(split, config, 0)
-                print(list(evaluation))
-        """)
-    )
-    command = [sys.executable, str(program), str(digits_root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[(1, 1)]"
