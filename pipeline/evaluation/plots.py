@@ -26,12 +26,12 @@ NETWORKS: dict[str, tuple[str, Any]] = {
     "random": ("random subnets", ":"),
 }
 CATEGORY_COLOURS = {
-    "full_model": "#4C78A8",
+    "full model": "#4C78A8",
     "ramp": "#9ECAE9",
     "supernet": "#F2A65A",
     "evaluation": "#7FB08A",
     "checkpoint": "#B8A1CF",
-    "data_wait": "#C44E52",
+    "data wait": "#C44E52",
     "idle": "#D5D9DE",
 }
 POINTS = 250  # of a curve; more cannot be told apart at this width
@@ -138,7 +138,7 @@ def _mark_phases(axes: Axes, run: RunRecord) -> None:
     last = run.info.epochs
     above = axes.get_xaxis_transform()  # x in epochs, y in parts of the axes' height
     row = 0
-    for phase in run.info.phases:
+    for phase in run.phases:
         start, end = phase.start / run.info.steps_per_epoch, phase.end / run.info.steps_per_epoch
         if phase.start > 0:
             axes.axvline(start, color="#5b6675", linewidth=0.9, linestyle=(0, (4, 3)))
@@ -251,7 +251,7 @@ def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], unit: str
             widths = np.array([row.get(name, 0.0) for row in rows.values()])
             if widths.any():
                 colour = CATEGORY_COLOURS.get(name, "#8a94a0")
-                axes.barh(positions, widths, left=left, height=0.55, color=colour, label=name.replace("_", " "))
+                axes.barh(positions, widths, left=left, height=0.55, color=colour, label=name)
                 left += widths
         axes.set_yticks(positions, list(rows))
         axes.invert_yaxis()

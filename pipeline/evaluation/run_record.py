@@ -82,12 +82,16 @@ class RunRecord:
         return min(self.steps_done / self.info.steps_per_epoch, self.info.epochs)
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that last: one of no steps (a ramp left out) is no phase."""
+        return tuple(phase for phase in self.info.phases if phase.end > phase.start)
+
+    @property
     def shrink_start(self) -> int | None:
         """The step at which shrinking begins, in a run that first trains the full model alone."""
-        phases = self.info.phases
-        if len(phases) < 2 or phases[0].name != "full model":
+        if len(self.phases) < 2 or self.phases[0].name != "full model":
             return None
-        return phases[1].start
+        return self.phases[1].start
 
     def epochs(self, series: Series) -> np.ndarray:
         """The steps of a series in epochs."""

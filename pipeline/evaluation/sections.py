@@ -121,7 +121,7 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     categories = list(dict.fromkeys([*plots.CATEGORY_COLOURS, *(name for a in approaches for name in _split(a))]))
     categories = [name for name in categories if any(_split(a).get(name) for a in approaches)]
     rows = [[a.name, *(_share(_split(a), name) for name in categories)] for a in approaches]
-    return [*blocks, Figures(figures), Table(["share of cost", *(c.replace("_", " ") for c in categories)], rows)]
+    return [*blocks, Figures(figures), Table(["share of cost", *categories], rows)]
 
 
 def _cost_table(approaches: Sequence[Approach]) -> Table:
@@ -156,10 +156,13 @@ def _cost_table(approaches: Sequence[Approach]) -> Table:
 
 
 def _split(approach: Approach) -> dict[str, float]:
-    """Mean hours by category over an approach's runs."""
-    per_run = [run.ledger.hours_by_category() for run in approach.runs]
-    names = dict.fromkeys(name for hours in per_run for name in hours)
-    return {name: sum(hours.get(name, 0.0) for hours in per_run) / len(per_run) for name in names}
+    """Mean hours by category, named in words, over an approach's runs."""
+    split: dict[str, float] = {}
+    for run in approach.runs:
+        for category, hours in run.ledger.hours_by_category().items():
+            name = category.replace("_", " ")
+            split[name] = split.get(name, 0.0) + hours / len(approach.runs)
+    return split
 
 
 def _share(split: dict[str, float], name: str) -> str:

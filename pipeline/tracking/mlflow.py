@@ -113,7 +113,7 @@ class MlflowShipper:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        self._reason = _root_cause(error)
+        self._reason = root_cause(error)
         if self._failures == 1 and not self._closing.is_set():  # from there on it is `close` that tells
             logger.warning(
                 "MLflow (%s) takes nothing: %s. Training goes on; all is kept in %s and sent when it is back",
@@ -129,7 +129,7 @@ class MlflowShipper:
         self._reason = ""
 
 
-def _root_cause(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """One line on what lies beneath the layers of HTTP and MLflow errors, such as a refused connection."""
     while (beneath := error.__cause__ or error.__context__) is not None:
         error = beneath

@@ -50,7 +50,7 @@ def make_run(
         "engine": "deepspeed",
         "dataset": "digits100",
         "classes": 100,
-        "phases": [{"name": name, "start": a, "end": b} for name, a, b in phases if b > a],
+        "phases": [{"name": name, "start": a, "end": b} for name, a, b in phases],
         "versions": {"python": "3.11.2", "torch": "2.13.0", "deepspeed": "0.19.8"},
         "machine": "2 CPU cores, 8 GB",
         "started": "2026-11-20T08:00:00+00:00",
@@ -82,7 +82,7 @@ def make_run(
             values["acc/smallest"] = 1.0 if step <= start else smallest * (1 - np.exp(-0.8 * since)) + noise[1]
         log.log(step, {name: float(value) for name, value in values.items()})
     held = hours * 3600 / 2
-    shares = {"full_model": 0.25, "ramp": 0.12, "supernet": 0.45, "data_wait": 0.04, "evaluation": 0.07}
+    shares = {"full model": 0.25, "ramp": 0.12, "supernet": 0.45, "data_wait": 0.04, "evaluation": 0.07}
     segment = {"started": run["started"], "accelerators": 2, "held": held}
     segment["seconds"] = {name: held * share for name, share in {**shares, "checkpoint": 0.01}.items()}
     ledger = {"unit": unit, "price_per_hour": price, "segments": [segment]}

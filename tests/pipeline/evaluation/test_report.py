@@ -125,6 +125,13 @@ def test_process_hours_are_never_called_gpu_hours(tmp_path, two_approaches):
     assert "DεpS (CPU process hours)" in costs
 
 
+def test_the_cost_is_split_by_what_it_went_into(two_approaches):
+    _, markdown, _ = two_approaches
+    split = markdown.split("| share of cost ")[1].splitlines()
+    assert split[0] == "| full model | ramp | supernet | evaluation | checkpoint | data wait | idle |"
+    assert split[2] == "| DεpS | 25.0 % | 12.0 % | 45.0 % | 7.0 % | 1.0 % | 4.0 % | 6.0 % |"
+
+
 def test_a_price_gives_dollars(tmp_path):
     folders = [make_run(tmp_path / f"run_{hours}", seed=hours, price=2.0, hours=hours) for hours in (1, 3)]
     markdown, _ = report(folders, tmp_path / "report")
