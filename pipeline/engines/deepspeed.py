@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 import torch
@@ -132,8 +134,8 @@ def import_deepspeed() -> Any:
         import deepspeed.ops
     except ImportError as error:
         raise EngineError(f"engine.name: deepspeed cannot be imported ({error}); pip install deepspeed") from None
-    import logging
-
+    # DeepSpeed insists on what its launcher sets, also on one process that nobody launched.
+    os.environ.setdefault("LOCAL_RANK", "0")
     deepspeed.utils.logging.logger.setLevel(logging.ERROR)
     # A killed compilation leaves a lock that later starts wait on for ever; gloo needs no such extension.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

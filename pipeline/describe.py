@@ -1,0 +1,61 @@
+"""`deps describe`: MACs and parameters of a space's subnets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import load_recipe
+from pipeline.errors import UsageError
+from pipeline.supernet.complexity import complexity
+from pipeline.supernet.space import NETWORKS, Space, SpaceConfig, Subnet, build_space
+from pipeline.tables import print_json, print_table
+
+_COLUMNS = {"subnet": ("subnet", ""), "macs": ("MACs", ",d"), "params": ("parameters", ",d")}
+
+
+def named_space(name: str, width: float = 1.0) -> Space:
+    """The space of a network's name, or of a recipe file.
+
+    Raises:
+        UsageError: naming the legal networks.
+    """
+    if name in NETWORKS:
+        return build_space(SpaceConfig.model_validate({"network": name, "width": width}))
+    if Path(name).suffix in (".yaml", ".yml"):
+        return build_space(load_recipe(Path(name)).space)
+    raise UsageError(f"space '{name}': is no network and no recipe file; networks: {', '.join(NETWORKS)}")
+
+
+def describe_subnet(space: Space, subnet: Subnet) -> dict[str, str | int]:
+    """Text, MACs and parameters of one subnet."""
+    size = complexity(space, subnet)
+    return {"subnet": str(subnet), "macs": size.macs, "params": size.parameters}
+
+
+def print_description(
+    name: str,
+    depth: int | None,
+    expand: int | None,
+    kernel: int | None,
+    resolution: int | None,
+    width: float,
+    subnet_text: str | None,
+    as_json: bool,
+) -> None:
+    """Print one subnet where any choice is given (the full model's for the rest), else the Pareto row."""
+    space = named_space(name, width)
+    chosen = any(value is not None for value in (depth, expand, kernel, resolution))
+    if subnet_text is not None and chosen:
+        raise UsageError("--subnet: says everything already; leave out --depth, --expand, --kernel and --resolution")
+    if subnet_text is not None:
+        subnets = [space.parse(subnet_text)]
+    elif chosen:
+        full = (depth or space.depths[-1], kernel or space.kernels[-1], expand or space.expands[-1])
+        subnets = [space.uniform(*full, resolution)]
+    else:
+        subnets = [subnet for _, subnet in space.pareto_row()]
+    rows = [describe_subnet(space, subnet) for subnet in subnets]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(f"{name}: MACs of one image; trainable parameters of the extracted network", rows, _COLUMNS)

@@ -1,0 +1,90 @@
+"""`deps evaluate`: held-out accuracy of the Pareto row of a trained supernet's subnets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data_shards.index import open_split
+from pipeline.engines.processes import launched_processes
+from pipeline.evaluation.evaluate import Evaluator
+from pipeline.run_folder import read_recipe
+from pipeline.supernet.complexity import complexity
+from pipeline.supernet.space import Subnet
+from pipeline.supernet.store import load_supernet
+from pipeline.tables import print_json, print_table
+from pipeline.training.checkpoint import write_whole
+
+EVALUATION = "evaluation.json"
+_COLUMNS = {
+    "label": ("subnet", ""),
+    "macs": ("MACs", ",d"),
+    "params": ("parameters", ",d"),
+    "top1": ("top-1 %", ".2f"),
+    "top5": ("top-5 %", ".2f"),
+    "loss": ("loss", ".4f"),
+}
+
+
+def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
+    """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
+
+    Raises:
+        UsageError: where `folder` is no finished run, or a subnet is not of its space.
+    """
+    recipe = read_recipe(folder)
+    supernet = load_supernet(folder)
+    space = supernet.space
+    named: list[tuple[str, Subnet]] = [*space.pareto_row(), *((text, space.parse(text)) for text in extra)]
+    train, test = (open_split(recipe.data.shards, split) for split in ("train", "test"))
+    bar = Progress(
+        TextColumn("evaluating {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    rows: list[dict[str, Any]] = []
+    with launched_processes() as processes, bar:
+        supernet.to(processes.device)
+        evaluator = Evaluator(train, test, recipe.data, recipe.evaluation, space.resolution, processes)
+        task = bar.add_task("", total=len(named))
+        for name, subnet in named:
+            bar.update(task, description=str(subnet))
+            accuracy = evaluator.subnet(supernet, subnet)
+            size = complexity(space, subnet)
+            rows.append(
+                {
+                    "name": name,
+                    "subnet": str(subnet),
+                    "macs": size.macs,
+                    "params": size.parameters,
+                    "top1": accuracy.top1,
+                    "top5": accuracy.top5,
+                    "loss": accuracy.loss,
+                }
+            )
+            bar.advance(task)
+        if processes.is_main:
+            write_whole(folder / EVALUATION, json.dumps(rows, indent=1).encode())
+    return rows
+
+
+def print_evaluation(folder: Path, extra: Sequence[str], as_json: bool) -> None:
+    """Evaluate and print; see `evaluate_run`."""
+    rows = evaluate_run(folder, extra)
+    if as_json:
+        print_json(rows)
+    else:
+        labelled = [{**row, "label": _label(row["name"], row["subnet"])} for row in rows]
+        print_table(f"{folder}: held-out accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
+
+
+def _label(name: str, subnet: str) -> str:
+    return subnet if name == subnet else f"{subnet} ({name})"

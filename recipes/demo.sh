@@ -1,0 +1,21 @@
+#!/bin/sh
+# The demo, from packed digits to a report: started by `make demo`, which sets up what it needs and the PATH.
+set -e
+PROCESSES=2
+
+# One thread per process: two processes on two cores.
+export OMP_NUM_THREADS=1
+
+deps shards pack digits data/digits
+deepspeed --num_gpus "$PROCESSES" --no_local_rank --log_level error --module pipeline.train recipes/digits.yaml --resume
+deps evaluate runs/digits
+deps report runs/digits
+cat <<'TEXT'
+
+Look at
+  runs/digits/report/report.html                 the report: open it in a browser
+  .venv/bin/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
+                                                 the run in MLflow, at http://127.0.0.1:5000
+Train on, with other values
+  .venv/bin/deps train recipes/digits.yaml name=digits-1 seed=1 engine.name=single
+TEXT
