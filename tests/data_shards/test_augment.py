@@ -36,6 +36,20 @@ def test_another_seed_or_epoch_gives_other_crops(augmentation, seed, epoch):
     assert 0.4 < (one.flips == other.flips).mean() < 0.6
 
 
+@pytest.mark.parametrize("augmentation", [RANDOM, PADDED])
+def test_each_part_of_a_crop_is_drawn_anew_in_each_epoch(augmentation):
+    ids, (heights, widths) = np.arange(2000), np.full((2, 2000), 1000)
+    parts = []
+    for epoch in (0, 1):
+        x, y, w, h = plan(augmentation, 5, epoch, ids, heights, widths, 32).windows.T
+        room = np.maximum(1000 - w, 1), np.maximum(1000 - h, 1)
+        parts.append([x / room[0], y / room[1]] + ([w * h, w / h] if augmentation is RANDOM else []))
+    for one, other in zip(*parts, strict=True):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
+    between = np.corrcoef(parts[0]) - np.eye(len(parts[0]))
+    assert np.abs(between[:2, :2]).max() < 0.1, "place across and place down are independent"
+
+
 def test_padded_crops_fall_on_every_shift_equally_often():
     ids = np.arange(81 * 200)
     windows, flips, _ = plan(PADDED, 0, 0, ids, np.full(len(ids), 32), np.full(len(ids), 32), 32)
