@@ -36,7 +36,7 @@ _COLUMNS = {
     "epochs": ("epochs", ".1f"),
     "subnets": ("subnets per step", ""),
     "giga_macs_per_image": ("GMACs/image, fwd + bwd", ".3f"),
-    "exa_macs": ("EMACs in all", ".4f"),
+    "tera_macs": ("TMACs in all", ",.1f"),
     "hours": ("hours here", ",.2f"),
 }
 
@@ -142,7 +142,7 @@ def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_ima
         "epochs": steps / schedule.steps_per_epoch,
         "subnets": " + ".join(role if count == 1 else f"{count} {role}" for role, count in roles.items()),
         "giga_macs_per_image": per_image / 1e9,
-        "exa_macs": per_image * steps * batch_size / 1e18,
+        "tera_macs": per_image * steps * batch_size / 1e12,
         "hours": seconds_per_image * steps * batch_size / 3600,
     }
 
