@@ -63,7 +63,7 @@ def test_signals_to_the_process_group_leave_the_readers_to_the_trainer(digits_ro
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
                     signal.signal(number, lambda number, frame: None)
                 split = open_split(sys.argv[1], "train")
-                loader = TrainLoader(split, DataConfig(shards=sys.argv[1], workers=2), 32, 64, 0, 0, 1, 0, 10**6)
+                loader = TrainLoader(split, DataConfig(shards=sys.argv[1], workers=1), 32, 64, 0, 0, 1, 0, 10**6)
                 batches = iter(loader)
                 next(batches)
                 print("reading", flush=True)
