@@ -69,6 +69,14 @@ def test_after_a_resume_from_an_earlier_checkpoint_the_last_row_of_a_step_holds(
     assert values.tolist() == [10, 20.5, 30.5, 40.5]
 
 
+def test_steps_are_ascending_also_when_a_resumed_run_measures_at_others(path):
+    log = MetricsLog(path)
+    for step in (10, 20, 15):
+        log.log(step, {"loss/full": float(step)})
+    assert read_metrics(path)["loss/full"].steps.tolist() == [10, 15, 20]
+    assert read_metrics(path)["loss/full"].values.tolist() == [10, 15, 20]
+
+
 @pytest.mark.parametrize("cut", [1, 5, 12, 40, -2])
 def test_a_row_torn_by_a_kill_loses_itself_alone(path, cut):
     log = MetricsLog(path)

@@ -210,6 +210,16 @@ def test_an_artifact_that_is_gone_is_named_and_holds_nothing_up(project, client,
     assert history(client, the_run(client).info.run_id, "loss/full") == [(1, 1.0)]
 
 
+@pytest.mark.usefixtures("quick")
+def test_an_entry_torn_by_a_kill_does_not_take_the_next_one_with_it(project, client):
+    folder = project / "runs" / "a"
+    assert start(project).close("KILLED")
+    with (folder / "outbox.jsonl").open("a") as file:
+        file.write('{"kind": "artifact", "pa')
+    assert start(project).close("FINISHED")
+    assert the_run(client).info.status == "FINISHED"
+
+
 KILLED_TRAINING = """
 import os, signal, sys, time
 from pathlib import Path
