@@ -216,8 +216,8 @@ def test_an_entry_torn_by_a_kill_does_not_take_the_next_one_with_it(project, cli
     assert start(project).close("KILLED")
     with (folder / "outbox.jsonl").open("a") as file:
         file.write('{"kind": "artifact", "pa')
-    assert start(project).close("FINISHED")
-    assert the_run(client).info.status == "FINISHED"
+    assert start(project, {**RECIPE, "epochs": 5}).close("FINISHED")
+    assert the_run(client).data.params["epochs"] == "5"
 
 
 KILLED_TRAINING = """
