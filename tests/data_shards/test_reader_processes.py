@@ -21,10 +21,12 @@ def session_members(session):
 
 
 def wait_for_end(session):
-    """Waits until no process of a session runs any more; returns those that do after 20 seconds."""
+    """Waits until no process of a session runs any more; returns, and ends, those that do after 20 seconds."""
     deadline = time.monotonic() + 20
     while (members := session_members(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
+    for left_over in members:
+        os.kill(left_over, signal.SIGKILL)
     return members
 
 
