@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -98,11 +99,15 @@ def _html_block(block: Block) -> str:
     if isinstance(block, Heading):
         return f"<h2>{escape(block.text)}</h2>"
     if isinstance(block, Text):
-        return f"<p{' class=note' if block.note else ''}>{escape(block.text)}</p>"
+        return f"<p{' class=note' if block.note else ''}>{_html_text(block.text)}</p>"
     if isinstance(block, Table):
         return _html_table(block)
     figures = "\n".join(_html_figure(figure) for figure in block.figures)
     return f'<div class="figures">\n{figures}\n</div>'
+
+
+def _html_text(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _html_table(table: Table) -> str:
@@ -143,6 +148,7 @@ th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 th:first-child, tr.strong td:first-child { background: var(--fill); }
 tbody tr { border-top: 1px solid var(--line); }
 .number { text-align: right; }
+td:last-child:not(.number) { white-space: normal; min-width: 12rem; }
 tr.strong td { font-weight: 600; background: var(--fill); }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.25rem; }
 figure { margin: .5rem 0; max-width: 44rem; }

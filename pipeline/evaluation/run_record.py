@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
+from pipeline.tracking.outbox import flatten
 
 
 class ReportError(ValueError):
@@ -67,6 +69,7 @@ class RunRecord:
 
     folder: Path
     info: RunInfo
+    recipe: dict[str, str]  # nested keys joined by dots
     metrics: dict[str, Series]
     ledger: LedgerRecord
     subnets: tuple[SubnetResult, ...] | None
@@ -107,7 +110,7 @@ def read_run(folder: Path) -> RunRecord:
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such run folder")
     info = _read_json(folder / "run.json", TypeAdapter(RunInfo))
-    _text(folder / "config.yaml")
+    recipe = _recipe(folder / "config.yaml")
     _text(folder / "metrics.jsonl")
     try:
         metrics = read_metrics(folder / "metrics.jsonl")
@@ -118,7 +121,7 @@ def read_run(folder: Path) -> RunRecord:
     if (folder / "evaluation.json").exists():
         found = _read_json(folder / "evaluation.json", TypeAdapter(list[SubnetResult]))
         subnets = tuple(sorted(found, key=lambda subnet: subnet.macs)) or None
-    return RunRecord(folder, info, metrics, ledger, subnets)
+    return RunRecord(folder, info, recipe, metrics, ledger, subnets)
 
 
 _T = TypeVar("_T")
@@ -133,6 +136,16 @@ def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
         raise ReportError(f"{path}: {where}: {first['msg']}") from error
     except json.JSONDecodeError as error:
         raise ReportError(f"{path}: not JSON ({error})") from error
+
+
+def _recipe(path: Path) -> dict[str, str]:
+    try:
+        content = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise ReportError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: not a recipe: its top level has no keys")
+    return flatten(content)
 
 
 def _text(path: Path) -> str:

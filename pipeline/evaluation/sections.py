@@ -76,7 +76,8 @@ def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list
     if not evaluated:
         return [*blocks, Text("No run was evaluated yet: `deps evaluate RUN` measures its subnets.")]
     path = plots.macs_plot(output / "accuracy_macs.svg", evaluated, looks)
-    caption = "Each evaluated subnet after batch-norm recalibration: means over seeds, in a band of ± one deviation."
+    caption = "Each evaluated subnet after batch-norm recalibration"
+    caption += ": means over seeds, in a band of ± one deviation." if _several_seeds(evaluated) else "."
     subnets = {(s.macs, s.params, s.subnet) for a in evaluated for run in a.runs for s in run.subnets or ()}
     rows = []
     for macs, params, name in sorted(subnets):
@@ -131,7 +132,12 @@ def _cost_table(approaches: Sequence[Approach]) -> Table:
     at = f" ({millions(next(iter(sizes)))} MACs)" if len(sizes) == 1 else ""
     units = _units(approaches)
     per_epoch = f"{_singular(units[0])} minutes per epoch" if len(units) == 1 else "minutes per epoch"
-    header = ["approach", f"smallest{at}", NONE if middle is None else f"at {millions(middle)} MACs", "mean Pareto"]
+    header = [
+        "approach",
+        f"smallest{at}",
+        "at a middle subnet" if middle is None else f"at {millions(middle)} MACs",
+        "mean Pareto",
+    ]
     header += ["epochs", per_epoch, *_cost_header(approaches)]
     rows = []
     for approach in approaches:
@@ -194,7 +200,8 @@ def shrinking(approaches: Sequence[Approach], looks: Looks, output: Path) -> lis
     blocks.append(Text(note, note=True))
     if any(dip for values in dips.values() for dip in values):
         path = plots.shrink_plot(output / "shrinking.svg", members, looks)
-        caption = "The full model's held-out accuracy around the start of shrinking: means over seeds, and each run."
+        caption = "The full model's held-out accuracy around the start of shrinking"
+        caption += ": means over seeds, and each run." if _several_seeds(members) else "."
         blocks.append(Figures([Figure(path, caption)]))
     return blocks
 
@@ -215,8 +222,10 @@ def curves(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[B
             path = plots.curves_plot(output / f"{kind}_{number + 1}.svg", approach, looks, kind, label, limits)
             what = "held-out accuracy in training" if kind == "acc" else "training loss"
             figures.append(Figure(path, f"{approach.name}: {what}."))
-    note = Text("Dashed verticals are phase boundaries; thin lines are single runs, beside their mean.", note=True)
-    return [Heading("Learning curves"), note, Figures(figures)] if figures else []
+    note = "Dashed verticals are phase boundaries."
+    if _several_seeds(approaches):
+        note += " Thin lines are single runs, beside their mean."
+    return [Heading("Learning curves"), Text(note, note=True), Figures(figures)] if figures else []
 
 
 def origin(approaches: Sequence[Approach]) -> list[Block]:
@@ -237,6 +246,10 @@ def origin(approaches: Sequence[Approach]) -> list[Block]:
     header = ["run", "approach", "seed", "started", "engine", "machine"]
     text = "Versions: " + "; or ".join(versions) + ". Each run folder holds its full recipe in config.yaml."
     return [Heading("Where this comes from"), Table(header, rows, labels=len(header)), Text(text, note=True)]
+
+
+def _several_seeds(approaches: Sequence[Approach]) -> bool:
+    return any(len(approach.runs) > 1 for approach in approaches)
 
 
 def _units(approaches: Sequence[Approach]) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from pipeline.evaluation.run_record import RunRecord, SubnetResult
+from pipeline.evaluation.run_record import ReportError, RunRecord, SubnetResult
 
+# Keys of a recipe that do not change what is trained.
+NOT_TRAINED = ("name", "approach", "seed", "runs", "log_every", "data.shards", "data.workers", "data.prefetch")
+NOT_TRAINED += ("evaluation.", "checkpoint.", "cost.", "tracking.")
 NEAR = 0.05  # a subnet counts as being "at" a number of MACs when it is within this fraction of it
 
 
@@ -60,17 +63,37 @@ def spread_text(approach: Approach, figure: Callable[[RunRecord], float | None],
 def group(runs: Sequence[RunRecord]) -> list[Approach]:
     """The runs by approach, in the order in which approaches first appear; seeds ascending.
 
-    An approach that was run both on GPUs and without becomes two, since their hours have no mean.
+    Runs that go by one name, yet differ in their recipe or in their unit of cost, have no mean: they become approaches
+    of their own, named by what differs.
+
+    Raises:
+        ReportError: two runs are of one approach, recipe and seed, which would count one seed twice.
     """
-    members: dict[tuple[str, str], list[RunRecord]] = {}
+    members: dict[tuple[str, tuple[tuple[str, str], ...]], list[RunRecord]] = {}
     for run in runs:
-        members.setdefault((run.info.approach, run.ledger.unit), []).append(run)
-    count = Counter(name for name, _ in members)
+        members.setdefault((run.info.approach, tuple(sorted(_distinction(run).items()))), []).append(run)
     approaches = []
-    for (name, unit), found in members.items():
-        own_name = name if count[name] == 1 else f"{name} ({unit})"
+    for (name, distinction), found in members.items():
+        others = [dict(other) for other_name, other in members if other_name == name]
+        differing = [
+            f"{key.split('.')[-1]} {value}" for key, value in distinction if any(o.get(key) != value for o in others)
+        ]
+        own_name = f"{name} ({', '.join(differing[:3])})" if differing else name
         approaches.append(Approach(own_name, tuple(sorted(found, key=lambda run: run.info.seed))))
+    for approach in approaches:
+        for one, other in pairwise(approach.runs):
+            if one.info.seed == other.info.seed:
+                raise ReportError(
+                    f"{other.folder / 'run.json'}: seed {one.info.seed} of {approach.name} again, as in {one.folder}: "
+                    "one seed trained twice is not two seeds"
+                )
     return approaches
+
+
+def _distinction(run: RunRecord) -> dict[str, str]:
+    """What runs must share to be seeds of one approach."""
+    recipe = {key: value for key, value in run.recipe.items() if not key.startswith(NOT_TRAINED)}
+    return {**recipe, "cost in": run.ledger.unit}
 
 
 def smallest(run: RunRecord) -> SubnetResult | None:

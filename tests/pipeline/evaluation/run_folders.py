@@ -56,7 +56,8 @@ def make_run(
         "started": "2026-11-20T08:00:00+00:00",
     }
     (folder / "run.json").write_text(json.dumps(run))
-    (folder / "config.yaml").write_text(f"seed: {seed}\n")
+    recipe = f"name: {folder.name}\nseed: {seed}\nschedule:\n  epsilon_ramp: {ramp_epochs} epochs\n"
+    (folder / "config.yaml").write_text(recipe)
     log = MetricsLog(folder / "metrics.jsonl")
     noise = generator.normal(0, 0.25, 3)
     for step in range(5, (stop_at or steps) + 1, 5):

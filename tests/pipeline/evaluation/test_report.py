@@ -121,8 +121,8 @@ def test_process_hours_are_never_called_gpu_hours(tmp_path, two_approaches):
     assert table["a"][4:7] == ["1.20", "CPU process hours", "–"]
     assert table["b"][4:7] == ["1.20", "GPU hours", "2.40"]
     costs = rows_of(mixed, "Cost")
-    assert "DεpS (GPU hours)" in costs  # an approach on both is two rows: their hours have no mean
-    assert "DεpS (CPU process hours)" in costs
+    assert "DεpS (cost in GPU hours)" in costs  # an approach on both is two rows: their hours have no mean
+    assert "DεpS (cost in CPU process hours)" in costs
 
 
 def test_the_cost_is_split_by_what_it_went_into(two_approaches):
@@ -154,6 +154,17 @@ def test_a_run_that_was_stopped_is_said_to_be_so_and_pays_for_the_epochs_it_trai
     markdown, _ = report([make_run(tmp_path / "run", stop_at=500)], tmp_path / "report")
     assert "| stopped at step 500 of 1000 |" in markdown
     assert rows_of(markdown, "Cost")["DεpS"][3:5] == ["10", "7.20"]
+
+
+def test_runs_of_one_name_with_different_recipes_are_not_seeds_of_one_approach(tmp_path):
+    folders = [make_run(tmp_path / "one", seed=1), make_run(tmp_path / "two", seed=2, ramp_epochs=0)]
+    costs = rows_of(report(folders, tmp_path / "report")[0], "Cost")
+    assert set(costs) == {"approach", "---", "DεpS (epsilon_ramp 3 epochs)", "DεpS (epsilon_ramp 0 epochs)"}
+
+
+def test_one_seed_trained_twice_is_refused(tmp_path):
+    with pytest.raises(ReportError, match="seed 1 of DεpS again"):
+        write_report([make_run(tmp_path / "one", seed=1), make_run(tmp_path / "two", seed=1)], tmp_path / "report")
 
 
 def test_the_same_folder_twice_is_not_two_seeds(tmp_path):
@@ -230,6 +241,8 @@ def damage_json(key, value):
     [
         ("run.json", lambda path: path.unlink(), "No such file"),
         ("config.yaml", lambda path: path.unlink(), "No such file"),
+        ("config.yaml", lambda path: path.write_text("a: [1"), "not YAML"),
+        ("config.yaml", lambda path: path.write_text("word"), "not a recipe"),
         ("metrics.jsonl", lambda path: path.unlink(), "No such file"),
         ("ledger.json", lambda path: path.unlink(), "No such file"),
         ("run.json", lambda path: path.write_text("{"), "not JSON"),
@@ -259,7 +272,7 @@ def test_a_missing_folder_no_folder_and_different_data_sets_are_refused(tmp_path
         write_report([tmp_path / "none"], tmp_path / "report")
     with pytest.raises(ReportError, match="at least one"):
         write_report([], tmp_path / "report")
-    one, two = make_run(tmp_path / "one"), make_run(tmp_path / "two")
+    one, two = make_run(tmp_path / "one"), make_run(tmp_path / "two", seed=2)
     damage_json("dataset", "digits")(two / "run.json")
     with pytest.raises(ReportError, match="digits100, digits"):
         write_report([one, two], tmp_path / "report")
