@@ -7,9 +7,11 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data_shards.errors import ShardUsageError
 from pipeline.config import Recipe
+from pipeline.engines.base import Engine
 from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
 from pipeline.run_folder import machine
@@ -18,13 +20,14 @@ from pipeline.supernet.space import Space, build_space
 from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
 from pipeline.train import build, prepare
+from pipeline.training.losses import LossConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Phase, Schedule
+from pipeline.training.schedule import Phase, Schedule, StepPlan
 
 _TRIAL_STEPS = 2
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
-_TRIAL_MACS = 4e9
-_LEAST_TRIAL_IMAGES = 8
+_TRIAL_MACS = 1e9
+_LEAST_TRIAL_IMAGES = 4
 # Random subnets whose MACs stand for all that a phase draws.
 _DRAWN_STEPS = 100
 _BACKWARD_AND_FORWARD = 3  # the backward pass computes two products for each one of the forward pass
@@ -58,16 +61,11 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         side = schedule.space.resolution
         images = torch.randn(count, 3, side, side, generator=generator).to(processes.device)
         labels = torch.randint(schedule.space.classes, (count,), generator=generator).to(processes.device)
-        phases = []
-        for phase in schedule.phases:
-            plan = schedule.at(phase.start)
-            began = 0.0
-            for trial in range(_TRIAL_STEPS + 1):
-                if trial == 1:  # the first one warms up
-                    began = time.perf_counter()
-                float(sandwich_step(engine, plan, images, labels, recipe.loss).gradient_norm)
-            seconds = (time.perf_counter() - began) / _TRIAL_STEPS / count
-            phases.append(_describe(phase, schedule, recipe.batch_size, seconds))
+        seconds = {
+            phase.roles: _seconds_per_image(engine, schedule.at(phase.start), images, labels, recipe.loss)
+            for phase in schedule.phases
+        }
+        phases = [_describe(phase, schedule, recipe.batch_size, seconds[phase.roles]) for phase in schedule.phases]
         hours = sum(phase["hours"] for phase in phases)
         price = recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None
         parameters = sum(parameter.numel() for parameter in engine.supernet.parameters())
@@ -122,6 +120,15 @@ def _schedule(recipe: Recipe) -> Schedule:
     if recipe.batch_size > recipe.train_samples:
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
     return Schedule(recipe.schedule, build_space(recipe.space), recipe.train_samples // recipe.batch_size, recipe.seed)
+
+
+def _seconds_per_image(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, loss: LossConfig) -> float:
+    began = 0.0
+    for trial in range(_TRIAL_STEPS + 1):
+        if trial == 1:  # the first one warms up
+            began = time.perf_counter()
+        float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
+    return (time.perf_counter() - began) / _TRIAL_STEPS / len(images)
 
 
 def _trial_images(space: Space, per_process: int) -> int:

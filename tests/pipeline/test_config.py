@@ -1,0 +1,101 @@
+"""A recipe that cannot work is refused in one line that says where, what, and which values are legal."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import Recipe, load_recipe, resolved
+from pipeline.errors import UsageError
+from pipeline.run_folder import begin, read_recipe, write
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+DIGITS = next(path for path in RECIPES if path.stem == "digits")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_parse_and_are_named_as_their_file(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_resolved_recipe_is_the_same_recipe(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert Recipe.model_validate(yaml.safe_load(yaml.safe_dump(resolved(recipe)))) == recipe
+
+
+def test_any_leaf_can_be_overridden() -> None:
+    recipe = load_recipe(DIGITS, ["seed=3", "schedule.learning_rate.base=0.2", "space.kernels=[3]", "cost={}"])
+    assert (recipe.seed, recipe.schedule.learning_rate.base, recipe.space.kernels) == (3, 0.2, (3,))
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("schedule.epsilon_rampp=0", r"schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'\? legal keys: "),
+        ("sed=1", "sed: unknown key; did you mean 'seed'"),
+        ("data.augmentation.flipp=true", "data.augmentation.flipp: unknown key; did you mean 'flip'"),
+        ("batch_size=many", "batch_size: input should be a valid integer.* not 'many'"),
+        ("batch_size=0", "batch_size: input should be greater than 0, not 0"),
+        ("engine.name=horovod", "engine.name: input should be 'single', 'ddp' or 'deepspeed', not 'horovod'"),
+        ("schedule.duration=soon", "schedule.duration: 'soon' is no duration; write '30 epochs'"),
+        ("space.kernels=[4]", r"kernels: \[4\] must be distinct values out of \[3, 5, 7\]"),
+        ("name=../elsewhere", "name: "),
+        ("seed", "override 'seed': must be key=value"),
+        ("seed.deeper=1", "override 'seed.deeper=1'"),
+        ("space=null", "space: "),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_legal_ones(override: str, complaint: str) -> None:
+    overrides = [override] if override != "seed.deeper=1" else ["seed=1", override]
+    with pytest.raises(UsageError, match=complaint) as caught:
+        load_recipe(DIGITS, overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("- a list", "must be a mapping"),
+        ("a: [1", "is not YAML"),
+        ("name: x", "batch_size: is missing .and 3 more."),
+        (b"\xff\xfe\x00", "is not a text file"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(content: str | bytes, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=complaint) as caught:
+        load_recipe(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere.yaml: No such file"):
+        load_recipe(tmp_path / "nowhere.yaml")
+
+
+def begun(tmp_path: Path) -> Recipe:
+    recipe = load_recipe(DIGITS, [f"runs={tmp_path}"])
+    write(recipe, {"started": "2026-01-01T00:00:00+00:00"})
+    return recipe
+
+
+def test_a_run_is_not_begun_twice_by_accident(tmp_path: Path) -> None:
+    recipe = begun(tmp_path)
+    with pytest.raises(UsageError, match=r"holds a run already; continue it with --resume, or choose another name="):
+        begin(recipe, resume=False)
+    assert begin(recipe, resume=True)
+    assert read_recipe(recipe.folder) == recipe
+
+
+def test_a_run_is_not_resumed_with_what_would_train_other_weights(tmp_path: Path) -> None:
+    begun(tmp_path)
+    changed = load_recipe(DIGITS, [f"runs={tmp_path}", "optimizer.momentum=0.8"])
+    with pytest.raises(UsageError, match=r"was begun with optimizer.momentum=0.9, not 0.8"):
+        begin(changed, resume=True)
+
+
+def test_a_run_may_be_resumed_by_another_engine_or_with_other_workers(tmp_path: Path) -> None:
+    begun(tmp_path)
+    assert begin(load_recipe(DIGITS, [f"runs={tmp_path}", "engine={name: ddp}", "data.workers=0"]), resume=True)

@@ -1,0 +1,94 @@
+"""A checkpoint is whole or not there, and damage is named and passed over."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.engines.base import TrainingState
+from pipeline.errors import RunFailure
+from pipeline.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
+
+
+def checkpoint(step: int) -> Checkpoint:
+    weights = {"stem.weight": torch.full((4, 3), float(step)), "stem_bn.running_mean": torch.arange(4.0)}
+    momentum = {"stem.weight": torch.full((4, 3), step / 2)}
+    return Checkpoint(step, step > 1, TrainingState(weights, momentum), {"unit": "CPU process hours"})
+
+
+def save(folder: Path, *steps: int, keep: int = 3) -> list[Path]:
+    return [save_checkpoint(folder, checkpoint(step), keep) for step in steps]
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    warnings: list[str] = []
+    return load_newest_checkpoint(folder, warnings), warnings
+
+
+def step_of(found: Checkpoint | None) -> int:
+    assert found is not None
+    return found.step
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2)
+    found, warnings = newest(tmp_path)
+    assert found is not None
+    assert (found.step, found.reorganised, found.ledger, warnings) == (2, True, {"unit": "CPU process hours"}, [])
+    for part in ("weights", "momentum"):
+        expected, actual = getattr(checkpoint(2).state, part), getattr(found.state, part)
+        assert actual.keys() == expected.keys()
+        assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2, 3, 4, keep=2)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == [f"step-00000000{step}.{suffix}" for step in (3, 4) for suffix in ("json", "safetensors")]
+
+
+def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
+    assert newest(tmp_path) == (None, [])
+
+
+@pytest.mark.parametrize("damage", ["cut in half", "one bit flipped", "gone", "sidecar cut"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(damage: str, tmp_path: Path) -> None:
+    *_, path = save(tmp_path, 1, 2)
+    content = path.read_bytes()
+    if damage == "cut in half":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "one bit flipped":
+        path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.with_suffix(".json").write_text('{"step": 2, "by')
+    found, warnings = newest(tmp_path)
+    assert step_of(found) == 1
+    assert len(warnings) == 1
+    assert "step-000000002" in warnings[0]
+    assert "taking step 1 instead" in warnings[0]
+
+
+def test_a_checkpoint_without_sidecar_was_never_finished(tmp_path: Path) -> None:
+    *_, path = save(tmp_path, 1, 2)
+    path.with_suffix(".json").unlink()
+    found, warnings = newest(tmp_path)
+    assert (step_of(found), warnings) == (1, [])
+
+
+def test_damage_everywhere_is_a_failure_that_names_each(tmp_path: Path) -> None:
+    for path in save(tmp_path, 1, 2):
+        path.write_bytes(b"")
+    with pytest.raises(RunFailure, match=r"no checkpoint is whole: .*step-000000002.* 0 bytes of .*step-000000001"):
+        newest(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_older_checkpoints_stay(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    # A folder in the place of the file: what even root cannot overwrite.
+    (tmp_path / "checkpoints" / "step-000000002.safetensors" / "x").mkdir(parents=True)
+    with pytest.raises(RunFailure, match="step-000000002.safetensors: cannot be written"):
+        save(tmp_path, 2)
+    assert step_of(newest(tmp_path)[0]) == 1
+    assert not list((tmp_path / "checkpoints").glob(".*"))
