@@ -1,0 +1,125 @@
+"""A run that is killed or stopped ends with the weights of the run that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.distributed.processes import run, small_run, start
+
+STEPS = 24
+
+
+def train(arguments: list[str]) -> list[str]:
+    return ["-m", "pipeline.train", *arguments, "--resume"]
+
+
+def engine(world: int) -> list[str]:
+    return ["engine={name: single}" if world == 1 else "engine={name: deepspeed, zero_stage: 1}"]
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def uninterrupted(
+    request: pytest.FixtureRequest, digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, dict[str, torch.Tensor]]:
+    """The world size, and the weights that a run ends with if left alone."""
+    world, runs = request.param, tmp_path_factory.mktemp("whole")
+    run(train([*small_run(digits, runs), *engine(world), "name=whole"]), world)
+    return world, load_file(runs / "whole" / "supernet.safetensors")
+
+
+def wait_for_step(folder: Path, step: int, processes: list[subprocess.Popen[str]]) -> None:
+    """Return as soon as the metrics tell that `step` steps are done."""
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if len(lines) >= step:
+            return
+        for process in processes:
+            assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def stop(processes: list[subprocess.Popen[str]], number: signal.Signals) -> list[str]:
+    for process in processes:
+        os.kill(process.pid, number)
+    return [process.communicate(timeout=60)[0] for process in processes]
+
+
+def steps_logged(folder: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.distributed
+def test_a_killed_run_resumes_to_the_same_weights(
+    uninterrupted: tuple[int, dict[str, torch.Tensor]], digits: Path, tmp_path: Path
+) -> None:
+    """SIGKILL at a random step, twice; equal to the last bit."""
+    world, whole = uninterrupted
+    broken = train([*small_run(digits, tmp_path), *engine(world), "name=broken"])
+    folder = tmp_path / "broken"
+    kills = sorted(random.SystemRandom().sample(range(5, STEPS - 2), 2))
+    print(f"killed at steps {kills}")
+    for step in kills:
+        killed = start(broken, world)
+        # Steps repeated after a resume are logged again, so the second kill comes some steps earlier or later.
+        wait_for_step(folder, step, killed)
+        stop(killed, signal.SIGKILL)
+    outputs = run(broken, world)
+    assert "continuing at step" in outputs[0]
+    assert set(steps_logged(folder)) == set(range(1, STEPS + 1))
+    resumed = load_file(folder / "supernet.safetensors")
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+    segments = json.loads((folder / "ledger.json").read_text())["segments"]
+    assert len(segments) == 3  # two killed starts and the last: all of them cost
+
+
+@pytest.mark.distributed
+def test_sigterm_saves_and_leaves(
+    uninterrupted: tuple[int, dict[str, torch.Tensor]], digits: Path, tmp_path: Path
+) -> None:
+    world, whole = uninterrupted
+    broken = train([*small_run(digits, tmp_path), *engine(world), "name=broken"])
+    folder = tmp_path / "broken"
+    stopped = start(broken, world)
+    wait_for_step(folder, 16, stopped)  # in the ramp: the channels are sorted already
+    outputs = stop(stopped, signal.SIGTERM)
+    assert [process.returncode for process in stopped] == [128 + signal.SIGTERM] * world
+    done = max(steps_logged(folder))
+    assert 16 <= done < STEPS, "the run was over before the signal came"
+    assert f"stopped by SIGTERM at step {done}/{STEPS}, saved; continue with --resume" in outputs[0]
+    assert (folder / "checkpoints" / f"step-{done:09d}.json").exists()
+    assert not (folder / "supernet.safetensors").exists()
+    outputs = run(broken, world)
+    assert f"continuing at step {done}" in outputs[0]
+    resumed = load_file(folder / "supernet.safetensors")
+    for name, tensor in whole.items():
+        if name.endswith(("running_mean", "running_var")):
+            # Averaged over the processes once more, which rounds once more.
+            torch.testing.assert_close(resumed[name], tensor, atol=1e-6, rtol=1e-5)
+        else:
+            assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_checkpoint_cut_in_half_is_named_and_the_one_before_it_continues(digits: Path, tmp_path: Path) -> None:
+    command = train([*small_run(digits, tmp_path), *engine(1), "name=cut"])
+    started = start(command, 1)
+    wait_for_step(tmp_path / "cut", 10, started)
+    stop(started, signal.SIGKILL)
+    newest = max((tmp_path / "cut" / "checkpoints").glob("*.json")).with_suffix(".safetensors")
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    [output] = run(command, 1)
+    assert f"{newest.name} is damaged: {len(content) // 2} bytes of {len(content)}; taking step 4 instead" in output
+    assert "continuing at step 4" in output

@@ -1,0 +1,98 @@
+"""Who may import whom; and what happens when somebody else's package stands where ours should be."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("pipeline", "kernels", "data_shards", "cluster")
+
+# Each is slow to import or may be missing: one file knows it, and imports it when it is needed.
+LAZY = {
+    "deepspeed": {"pipeline/engines/deepspeed.py"},
+    "mlflow": {"pipeline/tracking/mlflow_run.py"},
+    "nvidia": set(),
+    "triton": set(),
+    "sklearn": {"data_shards/sources/digits.py"},
+}
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_there_are_files_to_look_at(package: str) -> None:
+    assert files(package)
+
+
+@pytest.mark.parametrize("package", ["kernels", "data_shards"])
+def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> None:
+    for path in files(package):
+        assert {top(module) for module in imports(path)} & set(OURS) <= {package}, path
+
+
+def test_nothing_imports_cluster_and_cluster_imports_the_config_only() -> None:
+    for package in OURS[:-1]:
+        for path in files(package):
+            assert "cluster" not in {top(module) for module in imports(path)}, path
+    for path in files("cluster"):
+        assert {module for module in imports(path) if top(module) in OURS} <= {"pipeline.config"}, path
+
+
+def test_the_supernet_knows_nothing_of_training() -> None:
+    for path in files("pipeline/supernet"):
+        ours = {module for module in imports(path) if top(module) == "pipeline"}
+        assert all(module.startswith(("pipeline.supernet", "pipeline.errors")) for module in ours), path
+    order = ["space", "layers", "mobilenet_v3"]
+    for position, name in enumerate(order):
+        later = {f"pipeline.supernet.{each}" for each in order[position + 1 :]}
+        assert not later & set(imports(ROOT / "pipeline" / "supernet" / f"{name}.py"))
+
+
+def test_the_trainer_knows_the_engine_protocol_but_no_engine() -> None:
+    engines = {f"pipeline.engines.{name}" for name in ("single", "ddp", "deepspeed")}
+    for path in files("pipeline/training"):
+        assert not engines & set(imports(path)), path
+
+
+@pytest.mark.parametrize("library", LAZY)
+def test_heavy_libraries_are_imported_in_one_place_and_lazily(library: str) -> None:
+    for package in OURS:
+        for path in files(package):
+            name = path.relative_to(ROOT).as_posix()
+            used = library in {top(module) for module in imports(path)}
+            assert not used or name in LAZY[library], f"{name} imports {library}"
+            assert library not in {top(module) for module in imports(path, top_level_only=True)}, name
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_a_foreign_package_of_our_name_is_named_in_one_line(package: str, tmp_path: Path) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    command = [sys.executable, "-c", "import deps_command; deps_command.main()"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"deps: the package '{package}' at {tmp_path / package}")
+    assert "belongs to another distribution" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
