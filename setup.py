@@ -31,10 +31,19 @@ setup(
         "typer>=0.15",
         "rich>=13.9",
         "matplotlib>=3.9",
+        "psutil>=5.9",  # the start of this process, which the ledger counts from
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "triton": ["triton>=3.6,<3.10"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "hypothesis>=6", "ruff", "pyright"],
+        "dev": [
+            "pytest>=8",
+            "pillow>=10",
+            "pytest-xdist>=3.6",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6",
+            "ruff",
+            "pyright",
+        ],
     },
 )

@@ -16,7 +16,7 @@ from pipeline.describe import named_space
 from pipeline.engines.single import SingleEngine
 from pipeline.errors import RunFailure
 from pipeline.run_folder import machine
-from pipeline.supernet.extract import plain_network
+from pipeline.supernet.extract import as_channels_last, plain_network
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.tables import print_json, print_table
 from pipeline.training.learning_rate import LearningRateConfig
@@ -40,7 +40,10 @@ def step_benchmark(network: str, batch_size: int, repeats: int) -> dict[str, Any
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     space = named_space(network)
     config = ScheduleConfig(
-        duration="1 steps", full_model_warmup=0, epsilon_ramp=0, learning_rate=LearningRateConfig(base=0.01)
+        duration="1 steps",
+        full_model_warmup="0 steps",
+        epsilon_ramp="0 steps",
+        learning_rate=LearningRateConfig(base=0.01),
     )
     plan = Schedule(config, space, steps_per_epoch=1, seed=0).at(0)
     torch.manual_seed(0)
@@ -49,7 +52,7 @@ def step_benchmark(network: str, batch_size: int, repeats: int) -> dict[str, Any
     channels_last = images.to(memory_format=torch.channels_last)
 
     engine = SingleEngine(Supernet(space).to(device), OptimizerConfig())
-    plain = [plain_network(space, slot.subnet).to(device, memory_format=torch.channels_last) for slot in plan.slots]
+    plain = [as_channels_last(plain_network(space, slot.subnet)).to(device) for slot in plan.slots]
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.01, momentum=0.9, nesterov=True) for each in plain]
     contenders: dict[str, Callable[[], Tensor]] = {
         "supernet, channels_last (ours)": lambda: _ours(engine, plan, channels_last, labels),
@@ -95,9 +98,7 @@ def _ours(engine: SingleEngine, plan: StepPlan, images: Tensor, labels: Tensor) 
     return sandwich_step(engine, plan, images, labels, LossConfig()).losses[0]
 
 
-def _plain(
-    networks: list[nn.Sequential], optimizers: list[torch.optim.SGD], images: Tensor, labels: Tensor
-) -> Tensor:
+def _plain(networks: list[nn.Sequential], optimizers: list[torch.optim.SGD], images: Tensor, labels: Tensor) -> Tensor:
     teacher, total = None, torch.zeros((), device=images.device)
     for network, optimizer in zip(networks, optimizers, strict=True):
         logits = network(images)

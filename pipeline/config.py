@@ -34,7 +34,9 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dropout: float = Field(default=0.0, ge=0, lt=1, description="before the classifier, of the full model only")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast, weights stay fp32")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
+    )
 
 
 class CostConfig(BaseModel):

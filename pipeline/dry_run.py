@@ -105,7 +105,8 @@ def print_dry_run(recipe: Recipe, as_json: bool) -> None:
     dollars = "" if estimate["dollars"] is None else f", {estimate['dollars']:,.0f} $"
     print(
         f"estimate: {estimate['hours']:,.2f} {estimate['unit']}{dollars} on {estimate['machine']}\n"
-        f"(extrapolated from steps of {estimate['measured_images_per_step']} images measured just now; without reading, evaluation, saving)"
+        f"(extrapolated from steps of {estimate['measured_images_per_step']} images measured just now; "
+        "without reading, evaluation, saving)"
     )
 
 

@@ -51,7 +51,9 @@ def prepare(recipe: Recipe) -> Experiment:
     """
     train, test = (open_split(recipe.data.shards, name) for name in ("train", "test"))
     if recipe.train_samples not in (None, len(train)):
-        raise UsageError(f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {len(train)}")
+        raise UsageError(
+            f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {len(train)}"
+        )
     space = build_space(recipe.space, train.num_classes)
     if recipe.batch_size > len(train):
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
@@ -128,7 +130,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
 def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     """The engine around a new supernet, initialised by the recipe's seed: the same on all processes."""
     torch.manual_seed(recipe.seed)
-    supernet = Supernet(schedule.space, recipe.model.dropout, recipe.model.precision == "bf16").to(processes.device)
+    bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
+    supernet = Supernet(schedule.space, recipe.model.dropout, bf16).to(processes.device)
     return build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
 
 

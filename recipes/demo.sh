@@ -3,11 +3,13 @@
 set -e
 PROCESSES=2
 
+# A port that is free now: another run on this machine may hold DeepSpeed's own default.
+PORT=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 # One thread per process: two processes on two cores.
 export OMP_NUM_THREADS=1
 
 deps shards pack digits data/digits
-deepspeed --num_gpus "$PROCESSES" --no_local_rank --log_level error --module pipeline.train recipes/digits.yaml --resume
+deepspeed --num_gpus "$PROCESSES" --master_port "$PORT" --no_local_rank --log_level error --module pipeline.train recipes/digits.yaml --resume
 deps evaluate runs/digits
 deps report runs/digits
 cat <<'TEXT'

@@ -7,6 +7,7 @@ import pytest
 from data_shards.pack import pack
 from data_shards.sources.digits import Digits
 
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits data set, packed once."""

@@ -49,7 +49,9 @@ _groups: dict[str, dist.ProcessGroup] = {}
 def _host_group() -> dist.ProcessGroup:
     """A gloo group for small agreements between hosts, apart from the gradients' group."""
     if "host" not in _groups:
-        _groups["host"] = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # of all processes, so this one is a member
+        _groups["host"] = group
     return _groups["host"]
 
 

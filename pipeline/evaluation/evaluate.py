@@ -38,7 +38,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, train: Split, test: Split, data: DataConfig, config: EvaluationConfig, resolution: int, processes: Processes
+        self,
+        train: Split,
+        test: Split,
+        data: DataConfig,
+        config: EvaluationConfig,
+        resolution: int,
+        processes: Processes,
     ) -> None:
         self.processes = processes
         self.test = EvaluationLoader(test, data, resolution, config.batch_size, processes.rank, processes.world)

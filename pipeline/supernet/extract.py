@@ -72,7 +72,12 @@ def extract(supernet: Supernet, subnet: Subnet) -> nn.Sequential:
     names = [name for name in state if not name.endswith("num_batches_tracked")]
     for name, source in zip(names, pairs, strict=True):
         state[name].copy_(source)
-    return network.eval().to(memory_format=torch.channels_last)
+    return as_channels_last(network.eval())
+
+
+def as_channels_last(network: nn.Sequential) -> nn.Sequential:
+    """`network` with its convolution weights in channels_last, the layout that convolutions are fastest in."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (torch's stub lacks it)
 
 
 def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:

@@ -38,11 +38,11 @@ class ElasticDepthwise(nn.Module):
         )
 
     def forward(self, x: Tensor, kernel: int, stride: int) -> Tensor:
-        return reference.depthwise_conv(x, self.weight, kernel, stride, self.transforms)
+        return reference.depthwise_conv(x, self.weight, kernel, stride, dict(self.transforms.items()))
 
     def active_weight(self, channels: int, kernel: int) -> Tensor:
         """The weight [channels, 1, kernel, kernel] that a subnet of this kernel size convolves with."""
-        return reference.centre_kernel(self.weight[:channels], kernel, self.transforms)
+        return reference.centre_kernel(self.weight[:channels], kernel, dict(self.transforms.items()))
 
 
 class ElasticBatchNorm(nn.Module):

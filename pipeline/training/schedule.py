@@ -103,7 +103,8 @@ class Schedule:
         self.ramp = to_steps(config.epsilon_ramp, steps_per_epoch, self.steps)  # w
         self._check()
         self.shrink_start = self.shrunk - self.ramp
-        sandwich: tuple[Role, ...] = ("full", "smallest", *("random",) * config.random_subnets)
+        random: tuple[Role, ...] = ("random",) * config.random_subnets
+        sandwich: tuple[Role, ...] = ("full", "smallest", *random)
         bounds: list[tuple[PhaseName, int, int, tuple[Role, ...]]] = [
             ("full model", 0, self.shrink_start, ("full",)),
             ("ramp", self.shrink_start, self.shrunk, sandwich),

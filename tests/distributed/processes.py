@@ -56,18 +56,18 @@ def run(command: list[str], world: int, cwd: Path | None = None, timeout: float 
 
 
 def small_run(digits: Path, runs: Path) -> list[str]:
-    """Recipe and overrides of a run of 24 steps on the digits through all phases, in the folder `runs`/NAME."""
+    """Recipe and overrides of a run of 32 steps on the digits through all phases, in the folder `runs`/NAME."""
     return [
         str(REPOSITORY / "recipes" / "digits.yaml"),
         f"runs={runs}",
         f"data.shards={digits}",
         "data.workers=1",
         "batch_size=16",
-        "schedule.duration=24 steps",
+        "schedule.duration=32 steps",
         "schedule.full_model_warmup=14 steps",
         "schedule.epsilon_ramp=5 steps",
         "schedule.learning_rate={base: 0.05}",
-        "evaluation={every: 12 steps, recalibration_samples: 64, batch_size: 64, full_when_shrinking: 0}",
+        "evaluation={every: 16 steps, recalibration_samples: 64, batch_size: 64, full_when_shrinking: 0}",
         "checkpoint={every: 4 steps, keep: 3}",
         "log_every=1 steps",
         "tracking.mlflow=false",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tests.distributed.processes import run, small_run, start
 
-STEPS = 24
+STEPS = 32
 
 
 def train(arguments: list[str]) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     world, whole = uninterrupted
     broken = train([*small_run(digits, tmp_path), *engine(world), "name=broken"])
     folder = tmp_path / "broken"
-    kills = sorted(random.SystemRandom().sample(range(5, STEPS - 2), 2))
+    kills = sorted(random.SystemRandom().sample(range(5, STEPS - 6), 2))
     print(f"killed at steps {kills}")
     for step in kills:
         killed = start(broken, world)

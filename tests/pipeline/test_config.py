@@ -32,7 +32,10 @@ def test_any_leaf_can_be_overridden() -> None:
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("schedule.epsilon_rampp=0", r"schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'\? legal keys: "),
+        (
+            "schedule.epsilon_rampp=0",
+            r"schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'\? legal keys: ",
+        ),
         ("sed=1", "sed: unknown key; did you mean 'seed'"),
         ("data.augmentation.flipp=true", "data.augmentation.flipp: unknown key; did you mean 'flip'"),
         ("batch_size=many", "batch_size: input should be a valid integer.* not 'many'"),

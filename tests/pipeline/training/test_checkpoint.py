@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_older_checkpoints_stay(tmp
     save(tmp_path, 1)
     # A folder in the place of the file: what even root cannot overwrite.
     (tmp_path / "checkpoints" / "step-000000002.safetensors" / "x").mkdir(parents=True)
-    with pytest.raises(RunFailure, match="step-000000002.safetensors: cannot be written"):
+    with pytest.raises(RunFailure, match=r"step-000000002\.safetensors: cannot be written"):
         save(tmp_path, 2)
     assert step_of(newest(tmp_path)[0]) == 1
     assert not list((tmp_path / "checkpoints").glob(".*"))

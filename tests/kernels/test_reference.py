@@ -1,0 +1,101 @@
+"""The plain operations against float64 sums written out, on odd sizes; inputs are never zero."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import reference
+
+SIZES = [(1, 8, 1), (2, 24, 3), (3, 40, 7), (1, 56, 14)]  # batch, channels, side
+
+
+def tensor(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + sum(shape))
+    return torch.randn(*shape, generator=generator)
+
+
+@pytest.mark.parametrize(("batch", "channels", "side"), SIZES)
+def test_pointwise_conv_is_a_product_with_the_leading_block(batch: int, channels: int, side: int) -> None:
+    x, weight = tensor(batch, channels, side, side), tensor(72, 80, 1, 1)
+    expected = torch.einsum("nihw,oi->nohw", x.double(), weight[:17, :channels, 0, 0].double())
+    torch.testing.assert_close(reference.pointwise_conv(x, weight, 17).double(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize(("batch", "channels", "side"), SIZES)
+def test_depthwise_conv_is_a_sum_over_the_shifted_input(
+    batch: int, channels: int, side: int, kernel: int, stride: int
+) -> None:
+    x, weight = tensor(batch, channels, side, side), tensor(64, 1, 7, 7)
+    margin, padding = (7 - kernel) // 2, kernel // 2
+    padded = torch.nn.functional.pad(x.double(), [padding] * 4)
+    out = (side - 1) // stride + 1
+    expected = torch.zeros(batch, channels, out, out, dtype=torch.float64)
+    for row in range(kernel):
+        for column in range(kernel):
+            tap = weight[:channels, 0, margin + row, margin + column].double()
+            shifted = padded[:, :, row : row + stride * out : stride, column : column + stride * out : stride]
+            expected += tap[:, None, None] * shifted[:, :, :out, :out]
+    actual = reference.depthwise_conv(x, weight, kernel, stride, {}).double()
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "channels", "side"), SIZES[1:])
+def test_batch_norm_in_training_uses_the_batch_and_moves_the_leading_running_statistics(
+    batch: int, channels: int, side: int
+) -> None:
+    x, weight, bias = tensor(batch, channels, side, side) * 3 + 1, tensor(64), tensor(64, seed=1)
+    mean, variance = tensor(64, seed=2), tensor(64, seed=3).abs()
+    old_mean, old_variance = mean.clone(), variance.clone()
+    actual = reference.batch_norm(x, weight, bias, (mean, variance), True, momentum=0.1, epsilon=1e-5)
+    exact = x.double()
+    batch_mean, batch_variance = exact.mean((0, 2, 3)), exact.var((0, 2, 3), unbiased=False)
+    normalised = (exact - batch_mean[:, None, None]) / (batch_variance[:, None, None] + 1e-5).sqrt()
+    expected = normalised * weight[:channels, None, None] + bias[:channels, None, None]
+    torch.testing.assert_close(actual.double(), expected, atol=1e-4, rtol=1e-4)
+    unbiased = exact.var((0, 2, 3), unbiased=True).float()
+    torch.testing.assert_close(mean[:channels], 0.9 * old_mean[:channels] + 0.1 * batch_mean.float())
+    torch.testing.assert_close(variance[:channels], 0.9 * old_variance[:channels] + 0.1 * unbiased)
+    assert torch.equal(mean[channels:], old_mean[channels:])
+    assert torch.equal(variance[channels:], old_variance[channels:])
+
+
+@pytest.mark.parametrize(("batch", "channels", "side"), SIZES)
+def test_squeeze_excite_scales_channels_by_a_gate_of_their_means(batch: int, channels: int, side: int) -> None:
+    x = tensor(batch, channels, side, side)
+    reduce, expand = (tensor(16, 64), tensor(16)), (tensor(64, 16, seed=1), tensor(64, seed=1))
+    squeezed = x.double().mean((2, 3))
+    hidden = (squeezed @ reduce[0][:8, :channels].double().T + reduce[1][:8].double()).clamp(min=0)
+    gate = ((hidden @ expand[0][:channels, :8].double().T + expand[1][:channels].double()) + 3).clamp(0, 6) / 6
+    actual = reference.squeeze_excite(x, reduce, expand, 8).double()
+    torch.testing.assert_close(actual, x.double() * gate[:, :, None, None], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_cross_entropy_is_the_definition(temperature: float) -> None:
+    logits, teacher = tensor(5, 11), tensor(5, 11, seed=1)
+    p = torch.exp(teacher.double() / temperature)
+    p /= p.sum(1, keepdim=True)
+    q = torch.exp(logits.double() / temperature)
+    q /= q.sum(1, keepdim=True)
+    expected = -(temperature**2) * (p * q.log()).sum(1).mean()
+    actual = reference.soft_cross_entropy(logits, teacher, temperature)
+    assert float(actual) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_gradients_of_slices_accumulate_in_the_leading_block_and_pass_gradcheck() -> None:
+    x = tensor(2, 3, 4, 4).double().requires_grad_()
+    pointwise, depthwise = tensor(6, 5, 1, 1).double().requires_grad_(), tensor(4, 1, 5, 5).double().requires_grad_()
+    transforms = {"5to3": tensor(9, 9).double().requires_grad_()}
+
+    def both(x: Tensor, pointwise: Tensor, depthwise: Tensor, matrix: Tensor) -> Tensor:
+        y = reference.depthwise_conv(x, depthwise, 3, 2, {"5to3": matrix})
+        return reference.pointwise_conv(y, pointwise, 4)
+
+    assert torch.autograd.gradcheck(both, (x, pointwise, depthwise, transforms["5to3"]))
+    both(x, pointwise, depthwise, transforms["5to3"]).sum().backward()
+    assert pointwise.grad is not None
+    assert pointwise.grad[:4, :3].abs().min() > 0
+    assert not pointwise.grad[4:].any()
+    assert not pointwise.grad[:, 3:].any()

@@ -1,0 +1,177 @@
+"""The command `deps` as people use it: what it prints, and one clear line with exit code 2 or 1 where it cannot."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.processes import REPOSITORY, run, small_run
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+
+
+def deps(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The single line of a refusal."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip() and "WARNING" not in line]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained to its end, without MLflow."""
+    runs = tmp_path_factory.mktemp("runs")
+    run(["-m", "pipeline.train", *small_run(digits, runs), "engine={name: single}", "name=finished"], world=1)
+    return runs / "finished"
+
+
+def test_help_names_every_command_and_shows_an_example() -> None:
+    top = deps("--help")
+    assert top.returncode == 0
+    for command in ("train", "describe", "evaluate", "report", "sync", "shards", "bench"):
+        assert command in top.stdout
+    for command in ("train", "describe", "evaluate", "report", "sync"):
+        assert "Example:" in deps(command, "--help").stdout
+
+
+def test_describe_prints_published_sizes() -> None:
+    done = deps("describe", "mobilenet_v3", "--depth", 2, "--expand", 3, "--kernel", 3, "--json")
+    assert json.loads(done.stdout) == [{"subnet": "d2-k3-e3-r224", "macs": 121278672, "params": 3410792}]
+    assert "566,170,656" in deps("describe", "mobilenet_v3").stdout
+    assert json.loads(deps("describe", "mobilenet_v3", "--resolution", 160, "--json").stdout)[0]["macs"] == 291318048
+    by_text = deps("describe", "mobilenet_v3", "--subnet", "d3-k7-e4-r224", "--json")
+    assert json.loads(by_text.stdout)[0]["macs"] == 289357376
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(recipe: Path, tmp_path: Path) -> None:
+    done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["steps"] == found["phases"][-1]["end"]
+    assert [phase["name"] for phase in found["phases"]] == ["full model", "ramp", "supernet"]
+    sandwich = "full + smallest + 2 random"
+    assert [phase["subnets"] for phase in found["phases"]] == ["full", sandwich, sandwich]
+    assert found["subnets"][0]["name"] == "smallest"
+    assert found["subnets"][-1]["name"] == "full"
+    assert found["estimate"]["hours"] > 0
+    assert found["estimate"]["unit"] == "CPU process hours"
+    assert not list(tmp_path.iterdir())
+    if recipe.stem == "imagenet1k_deps":
+        assert (found["steps"], found["steps_per_epoch"]) == (270 * 625, 625)
+        assert [phase["epochs"] for phase in found["phases"]] == [145, 5, 120]
+        assert found["subnets"][-1]["macs"] == 566_170_656
+
+
+def test_evaluate_and_report_of_a_finished_run(finished: Path) -> None:
+    rows = json.loads(deps("evaluate", finished, "--subnet", "d1.2-k3-e4-r32", "--json").stdout)
+    assert [row["name"] for row in rows][:1] == ["smallest"]
+    assert rows[-1]["subnet"] == "d1.2-k3-e4-r32"
+    assert rows == json.loads((finished / "evaluation.json").read_text())
+    assert {"subnet", "macs", "params", "top1", "top5", "loss"} <= rows[0].keys()
+    done = deps("report", finished)
+    assert done.returncode == 0, done.stderr
+    assert (finished / "report" / "report.html").exists()
+    assert (finished / "report" / "report.md").exists()
+
+
+def test_bench_step_gives_ratios_in_one_run() -> None:
+    done = deps("bench", "step", "--network", "mobilenet_v3_digits", "--batch-size", 4, "--repeats", 1, "--json")
+    found = json.loads(done.stdout)
+    assert found["contenders"][0]["ratio"] == 1
+    assert len(found["contenders"]) == 3
+    assert all(row["seconds_per_step"] > 0 for row in found["contenders"])
+    assert found["machine"]
+    assert found["versions"]["torch"]
+
+
+def test_training_twice_into_one_folder_is_refused_and_nothing_is_lost(finished: Path, digits: Path) -> None:
+    before = (finished / "metrics.jsonl").read_bytes()
+    done = deps("train", *small_run(digits, finished.parent), "engine={name: single}", "name=finished")
+    assert "holds a run already; continue it with --resume" in refused(done)
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_resuming_a_finished_run_does_nothing_and_succeeds(finished: Path, digits: Path) -> None:
+    before = (finished / "supernet.safetensors").read_bytes()
+    done = deps("train", *small_run(digits, finished.parent), "engine={name: single}", "name=finished", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (finished / "supernet.safetensors").read_bytes() == before
+
+
+BAD_INPUT = [
+    (["schedule.epsilon_rampp=0"], "schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'?"),
+    (["batch_size=many"], "batch_size: input should be a valid integer"),
+    (["data.shards=nowhere"], "nowhere"),
+    (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),
+    (["train_samples=5"], "train_samples: the recipe says 5, "),
+    (["batch_size=5000"], "batch_size: 5000 is more than the 1438 training samples"),
+    (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, but full_model_warmup"),
+    (["engine.zero_stage=1"], "engine.zero_stage: 1 is DeepSpeed's; engine.name is 'single'"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "complaint"), BAD_INPUT, ids=lambda value: value[0][:40])
+def test_bad_input_is_one_line_and_exit_code_2(
+    overrides: list[str], complaint: str, digits: Path, tmp_path: Path
+) -> None:
+    done = deps("train", *small_run(digits, tmp_path), "engine={name: single}", *overrides)
+    assert complaint in refused(done)
+    assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["train", "nowhere.yaml"], "recipe nowhere.yaml: No such file"),
+        (["evaluate", "nowhere"], "nowhere: is no run folder"),
+        (["report", "nowhere"], "nowhere"),
+        (["report", "a", "b"], "--output: is needed for a report of several runs"),
+        (["sync", "nowhere"], "nowhere"),
+        (["describe", "resnet"], "networks: mobilenet_v3, "),
+        (["describe", "mobilenet_v3", "--depth", "7"], "depth 7 is none of [2, 3, 4]"),
+        (["shards", "pack", "mnist", "out"], "mnist"),
+        (["shards", "verify", "nowhere"], "nowhere"),
+    ],
+)
+def test_commands_refuse_what_is_not_there(arguments: list[str], complaint: str) -> None:
+    assert complaint in refused(deps(*arguments))
+
+
+def test_a_shard_damaged_before_training_is_named(digits: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(digits, tmp_path / "broken")
+    shard = next((broken / "train").glob("*.tar"))
+    os.truncate(shard, shard.stat().st_size // 2)
+    done = deps("train", *small_run(broken, tmp_path), "engine={name: single}", "name=x")
+    assert shard.name in refused(done, code=1)
+
+
+def test_a_sample_damaged_in_mid_run_is_named_and_the_steps_before_it_are_saved(digits: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(digits, tmp_path / "broken")
+    for shard in (broken / "train").glob("*.tar"):
+        content = bytearray(shard.read_bytes())
+        # One byte in ten thousand: some sample of an early batch is hit, and its checksum differs.
+        content[5_000::10_000] = bytes(byte ^ 1 for byte in content[5_000::10_000])
+        shard.write_bytes(content)
+    arguments = [*small_run(broken, tmp_path), "engine={name: single}", "name=hit"]
+    done = deps("train", *arguments)
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert ".tar: sample 0" in line
+    assert " at byte " in line
+    assert "Traceback" not in done.stderr
+    steps = json.loads(max((tmp_path / "hit" / "checkpoints").glob("*.json")).read_text())["step"]
+    logged = [json.loads(row)["step"] for row in (tmp_path / "hit" / "metrics.jsonl").read_text().splitlines()]
+    assert max(logged, default=0) == steps
