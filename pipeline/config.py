@@ -19,7 +19,7 @@ from data_shards.loader import DataConfig
 from pipeline.engines.base import EngineConfig
 from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.supernet.space import SpaceConfig
+from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
 from pipeline.training.checkpoint import CheckpointConfig
 from pipeline.training.duration import Duration

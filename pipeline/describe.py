@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.config import load_recipe
 from pipeline.errors import UsageError
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.space import NETWORKS, Space, SpaceConfig, Subnet, build_space
+from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.space import Space, Subnet
 from pipeline.tables import print_json, print_table
 
 _COLUMNS = {"subnet": ("subnet", ""), "macs": ("MACs", ",d"), "params": ("parameters", ",d")}

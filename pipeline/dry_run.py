@@ -16,7 +16,8 @@ from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
 from pipeline.run_folder import machine
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.space import Space, build_space
+from pipeline.supernet.networks import build_space
+from pipeline.supernet.space import Space
 from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
 from pipeline.train import build, prepare

@@ -25,7 +25,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import build_space
+from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
 from pipeline.tracking.ledger import Ledger, process_start_time, unit_for
 from pipeline.tracking.tracker import Tracker

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.errors import UsageError
 
@@ -47,31 +46,6 @@ class Subnet:
 def _groups(values: tuple[tuple[int, ...], ...]) -> str:
     flat = {value for stage in values for value in stage}
     return str(flat.pop()) if len(flat) == 1 else ".".join("".join(map(str, stage)) for stage in values)
-
-
-class SpaceConfig(BaseModel):
-    """The recipe's `space`: a named network and the choices of its elastic dimensions.
-
-    Every key but `network` defaults to the network's own value, listed in `NETWORKS`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    network: Literal["mobilenet_v3", "mobilenet_v3_32px", "mobilenet_v3_digits"]
-    width: float = Field(default=1.0, gt=0, le=4)
-    depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
-    kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
-    expands: tuple[int, ...] = Field(default=(), description="expand ratios")
-    resolution: int = Field(default=0, ge=0, description="side of the input, pixels")
-    classes: int = Field(default=0, ge=0, description="number of classes; 0 takes the data set's")
-
-    @model_validator(mode="after")
-    def _check(self) -> SpaceConfig:
-        for name, legal in (("depths", range(1, 9)), ("kernels", (3, 5, 7)), ("expands", range(1, 10))):
-            values = getattr(self, name)
-            if any(value not in legal for value in values) or len(set(values)) != len(values):
-                raise ValueError(f"{name}: {list(values)} must be distinct values out of {list(legal)}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -275,76 +249,3 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor` that is not below 90 % of `channels` (MobileNet's rule)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * channels else rounded + divisor
-
-
-_MOBILENET_V3 = Space(
-    stem=16,
-    stem_stride=2,
-    first=16,
-    stages=(
-        Stage(24, 2, "relu", False),
-        Stage(40, 2, "relu", True),
-        Stage(80, 2, "h_swish", False),
-        Stage(112, 1, "h_swish", True),
-        Stage(160, 2, "h_swish", True),
-    ),
-    last=(960, 1280),
-    depths=(2, 3, 4),
-    kernels=(3, 5, 7),
-    expands=(3, 4, 6),
-    resolution=224,
-    classes=1000,
-)
-
-
-def _with_strides(space: Space, strides: tuple[int, ...], **changes: int) -> Space:
-    stages = tuple(replace(stage, stride=stride) for stage, stride in zip(space.stages, strides, strict=True))
-    return replace(space, stages=stages, **changes)
-
-
-NETWORKS: dict[str, Space] = {
-    # OFA's MobileNetV3 (Cai et al., ICLR 2020), the space of the DεpS paper's main results.
-    "mobilenet_v3": _MOBILENET_V3,
-    # The DεpS paper's CIFAR variant: the same at 32 px.
-    "mobilenet_v3_32px": _with_strides(_MOBILENET_V3, (1, 2, 2, 1, 2), stem_stride=1, resolution=32, classes=10),
-    # Two stages less deep into the pyramid, for the demo's 32-px digits in minutes on two CPU cores.
-    "mobilenet_v3_digits": Space(
-        stem=16,
-        stem_stride=2,
-        first=16,
-        stages=(Stage(24, 2, "relu", True), Stage(40, 2, "h_swish", True)),
-        last=(160, 192),
-        depths=(1, 2),
-        kernels=(3, 5),
-        expands=(3, 4, 6),
-        resolution=32,
-        classes=10,
-    ),
-}
-
-
-def build_space(config: SpaceConfig, classes: int | None = None) -> Space:
-    """The space that a recipe describes.
-
-    Args:
-        classes: the data set's number of classes, taken where the recipe gives none.
-
-    Raises:
-        SubnetError: where the recipe's class count is not the data set's.
-    """
-    space = NETWORKS[config.network]
-    if config.classes and classes and config.classes != classes:
-        raise SubnetError(f"space.classes: the recipe says {config.classes}, the data set has {classes} classes")
-    scaled = [round_channels(channels * config.width) for channels in (space.stem, space.first, *space.last)]
-    return replace(
-        space,
-        stem=scaled[0],
-        first=scaled[1],
-        stages=tuple(replace(stage, channels=round_channels(stage.channels * config.width)) for stage in space.stages),
-        last=(scaled[2], scaled[3]),
-        depths=tuple(sorted(config.depths)) or space.depths,
-        kernels=tuple(sorted(config.kernels)) or space.kernels,
-        expands=tuple(sorted(config.expands)) or space.expands,
-        resolution=config.resolution or space.resolution,
-        classes=config.classes or classes or space.classes,
-    )

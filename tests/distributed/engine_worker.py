@@ -11,7 +11,8 @@ from pipeline.engines import build_engine
 from pipeline.engines.base import EngineConfig
 from pipeline.engines.processes import Processes, launched_processes
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import NETWORKS, Space
+from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.space import Space
 from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.losses import LossConfig
 from pipeline.training.optim import OptimizerConfig

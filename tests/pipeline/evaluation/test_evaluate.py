@@ -14,7 +14,7 @@ from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator, measure, recalibration_ids
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.supernet.extract import extract
-from pipeline.supernet.space import NETWORKS
+from pipeline.supernet.networks import NETWORKS
 from pipeline.training.normalise import normalise
 from tests.pipeline.supernet.test_supernet import lively
 

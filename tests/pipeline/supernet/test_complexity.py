@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.extract import plain_network
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import NETWORKS, Space, SpaceConfig, Subnet, build_space
+from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.space import Space, Subnet
 
 W10 = NETWORKS["mobilenet_v3"]
 W12 = build_space(SpaceConfig(network="mobilenet_v3", width=1.2))

@@ -8,8 +8,9 @@ from data_shards.sources.digits import scanned_digits
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.reorganise import channel_orders, reorganise
-from pipeline.supernet.space import NETWORKS, Space
+from pipeline.supernet.space import Space
 from tests.pipeline.supernet.test_supernet import images, lively
 
 

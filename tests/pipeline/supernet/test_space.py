@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pipeline.errors import UsageError
-from pipeline.supernet.space import NETWORKS, SpaceConfig, Subnet, SubnetError, build_space, round_channels
+from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.space import Subnet, SubnetError, round_channels
 from pipeline.supernet.store import space_from_dict
 
 SPACE = NETWORKS["mobilenet_v3"]

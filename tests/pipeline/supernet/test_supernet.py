@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import NETWORKS, Space, Subnet
+from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.space import Space, Subnet
 from pipeline.supernet.store import load_supernet, save_supernet
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.engines.processes import Processes
 from pipeline.engines.single import SingleEngine
 from pipeline.errors import RunFailure
-from pipeline.supernet.space import NETWORKS
+from pipeline.supernet.networks import NETWORKS
 from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.losses import LossConfig, slot_loss
 from pipeline.training.optim import OptimizerConfig

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.supernet.space import NETWORKS
+from pipeline.supernet.networks import NETWORKS
 from pipeline.training.duration import to_steps
 from pipeline.training.learning_rate import LearningRateConfig, learning_rate
 from pipeline.training.schedule import Schedule, ScheduleConfig, ScheduleError
