@@ -257,9 +257,12 @@ def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], unit: str
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(unit)
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.28), ncols=4, columnspacing=1.2, handlelength=1.2)
+        # The figure's legend, not the axes', which would be cut off where the axes begin far right of long names.
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.2)
 
-    return _draw(path, draw, height=1.9 + 0.45 * len(rows))
+    return _draw(path, draw, height=1.7 + 0.45 * len(rows))
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
