@@ -123,3 +123,15 @@ def test_a_checkpoint_cut_in_half_is_named_and_the_one_before_it_continues(digit
     [output] = run(command, 1)
     assert f"{newest.name} is damaged: {len(content) // 2} bytes of {len(content)}; taking step 4 instead" in output
     assert "continuing at step 4" in output
+
+
+@pytest.mark.distributed
+def test_another_engine_ends_with_the_same_weights(
+    uninterrupted: tuple[int, dict[str, torch.Tensor]], digits: Path, tmp_path: Path
+) -> None:
+    """A whole run, with sorted channels, evaluations and checkpoints in it."""
+    world, whole = uninterrupted
+    other = "{name: deepspeed, zero_stage: 2}" if world == 1 else "{name: ddp}"
+    run(train([*small_run(digits, tmp_path), f"engine={other}", "name=other"]), world)
+    for name, tensor in load_file(tmp_path / "other" / "supernet.safetensors").items():
+        torch.testing.assert_close(tensor, whole[name], atol=1e-5, rtol=1e-4)
