@@ -111,20 +111,14 @@ class Trainer:
     def _step(self, plan: StepPlan, batch: Batch, waited: float) -> None:
         began = time.perf_counter()
         if plan.reorganised and not self.progress.reorganised:
-            self._reorganise()
+            self.engine.load_state(sort_channels(self.engine.full_state()))
+            self.progress.reorganised = True
         self._seed_dropout(plan.step)
         images = normalise(batch.images, self.processes.device)
         labels = batch.labels.to(self.processes.device, non_blocking=True)
         result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
         self.window.add(plan, result, began, waited)
         self.progress.step += 1
-
-    def _reorganise(self) -> None:
-        """Sort channels by importance, momentum with them (METHOD §2.2); once in a run's life."""
-        state = self.engine.full_state()
-        orders = channel_orders(state.weights)
-        self.engine.load_state(TrainingState(reorganise(state.weights, orders), reorganise(state.momentum, orders)))
-        self.progress.reorganised = True
 
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.
@@ -201,3 +195,12 @@ class Trainer:
         ledger = asdict(self.ledger.record())
         checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger)
         save_checkpoint(self.recipe.folder, checkpoint, self.recipe.checkpoint.keep)
+
+
+def sort_channels(state: TrainingState) -> TrainingState:
+    """`state` with channels sorted by importance, momentum with them: the full model trains on as if nothing had been.
+
+    Done once in a run's life, before the first subnet trains (METHOD §2.2).
+    """
+    orders = channel_orders(state.weights)
+    return TrainingState(reorganise(state.weights, orders), reorganise(state.momentum, orders))
