@@ -20,6 +20,7 @@ import psutil
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
+UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
 
 
 class LedgerError(RuntimeError):
@@ -32,10 +33,14 @@ def unit_for(device_type: str) -> str:
     Raises:
         ValueError: for any other device type, so that no unknown device is passed off as one of the two.
     """
-    units = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}
-    if device_type not in units:
-        raise ValueError(f"no unit of cost for device type {device_type!r}; known: {', '.join(units)}")
-    return units[device_type]
+    if device_type not in UNITS:
+        raise ValueError(f"no unit of cost for device type {device_type!r}; known: {', '.join(UNITS)}")
+    return UNITS[device_type]
+
+
+def cost_metric(unit: str) -> str:
+    """The metric that holds a run's hours so far: `cost/gpu_hours` or `cost/cpu_process_hours`, never one for both."""
+    return f"cost/{unit.lower().replace(' ', '_')}"
 
 
 def process_start_time() -> float:
@@ -88,9 +93,31 @@ class LedgerRecord:
         hours[IDLE] = sum(segment.accelerators * segment.idle for segment in self.segments) / 3600
         return hours
 
-    def seconds_held(self) -> float:
-        """Wall-clock seconds held over all segments, whatever the number of accelerators."""
-        return sum(segment.held for segment in self.segments)
+    def metrics(self) -> dict[str, float]:
+        """What a run logs of its cost: the hours in all, under the name of their unit, their split, and dollars."""
+        metrics = {cost_metric(self.unit): self.hours}
+        for category, hours in self.hours_by_category().items():
+            metrics[f"cost/split/{category.replace(' ', '_')}"] = hours
+        if self.dollars is not None:
+            metrics["cost/dollars"] = self.dollars
+        return metrics
+
+    @staticmethod
+    def from_json(content: Mapping) -> LedgerRecord:
+        """The ledger that `dataclasses.asdict` gave, from a file or a checkpoint.
+
+        Raises:
+            LedgerError: `content` is no ledger, or holds impossible values.
+        """
+        try:
+            if content["unit"] not in UNITS.values():
+                raise ValueError(f"counts in {content['unit']!r}, known are {', '.join(UNITS.values())}")
+            segments = tuple(_segment(entry) for entry in content["segments"])
+            price = None if content["price_per_hour"] is None else float(content["price_per_hour"])
+            return LedgerRecord(content["unit"], price, segments)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise LedgerError(f"not a readable ledger ({reason})") from error
 
 
 def read_ledger(path: Path) -> LedgerRecord:
@@ -100,17 +127,12 @@ def read_ledger(path: Path) -> LedgerRecord:
         LedgerError: the file is missing, is not a ledger, or holds impossible values.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        segments = tuple(_segment(entry) for entry in content["segments"])
-        price = None if content["price_per_hour"] is None else float(content["price_per_hour"])
-        return LedgerRecord(unit=str(content["unit"]), price_per_hour=price, segments=segments)
+        return LedgerRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise LedgerError(
-            f"{path}: not a readable ledger ({reason}); restore it from a copy, or move it away to count from zero"
-        ) from error
+    except (ValueError, LedgerError) as error:
+        reason = error if isinstance(error, LedgerError) else f"not a readable ledger ({error})"
+        raise LedgerError(f"{path}: {reason}; restore it from a copy, or move it away to do without it") from error
 
 
 def _segment(entry: Mapping) -> Segment:
@@ -131,20 +153,29 @@ class Ledger:
         unit: see `unit_for`.
         price_per_hour: dollars per accelerator hour, for all segments; None keeps the price in the file, if any.
         held_since: Unix seconds from which this start is charged (`process_start_time()`).
+        earlier: what earlier starts cost as far as a checkpoint knows. It counts where there is no file, so that a
+            file that got lost does not make the run look cheaper; the file itself knows more.
 
     Raises:
         LedgerError: the file is corrupt, or counts in another unit.
     """
 
     def __init__(
-        self, path: Path, accelerators: int, unit: str, price_per_hour: float | None, held_since: float
+        self,
+        path: Path,
+        accelerators: int,
+        unit: str,
+        price_per_hour: float | None,
+        held_since: float,
+        *,
+        earlier: LedgerRecord | None = None,
     ) -> None:
         self.path = path
         self.unit = unit
         self.price_per_hour = price_per_hour
         self._earlier: tuple[Segment, ...] = ()
-        if path.exists():
-            before = read_ledger(path)
+        before = read_ledger(path) if path.exists() else earlier
+        if before is not None:
             if before.unit != unit:
                 raise LedgerError(
                     f"{path}: counts {before.unit}, this start would count {unit}, and the two do not add up; "
@@ -170,16 +201,6 @@ class Ledger:
         finally:
             self._settle()
             self._open.pop()
-
-    def charge_seconds(self, category: str, seconds: float) -> None:
-        """Charge seconds that were measured elsewhere.
-
-        Inside a `charge`, they are taken to have passed within it, and are moved from its category to this one.
-        """
-        self._settle()
-        self._seconds[category] = self._seconds.get(category, 0.0) + seconds
-        if self._open:
-            self._seconds[self._open[-1]] -= seconds
 
     def _settle(self) -> None:
         """Credit the time since the last mark to the innermost open charge."""
@@ -209,10 +230,6 @@ class Ledger:
     def hours_by_category(self) -> dict[str, float]:
         """See `LedgerRecord.hours_by_category`."""
         return self.record().hours_by_category()
-
-    def seconds_held(self) -> float:
-        """See `LedgerRecord.seconds_held`."""
-        return self.record().seconds_held()
 
     def save(self) -> None:
         """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -13,6 +14,7 @@ from pipeline.tracking.ledger import (
     GPU_HOURS,
     Ledger,
     LedgerError,
+    LedgerRecord,
     process_start_time,
     read_ledger,
     unit_for,
@@ -56,7 +58,6 @@ def test_hours_are_accelerators_times_time_held_whether_used_or_not(path, clock)
     clock.pass_(1800)
     assert ledger.hours == pytest.approx(2.0)
     assert ledger.dollars == pytest.approx(4.0)
-    assert ledger.seconds_held() == pytest.approx(1800)
     assert ledger.hours_by_category() == pytest.approx({"idle": 2.0})
 
 
@@ -80,17 +81,6 @@ def test_a_nested_charge_pauses_the_outer_one(path, clock):
     seconds = {name: value * 3600 for name, value in hours.items()}
     assert seconds == pytest.approx({"supernet": 110, "evaluation": 31, "data_wait": 5, "idle": 7})
     assert sum(hours.values()) == pytest.approx(ledger.hours)
-
-
-def test_seconds_measured_elsewhere_move_out_of_the_charge_they_passed_in(path, clock):
-    ledger = new_ledger(path, clock, accelerators=1)
-    with ledger.charge("supernet"):
-        clock.pass_(100)
-        ledger.charge_seconds("data_wait", 40)
-    clock.pass_(20)
-    ledger.charge_seconds("data_wait", 20)
-    seconds = {name: value * 3600 for name, value in ledger.hours_by_category().items()}
-    assert seconds == pytest.approx({"supernet": 60, "data_wait": 60, "idle": 0})
 
 
 def test_a_charge_that_ends_in_an_error_is_still_charged(path, clock):
@@ -131,7 +121,7 @@ def test_restarts_add_up_also_with_another_number_of_accelerators(path, clock):
     third = new_ledger(path, clock, accelerators=1)
     assert third.hours == pytest.approx(9.0)
     assert third.hours_by_category() == pytest.approx({"full_model": 9.0, "idle": 0.0})
-    assert third.seconds_held() == pytest.approx(5400)
+    assert sum(segment.held for segment in third.record().segments) == pytest.approx(5400)
     assert [segment.accelerators for segment in third.record().segments] == [8, 2, 1]
 
 
@@ -172,6 +162,40 @@ def test_cpu_process_hours_never_become_gpu_hours(path, clock):
         new_ledger(path, clock, unit=GPU_HOURS)
 
 
+def test_the_metrics_name_the_unit_and_split_the_hours(path, clock):
+    ledger = new_ledger(path, clock)
+    with ledger.charge("full model"):
+        clock.pass_(1800)
+    with ledger.charge("data_wait"):
+        clock.pass_(900)
+    clock.pass_(900)
+    metrics = ledger.record().metrics()
+    split = {"cost/split/full_model": 2.0, "cost/split/data_wait": 1.0, "cost/split/idle": 1.0}
+    assert metrics == pytest.approx({"cost/gpu_hours": 4.0, **split, "cost/dollars": 8.0})
+
+    on_cpus = Ledger(path, 2, CPU_PROCESS_HOURS, None, held_since=clock.time() - 3600)
+    assert on_cpus.record().metrics() == pytest.approx({"cost/cpu_process_hours": 2.0, "cost/split/idle": 2.0})
+
+
+def test_a_file_that_got_lost_is_replaced_by_the_copy_of_a_checkpoint(path, clock):
+    first = new_ledger(path, clock, accelerators=1)
+    with first.charge("ramp"):
+        clock.pass_(3600)
+    copy = LedgerRecord.from_json(json.loads(json.dumps(asdict(first.record()))))
+    clock.pass_(3600)
+    first.save()
+
+    def resumed(price=None, unit=GPU_HOURS):
+        return Ledger(path, 1, unit, price, held_since=clock.time(), earlier=copy)
+
+    assert resumed().hours == pytest.approx(2.0)  # the file knows more than the copy
+    path.unlink()
+    assert resumed().hours_by_category() == pytest.approx({"ramp": 1.0, "idle": 0.0})
+    assert resumed().dollars == pytest.approx(2.0)
+    with pytest.raises(LedgerError, match=r"GPU hours.*CPU process hours"):
+        resumed(unit=CPU_PROCESS_HOURS)
+
+
 SEGMENT = {"started": "x", "accelerators": 1, "held": 1.0, "seconds": {}}
 
 
@@ -182,6 +206,7 @@ SEGMENT = {"started": "x", "accelerators": 1, "held": 1.0, "seconds": {}}
         '{"unit": "GPU ho',
         "[]",
         '{"unit": "GPU hours", "price_per_hour": null}',
+        '{"unit": "hours", "price_per_hour": null, "segments": []}',
         json.dumps({"unit": "GPU hours", "price_per_hour": None, "segments": [{**SEGMENT, "held": -1}]}),
         json.dumps({"unit": "GPU hours", "price_per_hour": None, "segments": [{**SEGMENT, "held": float("nan")}]}),
         json.dumps({"unit": "GPU hours", "price_per_hour": None, "segments": [{**SEGMENT, "accelerators": 0}]}),
@@ -196,6 +221,12 @@ def test_a_corrupt_ledger_is_named_and_never_taken_for_zero(path, clock, content
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", [None, [], {"unit": "GPU hours"}, {"unit": ["GPU hours"]}])
+def test_a_copy_that_is_no_ledger_is_refused_as_one(content):
+    with pytest.raises(LedgerError, match="not a readable ledger"):
+        LedgerRecord.from_json(content)
 
 
 def test_a_missing_ledger_is_an_error_for_reports(path):
