@@ -16,7 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.tracking import outbox
-from pipeline.tracking.shipment import Shipment, last_start, last_status
+from pipeline.tracking.mlflow_run import place_of
+from pipeline.tracking.shipment import Shipment, check_place, last_status
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class TrackingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mlflow: bool = True
-    uri: str | None = None  # None: sqlite:///mlruns/mlflow.db under the current folder, artifacts beside it
+    uri: str | None = None  # None: sqlite:///mlruns/mlflow.db under the folder of the start, artifacts beside it
     experiment: str = "once-for-all"
 
 
@@ -58,9 +59,10 @@ class MlflowShipper:
     ) -> None:
         self._folder = run_folder
         run_folder.mkdir(parents=True, exist_ok=True)
-        where = {"uri": config.uri, "experiment": config.experiment, "name": run_name}
+        place = place_of(config.uri)
+        where = {**place._asdict(), "experiment": config.experiment, "name": run_name}
         outbox.append(run_folder, "run", {**where, "params": outbox.flatten(params), "tags": dict(tags)})
-        self._where = config.uri or "its local database"
+        self._where = place.uri
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._failures = 0  # in a row
@@ -143,9 +145,10 @@ def sync(run_folder: Path) -> None:
     Raises:
         BusyError: the run is still going on, or being sent by another process.
         NotTrackedError: the run was trained without MLflow.
+        PlaceGoneError: the local database that the run was tracked in is not there any more.
         Exception: what MLflow or the network raise; what was sent by then stays so, and the rest can be tried again.
     """
-    last_start(run_folder)
+    check_place(run_folder)
     shipment = Shipment(run_folder)
     try:
         shipment.send()

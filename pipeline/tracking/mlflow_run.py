@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlparse
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
+_SQLITE = "sqlite:///"
 KEY_TAG = "deps.run_key"
 # What one call may carry, and how long a value may be, in MLflow's own validation.
 METRICS_PER_CALL = 1000
@@ -35,16 +37,37 @@ class Point(NamedTuple):
     step: int
 
 
+class Place(NamedTuple):
+    """Where runs are tracked: the same place from whatever folder a command is given."""
+
+    uri: str
+    artifacts: str | None  # a folder; None where the server knows one
+
+
+class PlaceGoneError(RuntimeError):
+    """The files that a run is tracked in are not where they were; the message is one line that names the place."""
+
+
 def local_database(uri: str) -> Path | None:
     """The file behind an SQLite address (relative to the current folder, as MLflow reads it); None for others."""
-    start = "sqlite:///"
-    return Path(uri[len(start) :]).resolve() if uri.startswith(start) else None
+    return Path(uri[len(_SQLITE) :]).resolve() if uri.startswith(_SQLITE) else None
+
+
+def place_of(uri: str | None) -> Place:
+    """The place that an address means in the current folder; None is the local database.
+
+    A database knows no place for artifacts: they go beside it.
+    """
+    database = local_database(uri or DEFAULT_URI)
+    if database is None:
+        return Place(str(uri), None)
+    return Place(f"{_SQLITE}{database}", str(database.parent / "artifacts"))
 
 
 class MlflowRun:
     """Finds or creates a run, and sends to it. Every method may raise whatever MLflow and the network raise."""
 
-    def __init__(self, uri: str, experiment: str, name: str, key: str, run_id: str | None) -> None:
+    def __init__(self, place: Place, experiment: str, name: str, key: str, run_id: str | None) -> None:
         """Open the run `run_id`; where it is None or unknown to the server, the one with `key`; else a new one.
 
         The key makes creating repeatable: a server that created the run, but whose answer got lost, is not asked to
@@ -54,14 +77,13 @@ class MlflowRun:
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
 
-        database = local_database(uri)
+        database = local_database(place.uri)
         if database is not None:
             database.parent.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{database}"
-        self._client = MlflowClient(tracking_uri=uri)
-        self.created = False
+        self._client = MlflowClient(tracking_uri=place.uri)
+        self._keeps_artifacts_itself = place.artifacts is None
         if run_id is None or not self._exists(run_id):
-            run_id = self._find_or_create(experiment, name, key, database)
+            run_id = self._find_or_create(experiment, name, key, place.artifacts)
         self.run_id = run_id
 
     def _exists(self, run_id: str) -> bool:
@@ -75,18 +97,16 @@ class MlflowRun:
             raise
         return True
 
-    def _find_or_create(self, experiment: str, name: str, key: str, database: Path | None) -> str:
+    def _find_or_create(self, experiment: str, name: str, key: str, artifacts: str | None) -> str:
         found = self._client.get_experiment_by_name(experiment)
         if found is None:
-            # a server places artifacts itself; a database knows no place for them, so they go beside it
-            location = None if database is None else (database.parent / "artifacts").as_uri()
+            location = None if artifacts is None else Path(artifacts).as_uri()
             experiment_id = self._client.create_experiment(experiment, artifact_location=location)
         else:
             experiment_id = found.experiment_id
         runs = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
         if runs:
             return runs[0].info.run_id
-        self.created = True
         return self._client.create_run(experiment_id, tags={KEY_TAG: key}, run_name=name).info.run_id
 
     def send_metrics(self, points: Sequence[Point]) -> None:
@@ -118,11 +138,27 @@ class MlflowRun:
             self._client.log_batch(self.run_id, tags=all_tags[start : start + ENTRIES_PER_CALL])
 
     def send_artifact(self, path: Path, folder: str | None) -> None:
-        """Send a file, or a folder with all that is in it, into the artifacts' `folder` (None: their top)."""
+        """Send a file, or a folder with all that is in it, into the artifacts' `folder` (None: their top).
+
+        Raises:
+            PlaceGoneError: a database that was moved still names the old place, which MLflow would make anew.
+        """
+        if not self._keeps_artifacts_itself:
+            self._check_artifacts_folder()
         if path.is_dir():
             self._client.log_artifacts(self.run_id, str(path), artifact_path=folder)
         else:
             self._client.log_artifact(self.run_id, str(path), artifact_path=folder)
+
+    def _check_artifacts_folder(self) -> None:
+        address = urlparse(self._client.get_run(self.run_id).info.artifact_uri or "")
+        if address.scheme != "file":
+            return
+        root = Path(unquote(address.path)).parents[1]  # of <root>/<run>/artifacts; made with the first artifact
+        if not root.parent.exists():
+            raise PlaceGoneError(
+                f"the run's artifacts go to {root}, which is not there (was it moved?): put it back, a link will do"
+            )
 
     def finish(self, status: str) -> None:
         """End the run as "FINISHED", "KILLED" or "FAILED"."""

@@ -13,9 +13,23 @@ from typing import Any
 
 OUTBOX = "outbox.jsonl"
 
+# What an entry of each kind holds besides its kind.
+_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run": {
+        "uri": str,  # absolute, as all paths in it
+        "artifacts": (str, type(None)),  # where a local database keeps them; a server knows a place itself
+        "experiment": str,
+        "name": str,
+        "params": dict,
+        "tags": dict,
+    },
+    "artifact": {"path": str, "folder": (str, type(None))},
+    "status": {"status": str},
+}
+
 
 def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Append one entry: a "run" (one start of it: name, params, tags), an "artifact" (path, folder) or a "status"."""
+    """Append one entry: a "run" (one start of it, and where it is tracked), an "artifact" or a "status": `_KEYS`."""
     path = run_folder / OUTBOX
     with path.open("ab+") as file:
         if file.tell() > 0:
@@ -26,11 +40,13 @@ def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
 
 
 def parse(line: str) -> dict[str, Any] | None:
-    """One line of the outbox; None when it was torn by a kill."""
+    """One line of the outbox; None when it is no entry: torn by a kill, or with keys other than those of its kind."""
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
+        entry = json.loads(line)
+        keys = _KEYS[entry["kind"]]
+    except (ValueError, TypeError, KeyError):
         return None
+    return entry if all(name in entry and isinstance(entry[name], kind) for name, kind in keys.items()) else None
 
 
 def artifact_entry(run_folder: Path, path: Path, folder: str | None) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pipeline.tracking import outbox
+from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
-from pipeline.tracking.mlflow_run import DEFAULT_URI, METRICS_PER_CALL, MlflowRun, Point
+from pipeline.tracking.mlflow_run import METRICS_PER_CALL, MlflowRun, Place, PlaceGoneError, Point, local_database
 from pipeline.tracking.outbox import OUTBOX
 from pipeline.tracking.tail import complete_lines
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 STATE = "mlflow.json"
 LOCK = "mlflow.lock"
-COST = "cost/hours"
+COSTS = tuple(cost_metric(unit) for unit in UNITS.values())  # a run has one of them
 # Also sent with the cost as their step, so that MLflow draws accuracy against cost without a click.
 BY_COST = ("acc/full", "acc/smallest")
 
@@ -43,7 +44,7 @@ class NotTrackedError(RuntimeError):
 class State:
     """How far a run folder was sent, and where to."""
 
-    uri: str | None  # as configured, so that a project that is moved finds its own database again
+    uri: str
     experiment: str
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     run_id: str | None = None
@@ -129,13 +130,14 @@ class Shipment:
         if self._run is None or self._state is None:
             start = last_start(self._folder)
             state = State.load(self._folder)
-            if state is None or (state.uri, state.experiment) != (start["uri"], start["experiment"]):
-                state = State(start["uri"], start["experiment"])
+            place = Place(start["uri"], start["artifacts"])
+            if state is None or state.experiment != start["experiment"]:
+                state = State(place.uri, start["experiment"])
                 state.save(self._folder)  # the key must outlive a kill between creating the run and noting its id
-            run = MlflowRun(state.uri or DEFAULT_URI, state.experiment, start["name"], state.key, state.run_id)
-            if run.created:  # new, or the server has lost the old one: it needs everything from the beginning
-                state = State(state.uri, state.experiment, state.key)
-            state.run_id = run.run_id
+            run = MlflowRun(place, state.experiment, start["name"], state.key, state.run_id)
+            if run.run_id != state.run_id:  # new there, or lost and made anew: it needs everything from the beginning
+                state = State(place.uri, state.experiment, state.key, run.run_id)
+            state.uri = place.uri  # a database that was moved with its run in it is gone on with
             state.save(self._folder)
             self._run, self._state = run, state
         return self._run, self._state
@@ -153,12 +155,14 @@ class Shipment:
         for line, offset in complete_lines(self._folder / OUTBOX, state.outbox_offset):
             if self._stop():
                 return False
-            entry = outbox.parse(line) or {}
-            if entry.get("kind") == "run":
+            entry = outbox.parse(line)
+            if entry is None:  # told once: the next sending begins behind it
+                logger.warning("%s: not sent to MLflow: not an entry: %r", self._folder / OUTBOX, line[:60])
+            elif entry["kind"] == "run":
                 run.start(entry["params"], entry["tags"])
-            elif entry.get("kind") == "artifact":
+            elif entry["kind"] == "artifact":
                 self._send_artifact(run, entry)
-            elif entry.get("kind") == "status":
+            else:
                 run.finish(entry["status"])
             state.outbox_offset = offset
             state.save(self._folder)
@@ -187,7 +191,7 @@ def _batches(path: Path, state: State) -> Iterator[_Batch]:
     for line, line_end in complete_lines(path, offset):
         row = _row(path, line)
         if row is not None:
-            new_hours = row.metrics.get(COST, hours)
+            new_hours = next((row.metrics[name] for name in COSTS if name in row.metrics), hours)
             new_points, new_marks = _points(row, marks, new_hours)
             if points and len(points) + len(new_points) > METRICS_PER_CALL:
                 yield _Batch(points, offset, dict(marks), hours)
@@ -223,7 +227,7 @@ def _points(row: Row, marks: dict[str, int], hours: float | None) -> tuple[list[
 
 
 def last_start(run_folder: Path) -> dict:
-    """The newest start of the run in its outbox: name, params, tags, uri, experiment.
+    """The newest start of the run in its outbox: name, params, tags, uri, artifacts, experiment.
 
     Raises:
         NotTrackedError: there is none.
@@ -232,6 +236,22 @@ def last_start(run_folder: Path) -> dict:
     if not starts:
         raise NotTrackedError(f"{run_folder}: this run was trained without MLflow, there is nothing to send")
     return starts[-1]
+
+
+def check_place(run_folder: Path) -> None:
+    """Refuse to make a second local database where the first is only not found: that would split a project in two.
+
+    Raises:
+        NotTrackedError: the run has no place. PlaceGoneError: its database, or the project's folder, is not there.
+    """
+    database = local_database(last_start(run_folder)["uri"])
+    if database is None or database.exists():
+        return
+    state = State.load(run_folder)
+    if (state is not None and state.run_id is not None) or not database.parents[1].exists():
+        raise PlaceGoneError(
+            f"{run_folder}: is tracked in {database}, which is not there (was it moved?): put it back, a link will do"
+        )
 
 
 def last_status(run_folder: Path) -> str | None:

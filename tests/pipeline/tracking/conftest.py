@@ -13,6 +13,16 @@ import pytest
 
 from pipeline.tracking import mlflow as shipping
 
+PATIENCE = 300.0  # seconds: a deadline against hanging for ever, far above what a busy machine needs
+
+
+def wait_until(condition, what):
+    """Wait for what another thread or process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.05)
+
 
 @pytest.fixture
 def quick(monkeypatch):
@@ -80,14 +90,15 @@ class Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
-                time.sleep(0.1)
-        raise AssertionError("the MLflow server does not answer")
+        wait_until(self.answers, "the MLflow server's answer")
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=10):
+                return True
+        except OSError:
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            return False
 
     def kill(self):
         if self.process is not None:
