@@ -76,6 +76,7 @@ def show_command(
     split: Annotated[str, typer.Option(help="Which split to draw.")] = "train",
     output: Annotated[Path | None, typer.Option(help="PNG to write (NAME-SPLIT.png here).")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images on the sheet.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts and the sheet's path as JSON.")] = False,
 ) -> None:
     """Draw a contact sheet of a split, and count the samples of all splits."""
     from data_shards.index import open_split
@@ -83,15 +84,19 @@ def show_command(
     from data_shards.show import count as count_samples
     from data_shards.show import write_contact_sheet
 
-    for name in read_manifest(out).splits:
-        counts = count_samples(open_split(out, name))
-        typer.echo(
-            f"{name}: {counts.samples:,} samples, {counts.classes} classes of "
-            f"{counts.least:,} to {counts.most:,} (mean {counts.mean:,.1f})"
-        )
+    splits = {name: count_samples(open_split(out, name)) for name in read_manifest(out).splits}
     path = output or Path(f"{out.resolve().name}-{split}.png")
     try:
         write_contact_sheet(open_split(out, split), path, count)
     except OSError as error:
         raise ShardUsageError(f"{path}: cannot be written: {error.strerror}") from None
+    if as_json:
+        found = {name: counts._asdict() for name, counts in splits.items()}
+        typer.echo(json.dumps({"splits": found, "contact_sheet": str(path)}, indent=1))
+        return
+    for name, counts in splits.items():
+        typer.echo(
+            f"{name}: {counts.samples:,} samples, {counts.classes} classes of "
+            f"{counts.least:,} to {counts.most:,} (mean {counts.mean:,.1f})"
+        )
     typer.echo(f"contact sheet: {path}")

@@ -62,7 +62,7 @@ def describe_command(
     expand: Annotated[int | None, typer.Option(help="Expand ratio.", show_default=False)] = None,
     kernel: Annotated[int | None, typer.Option(help="Depthwise kernel size.", show_default=False)] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the input, pixels.", show_default=False)] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    width: Annotated[float, typer.Option(help="Width multiplier.", min=0.05, max=4)] = 1.0,
     subnet: Annotated[str | None, typer.Option(help="In words: d2.3.4.4.2-k7-e6-r224.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
@@ -92,21 +92,22 @@ def report_command(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the page; RUN/report for a single run.", show_default=False)
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths and the figures as JSON.")] = False,
 ) -> None:
     """Write a page (report.md, report.html) with accuracy against MACs and cost, learning curves, the cost table."""
-    from pipeline.evaluation.publish import publish_report
+    from pipeline.evaluation.publish import print_report
 
-    for path in publish_report(runs, output):
-        typer.echo(path)
+    print_report(runs, output, as_json)
 
 
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
-def sync_command(run: RunFolder) -> None:
+def sync_command(
+    run: RunFolder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False
+) -> None:
     """Send to MLflow what it lacks of a run, for example after its server was down."""
-    from pipeline.tracking.sync import sync_run
+    from pipeline.tracking.sync import print_sync
 
-    sync_run(run)
-    typer.echo(f"{run}: MLflow has all of it")
+    print_sync(run, as_json)
 
 
 bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)

@@ -50,7 +50,7 @@ class CostConfig(BaseModel):
 class Recipe(BaseModel):
     """One experiment, whole."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run; its folder is RUNS/NAME")
     approach: str = Field(default="DεpS", min_length=1, description="under which reports group runs over seeds")
@@ -142,6 +142,9 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key;{hint} legal keys: {', '.join(legal)}"
     if problem["type"] == "missing":
         return f"{key}: is missing"
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        legal = ", ".join(sorted(_model_at(location).model_fields))
+        return f"{key}: must be a mapping with keys out of {legal}, not {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
     return f"{key}: {message[:1].lower()}{message[1:]}{given}" if key else message

@@ -23,6 +23,8 @@ def named_space(name: str, width: float = 1.0) -> Space:
     if name in NETWORKS:
         return build_space(SpaceConfig.model_validate({"network": name, "width": width}))
     if Path(name).suffix in (".yaml", ".yml"):
+        if width != 1.0:
+            raise UsageError("--width: is for a network's name; a recipe has its own")
         return build_space(load_recipe(Path(name)).space)
     raise UsageError(f"space '{name}': is no network and no recipe file; networks: {', '.join(NETWORKS)}")
 
@@ -51,8 +53,11 @@ def print_description(
     if subnet_text is not None:
         subnets = [space.parse(subnet_text)]
     elif chosen:
-        full = (depth or space.depths[-1], kernel or space.kernels[-1], expand or space.expands[-1])
-        subnets = [space.uniform(*full, resolution)]
+        largest = (space.depths[-1], space.kernels[-1], space.expands[-1], space.resolution)
+        given = (depth, kernel, expand, resolution)
+        subnets = [
+            space.uniform(*(full if choice is None else choice for choice, full in zip(given, largest, strict=True)))
+        ]
     else:
         subnets = [subnet for _, subnet in space.pareto_row()]
     rows = [describe_subnet(space, subnet) for subnet in subnets]

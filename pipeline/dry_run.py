@@ -115,7 +115,9 @@ def _schedule(recipe: Recipe) -> Schedule:
     try:
         return prepare(recipe).schedule
     except ShardUsageError as error:
-        if recipe.train_samples is None or recipe.data.shards.exists():
+        if recipe.data.shards.exists():
+            raise
+        if recipe.train_samples is None:
             raise UsageError(f"{error}; or give train_samples and space.classes for a dry run without data") from None
     if not recipe.space.classes:
         raise UsageError("space.classes: is needed for a dry run without data")

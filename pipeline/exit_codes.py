@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from pipeline.errors import RunFailure, UsageError
+from pipeline.errors import PeerFailure, RunFailure, UsageError
 from pipeline.tracking.ledger import LedgerError
 
 
@@ -26,6 +27,15 @@ def one_line_errors(program: str) -> Iterator[None]:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
+    except PeerFailure:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{program}: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.exit(1)
     except (RunFailure, ShardDamage, LedgerError) as error:
         print(f"{program}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

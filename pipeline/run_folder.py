@@ -14,42 +14,69 @@ import yaml
 
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
-from pipeline.errors import RunFailure, UsageError
-from pipeline.training.checkpoint import write_whole
+from pipeline.errors import UsageError
 from pipeline.training.schedule import Schedule
+from pipeline.whole_file import write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
 
 # A resumed run may differ in these and still train the same weights.
-_FREE_KEYS = ("engine", "tracking", "cost", "checkpoint", "log_every", "data.workers", "data.prefetch", "data.shards")
+_FREE_KEYS = (
+    "runs",
+    "engine",
+    "tracking",
+    "cost",
+    "checkpoint",
+    "evaluation",
+    "log_every",
+    "data.shards",
+    "data.workers",
+    "data.prefetch",
+)
 
 
-def begin(recipe: Recipe, resume: bool) -> bool:
+def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
     """Make sure that the run may start; whether an earlier start of it is continued.
 
+    Args:
+        identity: of the data set, by split.
+
     Raises:
-        UsageError: where the folder already holds a run and `resume` was not given, or it was trained differently.
+        UsageError: where the folder holds something and `resume` was not given, or the earlier start was different.
     """
-    path = recipe.folder / CONFIG
-    if not path.exists():
+    folder = recipe.folder
+    if not folder.exists() or not any(folder.iterdir()):
         return False
     if not resume:
-        raise UsageError(
-            f"run folder {recipe.folder}: holds a run already; continue it with --resume, or choose another name=…"
-        )
-    earlier, now = _flat(resolved(read_recipe(recipe.folder))), _flat(resolved(recipe))
-    changed = [key for key in sorted(earlier.keys() | now.keys()) if earlier.get(key) != now.get(key)]
-    fixed = [key for key in changed if not key.startswith(_FREE_KEYS)]
-    if fixed:
-        key = fixed[0]
-        raise UsageError(
-            f"run folder {recipe.folder}: was begun with {key}={earlier.get(key)}, not {now.get(key)}; "
-            "resume it unchanged, or choose another name=…"
-        )
+        raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
+    earlier, now = _flat(resolved(read_recipe(folder))), _flat(resolved(recipe))
+    for key in sorted(earlier.keys() | now.keys()):
+        free = any(key == each or key.startswith(f"{each}.") for each in _FREE_KEYS)
+        if not free and earlier.get(key) != now.get(key):
+            raise UsageError(
+                f"run folder {folder}: was begun with {key}={earlier.get(key)}, not {now.get(key)}; "
+                "resume it unchanged, or choose another name=…"
+            )
+    check_data(folder, identity, recipe.data.shards)
     return True
 
 
-def describe(recipe: Recipe, schedule: Schedule, processes: Processes, dataset: str, parameters: int) -> dict[str, Any]:
+def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
+    """Make sure that the data set is the one that the run in `folder` was begun on.
+
+    Raises:
+        UsageError: where it is another one, whatever its path.
+    """
+    for split, sha256 in identity.items():
+        begun_on = read_description(folder)["data"][split]
+        if begun_on != sha256:
+            raise UsageError(
+                f"data.shards: {shards} is not the data set that {folder} was begun on "
+                f"(its {split} index is {sha256[:12]}…, not {begun_on[:12]}…)"
+            )
+
+
+def describe(recipe: Recipe, schedule: Schedule, processes: Processes, identity: dict[str, str]) -> dict[str, Any]:
     """What reports and people want to know of a run besides its recipe, as JSON values."""
     return {
         "name": recipe.name,
@@ -61,9 +88,9 @@ def describe(recipe: Recipe, schedule: Schedule, processes: Processes, dataset: 
         "batch_size": recipe.batch_size,
         "world_size": processes.world,
         "engine": recipe.engine.name,
-        "dataset": dataset,
+        "dataset": recipe.data.shards.name,
+        "data": identity,
         "classes": schedule.space.classes,
-        "supernet_parameters": parameters,
         "phases": [{"name": phase.name, "start": phase.start, "end": phase.end} for phase in schedule.phases],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed")}},
         "machine": machine(processes.device),
@@ -93,7 +120,7 @@ def write(recipe: Recipe, description: dict[str, Any]) -> None:
     """Write `config.yaml` and `run.json`; the start time of the first start stays.
 
     Raises:
-        RunFailure: where the folder cannot be written.
+        UsageError: where the folder cannot be written.
     """
     folder = recipe.folder
     try:
@@ -104,7 +131,7 @@ def write(recipe: Recipe, description: dict[str, Any]) -> None:
         text = yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
         write_whole(folder / CONFIG, text.encode())
     except OSError as error:
-        raise RunFailure(f"run folder {folder}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -120,6 +147,8 @@ def read_recipe(folder: Path) -> Recipe:
         raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise UsageError(f"{path}: is damaged: not YAML") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: is damaged: not a recipe")
     return parse_recipe(content, str(path))
 
 
@@ -131,11 +160,14 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and {"started", "data"} <= content.keys():
+            return content
     except OSError as error:
         raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
     except ValueError:
-        raise UsageError(f"{path}: is damaged: not JSON") from None
+        pass
+    raise UsageError(f"{path}: is damaged: not the description of a run")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

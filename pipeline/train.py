@@ -11,6 +11,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,10 +27,11 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
-from pipeline.supernet.store import save_supernet
-from pipeline.tracking.ledger import Ledger, process_start_time, unit_for
+from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
+from pipeline.tracking.ledger import Ledger, LedgerRecord, process_start_time, unit_for
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import load_newest_checkpoint
+from pipeline.training.control import StopRequest
 from pipeline.training.schedule import Schedule
 from pipeline.training.trainer import Progress, Trainer
 
@@ -41,6 +43,11 @@ class Experiment:
     train: Split
     test: Split
     schedule: Schedule
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """SHA-256 of each split's index: what tells one data set from another of the same size."""
+        return {split.name: split.entry.index_sha256 for split in (self.train, self.test)}
 
 
 def prepare(recipe: Recipe) -> Experiment:
@@ -66,18 +73,24 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
     Returns:
         The signal that stopped it before its end, if any.
     """
-    with launched_processes() as processes, ExitStack() as closing:
+    stop_request = StopRequest()
+    with launched_processes() as processes, stop_request.listening(), ExitStack() as closing:
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = prepare(recipe)
-        continued = run_folder.begin(recipe, resume)
-        # Nobody writes into the folder before everybody has looked at it.
-        processes.highest(0)
+        schedule = experiment.schedule
+        continued = run_folder.begin(recipe, experiment.identity, resume)
         warnings: list[str] = []
         checkpoint = load_newest_checkpoint(recipe.folder, warnings) if continued else None
         progress = Progress(checkpoint.step, checkpoint.reorganised) if checkpoint else Progress()
-
-        schedule = experiment.schedule
+        ledger = Ledger(
+            recipe.folder / "ledger.json",
+            processes.world,
+            unit_for(processes.device.type),
+            recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
+            process_start_time(),
+            earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
+        )
         loader = TrainLoader(
             experiment.train,
             recipe.data,
@@ -90,59 +103,62 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             schedule.steps,
         )
         engine = build(recipe, schedule, processes)
+        # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
+        processes.highest(0)
+        processes.together(lambda: run_folder.write(recipe, describe(recipe, experiment, processes)), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)
-        evaluator = Evaluator(
-            experiment.train, experiment.test, recipe.data, recipe.evaluation, schedule.space.resolution, processes
-        )
-        ledger = Ledger(
-            recipe.folder / "ledger.json",
-            processes.world,
-            unit_for(processes.device.type),
-            recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-            process_start_time(),
-        )
-        processes.highest(0)  # all have read the ledger of earlier starts before the main process writes to it
+        evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
         tracker = None
         if processes.is_main:
-            tracker = begin_tracking(recipe, experiment, processes, engine.supernet)
+            tags = {"approach": recipe.approach, "dataset": recipe.data.shards.name}
+            tracker = Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
             closing.callback(tracker.close, "FAILED")
-        trainer = Trainer(recipe, schedule, engine, loader, evaluator, processes, ledger, tracker, progress)
+        trainer = Trainer(
+            recipe, schedule, engine, loader, evaluator, processes, ledger, tracker, progress, stop_request
+        )
         for line in (*warnings, *_greeting(recipe, schedule, processes, progress)):
             trainer.display.say(line)
 
         stopped = trainer.train()
 
         state = engine.full_state()
-        if processes.is_main and tracker is not None:
+        if not stopped:
+            processes.together(lambda: save_supernet(recipe.folder, schedule.space, state.weights), main_only=True)
+        if tracker is not None:
             closing.pop_all()
-            if not stopped:
-                for path in save_supernet(recipe.folder, schedule.space, state.weights):
-                    tracker.log_artifact(path)
-            tracker.log_artifact(recipe.folder / run_folder.CONFIG)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
-            tracker.close("KILLED" if stopped else "FINISHED")
-            ledger.save()
+            close(tracker, ledger, recipe.folder, stopped)
         processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 
 
+def close(tracker: Tracker, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
+    """Hand over what the run has come to, and end its tracking."""
+    ledger.save()
+    for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *(() if stopped else (WEIGHTS, SPACE))):
+        tracker.log_artifact(folder / name)
+    tracker.close("KILLED" if stopped else "FINISHED")
+    ledger.save()
+
+
 def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     """The engine around a new supernet, initialised by the recipe's seed: the same on all processes."""
+    per_process, side = recipe.batch_size // processes.world, schedule.space.final_side
+    if per_process * side * side < 2:
+        raise UsageError(
+            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolution} px "
+            "leaves batch norm a single value; more images per process or a higher resolution are needed"
+        )
     torch.manual_seed(recipe.seed)
     bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
     supernet = Supernet(schedule.space, recipe.model.dropout, bf16).to(processes.device)
     return build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
 
 
-def begin_tracking(recipe: Recipe, experiment: Experiment, processes: Processes, supernet: Supernet) -> Tracker:
-    """Write the run folder's description and start tracking; for the main process."""
-    parameters = sum(parameter.numel() for parameter in supernet.parameters())
-    dataset = recipe.data.shards.name
-    description = run_folder.describe(recipe, experiment.schedule, processes, dataset, parameters)
-    run_folder.write(recipe, description)
-    tags = {"approach": recipe.approach, "dataset": dataset, "machine": description["machine"]}
-    return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
+def describe(recipe: Recipe, experiment: Experiment, processes: Processes) -> dict[str, Any]:
+    """What `run.json` tells of the run."""
+    return run_folder.describe(recipe, experiment.schedule, processes, experiment.identity)
 
 
 def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress) -> list[str]:

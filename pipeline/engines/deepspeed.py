@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from typing import Any
 
 import torch
@@ -130,8 +132,9 @@ def import_deepspeed() -> Any:
         EngineError: where it is not installed.
     """
     try:
-        import deepspeed
-        import deepspeed.ops
+        with contextlib.redirect_stdout(sys.stderr):  # it logs to the standard output, where results belong
+            import deepspeed
+            import deepspeed.ops
     except ImportError as error:
         raise EngineError(f"engine.name: deepspeed cannot be imported ({error}); pip install deepspeed") from None
     # DeepSpeed insists on what its launcher sets, also on one process that nobody launched.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+from data_shards.errors import ShardDamage
 from pipeline.engines.base import EngineError
+from pipeline.errors import PeerFailure, RunFailure, UsageError
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,25 @@ class Processes:
         agreed = torch.tensor([value])
         dist.all_reduce(agreed, dist.ReduceOp.MAX, group=_host_group())
         return int(agreed)
+
+    def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
+        """Do `work` here; if it fails on any process, it fails on all of them, and none is left waiting.
+
+        Args:
+            main_only: the main process works for all; the others get None.
+
+        Raises:
+            The failure, on the process that met it; PeerFailure on the others.
+        """
+        result, failure = None, None
+        if self.is_main or not main_only:
+            try:
+                result = work()
+            except (UsageError, RunFailure, ShardDamage, OSError) as error:
+                failure = error
+        if self.highest(int(failure is not None)):
+            raise failure or PeerFailure("another process failed; its message says why")
+        return result
 
     def total(self, values: list[float]) -> list[float]:
         """Element-wise sum of `values` over all processes, in float64."""
@@ -62,9 +86,8 @@ def launched_processes() -> Iterator[Processes]:
     Raises:
         EngineError: where the environment is incomplete.
     """
-    rank, world, local = (
-        _integer(name, default) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
-    )
+    world = _integer("WORLD_SIZE", default=1, least=1)
+    rank, local = _integer("RANK", default=0, least=0), _integer("LOCAL_RANK", default=0, least=0)
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -84,9 +107,12 @@ def launched_processes() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _integer(name: str, default: int) -> int:
+def _integer(name: str, default: int, least: int) -> int:
     text = os.environ.get(name, str(default))
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
-        raise EngineError(f"environment variable {name}: '{text}' is no integer") from None
+        value = least - 1
+    if value < least:
+        raise EngineError(f"environment variable {name}: '{text}' is no integer of at least {least}")
+    return value

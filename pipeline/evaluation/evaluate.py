@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,40 +38,54 @@ class Evaluator:
     """
 
     def __init__(
-        self,
-        train: Split,
-        test: Split,
-        data: DataConfig,
-        config: EvaluationConfig,
-        resolution: int,
-        processes: Processes,
+        self, train: Split, test: Split, data: DataConfig, config: EvaluationConfig, processes: Processes
     ) -> None:
         self.processes = processes
-        self.test = EvaluationLoader(test, data, resolution, config.batch_size, processes.rank, processes.world)
-        # The same images in every process, so that all recalibrate to the same statistics.
-        sample = recalibration_ids(len(train), config.recalibration_samples, config.batch_size)
-        self._recalibration = EvaluationLoader(train, data, resolution, config.batch_size, 0, 1, ids=sample)
-        self._recalibration_images: list[Tensor] | None = None
+        self._train, self._test = train, test
+        self._data, self._config = data, config
+        self._recalibration_images: dict[int, list[Tensor]] = {}  # by resolution
 
     def full_model(self, supernet: Supernet) -> Accuracy:
-        """Accuracy of the full model with its own running statistics."""
+        """Accuracy of the full model with its own running statistics.
+
+        Raises:
+            ShardDamage: on the process that met damaged data; PeerFailure on the others.
+        """
         was_training = supernet.training
         supernet.eval()
         full = supernet.space.largest()
-        accuracy = measure(lambda images: supernet(images, full), self.test, self.processes)
-        supernet.train(was_training)
-        return accuracy
+        try:
+            return self._measure(lambda images: supernet(images, full), full.resolution)
+        finally:
+            supernet.train(was_training)
 
     def subnet(self, supernet: Supernet, subnet: Subnet) -> Accuracy:
-        """Accuracy of `subnet` as a plain network with recalibrated statistics."""
-        network = extract(supernet, subnet)
-        recalibrate(network, self._recalibration_batches())
-        return measure(network, self.test, self.processes)
+        """Accuracy of `subnet` at its resolution, as a plain network with recalibrated statistics.
 
-    def _recalibration_batches(self) -> Iterator[Tensor]:
-        if self._recalibration_images is None:
-            self._recalibration_images = [batch.images for batch in self._recalibration]
-        return (normalise(images, self.processes.device) for images in self._recalibration_images)
+        Raises:
+            ShardDamage: on the process that met damaged data; PeerFailure on the others.
+        """
+        network = extract(supernet, subnet)
+        images = self.processes.together(lambda: self._recalibration(subnet.resolution)) or []
+        recalibrate(network, (normalise(batch, self.processes.device) for batch in images))
+        return self._measure(network, subnet.resolution)
+
+    def _measure(self, network: Callable[[Tensor], Tensor], resolution: int) -> Accuracy:
+        rank, world = self.processes.rank, self.processes.world
+        batches = EvaluationLoader(self._test, self._data, resolution, self._config.batch_size, rank, world)
+        counts = self.processes.together(lambda: count(network, batches, self.processes.device))
+        assert counts is not None
+        top1, top5, loss, samples = self.processes.total(counts)
+        return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
+
+    def _recalibration(self, resolution: int) -> list[Tensor]:
+        if resolution not in self._recalibration_images:
+            size = self._config.batch_size
+            # The same images in every process, so that all recalibrate to the same statistics.
+            ids = recalibration_ids(len(self._train), self._config.recalibration_samples, size)
+            loader = EvaluationLoader(self._train, self._data, resolution, size, rank=0, world=1, ids=ids)
+            self._recalibration_images[resolution] = [batch.images for batch in loader]
+        return self._recalibration_images[resolution]
 
 
 def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:
@@ -83,15 +97,14 @@ def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def measure(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], processes: Processes) -> Accuracy:
-    """Accuracy of `network` (normalised images to logits) over all processes' `batches`."""
-    counts = torch.zeros(4, dtype=torch.float64, device=processes.device)
+def count(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], device: torch.device) -> list[float]:
+    """Top-1 hits, top-5 hits, summed cross-entropy and number of samples of `network` (images to logits)."""
+    counts = torch.zeros(4, dtype=torch.float64, device=device)
     for batch in batches:
         if len(batch.labels):
-            labels = batch.labels.to(processes.device, non_blocking=True)
-            counts += _counts(network(normalise(batch.images, processes.device)).float(), labels)
-    top1, top5, loss, samples = processes.total(counts.tolist())
-    return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
+            labels = batch.labels.to(device, non_blocking=True)
+            counts += _counts(network(normalise(batch.images, device)).float(), labels)
+    return counts.tolist()
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_shards.index import open_split
 from pipeline.engines.processes import launched_processes
 from pipeline.evaluation.evaluate import Evaluator
-from pipeline.run_folder import read_recipe
+from pipeline.run_folder import check_data, read_recipe
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.space import Subnet
 from pipeline.supernet.store import load_supernet
 from pipeline.tables import print_json, print_table
-from pipeline.training.checkpoint import write_whole
+from pipeline.whole_file import write_whole
 
 EVALUATION = "evaluation.json"
 _COLUMNS = {
@@ -40,8 +40,12 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     recipe = read_recipe(folder)
     supernet = load_supernet(folder)
     space = supernet.space
-    named: list[tuple[str, Subnet]] = [*space.pareto_row(), *((text, space.parse(text)) for text in extra)]
+    row = space.pareto_row()
+    known = {subnet for _, subnet in row}
+    wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
+    named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
     train, test = (open_split(recipe.data.shards, split) for split in ("train", "test"))
+    check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, recipe.data.shards)
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
@@ -53,7 +57,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with launched_processes() as processes, bar:
         supernet.to(processes.device)
-        evaluator = Evaluator(train, test, recipe.data, recipe.evaluation, space.resolution, processes)
+        evaluator = Evaluator(train, test, recipe.data, recipe.evaluation, processes)
         task = bar.add_task("", total=len(named))
         for name, subnet in named:
             bar.update(task, description=str(subnet))
@@ -63,6 +67,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
                 {
                     "name": name,
                     "subnet": str(subnet),
+                    "pareto": subnet in known,
                     "macs": size.macs,
                     "params": size.parameters,
                     "top1": accuracy.top1,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.evaluation.run_record import RunRecord
+from pipeline.evaluation.run_record import RunRecord, SubnetResult
 from pipeline.evaluation.summary import Approach, dip_window, spread
 from pipeline.tracking.metrics import Series
 
@@ -79,28 +79,38 @@ def _draw(path: Path, draw: Callable[[Axes], None], height: float = 3.7) -> Path
 
 
 def macs_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
-    """Held-out top-1 of the evaluated subnets against their MACs: mean over seeds, and a band of ± one deviation."""
+    """Held-out top-1 of the evaluated subnets against their MACs: mean over seeds, and a band of ± one deviation.
+
+    The Pareto row is a line; other subnets are hollow markers beside it.
+    """
 
     def draw(axes: Axes) -> None:
         for approach in approaches:
-            points: dict[int, list[float]] = {}
-            for run in approach.runs:
-                for subnet in run.subnets or ():
-                    points.setdefault(subnet.macs, []).append(subnet.top1)
-            macs = sorted(points)
-            if not macs:
-                continue
             colour, marker = looks.colour(approach), looks.marker(approach)
-            found = [s for s in (spread(points[m]) for m in macs) if s is not None]
-            means, deviations = np.array([s.mean for s in found]), np.array([s.deviation or 0.0 for s in found])
-            x = np.array(macs) / 1e6
+            x, means, deviations = _by_macs([run.pareto for run in approach.runs])
             axes.fill_between(x, means - deviations, means + deviations, color=colour, alpha=0.18, linewidth=0)
             axes.plot(x, means, color=colour, marker=marker, markersize=5, label=approach.name)
+            x, means, deviations = _by_macs([run.others for run in approach.runs])
+            axes.errorbar(x, means, deviations, fmt=marker, color=colour, markerfacecolor="white", markersize=5)
         axes.set_xlabel("million MACs per image")
         axes.set_ylabel("held-out top-1 (%)")
         axes.legend(loc="lower right")
 
     return _draw(path, draw)
+
+
+def _by_macs(results: Sequence[Sequence[SubnetResult]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Million MACs, mean and deviation over the runs of each subnet's top-1, by ascending MACs."""
+    points: dict[tuple[int, str], list[float]] = {}
+    for run in results:
+        for subnet in run:
+            points.setdefault((subnet.macs, subnet.subnet), []).append(subnet.top1)
+    found = [(macs, each) for (macs, _), values in sorted(points.items()) if (each := spread(values))]
+    return (
+        np.array([macs / 1e6 for macs, _ in found]),
+        np.array([each.mean for _, each in found]),
+        np.array([each.deviation or 0.0 for _, each in found]),
+    )
 
 
 def curves_plot(
@@ -164,7 +174,7 @@ def cost_plot(path: Path, approaches: Sequence[Approach], looks: Looks, unit: st
         for approach in approaches:
             for run in approach.runs:
                 for network in ("full", "smallest"):
-                    series, cost = run.metrics.get(f"acc/{network}"), run.metrics.get("cost/hours")
+                    series, cost = run.metrics.get(f"acc/{network}"), run.cost
                     if series is None or cost is None:
                         continue
                     ends.append(float(series.values[-1]))
@@ -193,35 +203,28 @@ def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Pat
     """The full model's held-out accuracy around the start of shrinking, by epochs from there."""
 
     def draw(axes: Axes) -> None:
-        lowest, highest = [], []
-        reach = 0.0
+        lowest, highest, left, right = [], [], [0.0], [0.0]
         for approach in approaches:
-            curves = []
-            for run in approach.runs:
-                window, series = dip_window(run), run.metrics.get("acc/full")
-                if window is None or series is None:
-                    continue
-                start, end = window
-                x = (series.steps - start) / run.info.steps_per_epoch
-                width = (end - start) / run.info.steps_per_epoch
-                reach = max(reach, width)
-                near = (x >= -width / 2) & (x <= width)
-                curves.append((x[near], series.values[near]))
+            colour = looks.colour(approach)
+            curves = [curve for run in approach.runs if (curve := _around_shrinking(run)) is not None]
             for x, y in curves:
                 if len(curves) > 1:
-                    axes.plot(x, y, color=looks.colour(approach), alpha=0.3, linewidth=0.8)
+                    axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.8)
                 lowest.append(np.nanmin(y, initial=100.0))
                 highest.append(np.nanmax(y, initial=0.0))
+                left.append(x[0])
+                right.append(x[-1])
             if curves:
                 x, y = _mean_curve(curves)
-                axes.plot(
-                    x, y, color=looks.colour(approach), marker=looks.marker(approach), markersize=4, label=approach.name
-                )
+                # at the edge of the axes a marker is not cut in half
+                marks = {"marker": looks.marker(approach), "markersize": 4, "clip_on": False, "zorder": 3}
+                axes.plot(x, y, color=colour, label=approach.name, **marks)
         if not highest:
             return
         margin = 0.08 * max(1.0, max(highest) - min(lowest))
         axes.set_ylim(min(lowest) - margin, min(100.0, max(highest) + margin))
-        axes.set_xlim(-reach / 2, reach)
+        if min(left) < max(right):
+            axes.set_xlim(min(left), max(right))
         axes.axvline(0, color="#5b6675", linewidth=0.9, linestyle=(0, (4, 3)))
         axes.text(
             0,
@@ -238,6 +241,23 @@ def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Pat
         axes.legend(loc="best")
 
     return _draw(path, draw)
+
+
+def _around_shrinking(run: RunRecord) -> tuple[np.ndarray, np.ndarray] | None:
+    """Epochs from the start of shrinking, and the full model's accuracy there.
+
+    It reaches back as far as the dip's window reaches on; and to the last measurement before the start, however early:
+    the dip is counted from it.
+    """
+    window, series = dip_window(run), run.metrics.get("acc/full")
+    if window is None or series is None:
+        return None
+    start, end = window
+    first = min([2 * start - end, *series.steps[series.steps <= start][-1:]])
+    near = (series.steps >= first) & (series.steps <= end)
+    if not near.any():
+        return None
+    return (series.steps[near] - start) / run.info.steps_per_epoch, series.values[near]
 
 
 def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], unit: str) -> Path:

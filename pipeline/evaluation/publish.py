@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import RunFailure, UsageError
-from pipeline.evaluation.report import ReportError, write_report
+from pipeline.evaluation import summary
+from pipeline.evaluation.report import Report, ReportError, write_report
+from pipeline.tables import print_json
 from pipeline.tracking import outbox
 from pipeline.tracking.shipment import NotTrackedError, last_start
 from pipeline.tracking.sync import sync_run
@@ -15,25 +17,35 @@ from pipeline.tracking.sync import sync_run
 logger = logging.getLogger(__name__)
 
 
-def publish_report(runs: Sequence[Path], output: Path | None) -> list[Path]:
+def print_report(runs: Sequence[Path], output: Path | None, as_json: bool) -> None:
+    """Write the report and print where it is, or with `as_json` its figures too; see `publish_report`."""
+    report = publish_report(runs, output)
+    pages = [str(page) for page in report.pages]
+    if as_json:
+        print_json({"pages": pages, **summary.as_json(report.approaches)})
+    else:
+        print("\n".join(pages))
+
+
+def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
     """Write the report of `runs` into `output` (default: `report/` in the only run's folder).
 
     A report of one run becomes an artifact of it in MLflow, where it was tracked; a server that does not answer is
     said so, and the report stays.
 
     Raises:
-        UsageError: where a run is missing or malformed, or several runs come without `output`.
+        UsageError: where a run is missing or malformed, several runs come without `output`, or it cannot be written.
     """
     if output is None and len(runs) > 1:
         raise UsageError("--output: is needed for a report of several runs, for example --output reports/comparison")
     folder = output or runs[0] / "report"
     try:
-        pages = write_report(list(runs), folder)
+        report = write_report(list(runs), folder)
     except ReportError as error:
         raise UsageError(str(error)) from None
     if len(runs) == 1:
         _attach(runs[0], folder)
-    return pages
+    return report
 
 
 def _attach(run: Path, report: Path) -> None:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.evaluation import sections
 from pipeline.evaluation.page import Block, Figures, to_html, to_markdown
 from pipeline.evaluation.plots import Looks
 from pipeline.evaluation.run_record import ReportError, read_run
-from pipeline.evaluation.summary import group
+from pipeline.evaluation.summary import Approach, group
 
-__all__ = ["ReportError", "write_report"]
+__all__ = ["Report", "ReportError", "write_report"]
 
 
-def write_report(run_folders: list[Path], output: Path) -> list[Path]:
-    """Write `report.md`, `report.html` and the figures into the folder `output`; the paths written.
+class Report(NamedTuple):
+    """A report that was written: its files, and the figures in it."""
+
+    pages: list[Path]
+    approaches: list[Approach]
+
+
+def write_report(run_folders: list[Path], output: Path) -> Report:
+    """Write `report.md`, `report.html` and the figures into the folder `output`.
 
     The Markdown links to the figures beside it; the HTML holds them, and needs no other file and no network.
 
     Raises:
-        ReportError: a run folder lacks a file or has a malformed one, or the runs are of different data sets.
+        ReportError: a run folder lacks a file or has a malformed one, the runs are of different data sets, or
+            `output` cannot be written.
     """
     folders = list(dict.fromkeys(folder.resolve() for folder in run_folders))  # twice the same is not two seeds
     if not folders:
@@ -29,6 +38,13 @@ def write_report(run_folders: list[Path], output: Path) -> list[Path]:
     if len(datasets) > 1:
         raise ReportError(f"accuracies on different data sets do not compare: {', '.join(datasets)}; one report each")
     approaches = group(runs)
+    try:
+        return Report(_write(approaches, output), approaches)
+    except OSError as error:
+        raise ReportError(f"{error.filename or output}: cannot be written ({error.strerror})") from error
+
+
+def _write(approaches: list[Approach], output: Path) -> list[Path]:
     looks = Looks(approaches)
     output.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = [
@@ -39,7 +55,7 @@ def write_report(run_folders: list[Path], output: Path) -> list[Path]:
         *sections.curves(approaches, looks, output),
         *sections.origin(approaches),
     ]
-    title = f"{runs[0].info.dataset}: " + ", ".join(approach.name for approach in approaches)
+    title = f"{approaches[0].runs[0].info.dataset}: " + ", ".join(approach.name for approach in approaches)
     page, markdown = output / "report.html", output / "report.md"
     page.write_text(to_html(title, blocks), encoding="utf-8")
     markdown.write_text(to_markdown(title, blocks), encoding="utf-8")

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from pipeline.tracking.ledger import LedgerError, LedgerRecord, read_ledger
+from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
 
@@ -56,6 +56,7 @@ class SubnetResult(BaseModel):
 
     subnet: str
     name: str
+    pareto: bool  # of the Pareto row; otherwise a subnet that somebody asked for
     macs: int = Field(gt=0)
     params: int = Field(gt=0)
     top1: float
@@ -73,6 +74,23 @@ class RunRecord:
     metrics: dict[str, Series]
     ledger: LedgerRecord
     subnets: tuple[SubnetResult, ...] | None
+
+    @property
+    def pareto(self) -> tuple[SubnetResult, ...]:
+        """The evaluated subnets of the Pareto row, each once: what accuracies of the whole run are stated over."""
+        return tuple({subnet.subnet: subnet for subnet in self.subnets or () if subnet.pareto}.values())
+
+    @property
+    def others(self) -> tuple[SubnetResult, ...]:
+        """The evaluated subnets outside the Pareto row, each once."""
+        row = {subnet.subnet for subnet in self.pareto}
+        others = {subnet.subnet: subnet for subnet in self.subnets or () if subnet.subnet not in row}
+        return tuple(others.values())
+
+    @property
+    def cost(self) -> Series | None:
+        """The hours so far, in the ledger's unit, over the steps."""
+        return self.metrics.get(cost_metric(self.ledger.unit))
 
     @property
     def steps_done(self) -> int:
@@ -117,11 +135,17 @@ def read_run(folder: Path) -> RunRecord:
         ledger = read_ledger(folder / "ledger.json")
     except (MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
-    subnets = None
-    if (folder / "evaluation.json").exists():
-        found = _read_json(folder / "evaluation.json", TypeAdapter(list[SubnetResult]))
-        subnets = tuple(sorted(found, key=lambda subnet: subnet.macs)) or None
-    return RunRecord(folder, info, recipe, metrics, ledger, subnets)
+    return RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / "evaluation.json"))
+
+
+def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
+    if not path.exists():
+        return None
+    found = _read_json(path, TypeAdapter(list[SubnetResult]))
+    row = {subnet.name for subnet in found if subnet.pareto}
+    if missing := [name for name in ("smallest", "full") if name not in row]:
+        raise ReportError(f"{path}: lacks the Pareto row's {' and '.join(missing)}; deps evaluate RUN writes it anew")
+    return tuple(sorted(found, key=lambda subnet: subnet.macs))
 
 
 _T = TypeVar("_T")

@@ -31,7 +31,7 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
         rows += [_run_row(run, approaches) for run in approach.runs]
         if len(approach.runs) > 1:
             strong.add(len(rows))
-            cells = [_mean_accuracy(approach, _full), _mean_accuracy(approach, _smallest)]
+            cells = [_mean_accuracy(approach, figure) for figure in (summary.full_top1, summary.smallest_top1)]
             cells.append(spread_text(approach, summary.mean_pareto, 2))
             rows.append([approach.name, f"n = {len(approach.runs)}", *cells, *_mean_cost(approach, approaches), ""])
     blocks: list[Block] = [Text(lead), Table(header, rows, labels=1, strong=frozenset(strong))]
@@ -44,7 +44,8 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
 def _run_row(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
     mark = "" if run.subnets else " †"
     pareto = summary.mean_pareto(run)
-    accuracies = [NONE if value is None else f"{value:.2f}{mark}" for value in (_full(run), _smallest(run))]
+    ends = (summary.full_top1(run), summary.smallest_top1(run))
+    accuracies = [NONE if value is None else f"{value:.2f}{mark}" for value in ends]
     done, planned = run.steps_done, run.info.steps
     trained = f"{run.info.epochs:g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
     cost = [significant(run.ledger.hours), *_unit_cell(run, approaches), _dollars(run.ledger.dollars)]
@@ -52,21 +53,11 @@ def _run_row(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
 
 
 def _mean_accuracy(approach: Approach, figure: Callable[[RunRecord], float | None]) -> str:
-    """Over the evaluated runs; where there is none, over what was last measured in training. Never over both."""
-    if any(run.subnets for run in approach.runs):
-        return spread_text(approach, lambda run: figure(run) if run.subnets else None, 2)
-    text = spread_text(approach, figure, 2)
-    return text if text == NONE else f"{text} †"
-
-
-def _full(run: RunRecord) -> float | None:
-    found = summary.full(run)
-    return found.top1 if found else summary.last_accuracy(run, "acc/full")
-
-
-def _smallest(run: RunRecord) -> float | None:
-    found = summary.smallest(run)
-    return found.top1 if found else summary.last_accuracy(run, "acc/smallest")
+    runs = summary.comparable(approach)
+    found = spread([figure(run) for run in runs])
+    if found is None:
+        return NONE
+    return found.text(2, len(approach.runs)) + ("" if runs[0].subnets else " †")
 
 
 def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Block]:
@@ -78,6 +69,9 @@ def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list
     path = plots.macs_plot(output / "accuracy_macs.svg", evaluated, looks)
     caption = "Each evaluated subnet after batch-norm recalibration"
     caption += ": means over seeds, in a band of ± one deviation." if _several_seeds(evaluated) else "."
+    others = dict.fromkeys(s.subnet for a in evaluated for run in a.runs for s in run.others)
+    if others:
+        caption += " Hollow markers are subnets outside the Pareto row."
     subnets = {(s.macs, s.params, s.subnet) for a in evaluated for run in a.runs for s in run.subnets or ()}
     rows = []
     for macs, params, name in sorted(subnets):
@@ -85,7 +79,10 @@ def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list
         rows.append([name, millions(macs), millions(params), *accuracies])
     header = ["subnet", "MACs", "parameters", *(f"{approach.name}, %" for approach in evaluated)]
     blocks += [Figures([Figure(path, caption)]), Table(header, rows)]
-    sets = {tuple(subnet.subnet for subnet in run.subnets) for a in evaluated for run in a.runs if run.subnets}
+    if others:
+        text = f"Outside the Pareto row, and in no mean over it: {', '.join(others)}."
+        blocks.append(Text(text, note=True))
+    sets = {tuple(subnet.subnet for subnet in run.pareto) for a in evaluated for run in a.runs if run.subnets}
     if len(sets) > 1:
         text = "The runs were evaluated on different subnets, so their mean Pareto accuracies do not compare directly."
         blocks.append(Text(text, note=True))
@@ -111,7 +108,7 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     for number, unit in enumerate(_units(approaches)):
         members = [approach for approach in approaches if approach.unit == unit]
         suffix = f"_{number}" if number else ""
-        measured = [a for a in members if any({"acc/full", "cost/hours"} <= set(run.metrics) for run in a.runs)]
+        measured = [a for a in members if any(run.cost is not None and "acc/full" in run.metrics for run in a.runs)]
         if measured:
             path = plots.cost_plot(output / f"accuracy_cost{suffix}.svg", measured, looks, unit)
             figures.append(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -97,34 +99,55 @@ def _distinction(run: RunRecord) -> dict[str, str]:
 
 
 def smallest(run: RunRecord) -> SubnetResult | None:
-    """The evaluated subnet with the fewest MACs."""
-    return run.subnets[0] if run.subnets else None
+    """The smallest subnet of the space as it was evaluated."""
+    return _named(run, "smallest")
 
 
 def full(run: RunRecord) -> SubnetResult | None:
-    """The evaluated subnet with the most MACs."""
-    return run.subnets[-1] if run.subnets else None
+    """The full model as it was evaluated."""
+    return _named(run, "full")
+
+
+def _named(run: RunRecord, name: str) -> SubnetResult | None:
+    return next((subnet for subnet in run.subnets or () if subnet.pareto and subnet.name == name), None)
+
+
+def smallest_top1(run: RunRecord) -> float | None:
+    """Top-1 of the smallest subnet; of a run not evaluated, what was last measured in training."""
+    found = smallest(run)
+    return found.top1 if found else last_accuracy(run, "acc/smallest")
+
+
+def full_top1(run: RunRecord) -> float | None:
+    """Top-1 of the full model; of a run not evaluated, what was last measured in training."""
+    found = full(run)
+    return found.top1 if found else last_accuracy(run, "acc/full")
+
+
+def comparable(approach: Approach) -> tuple[RunRecord, ...]:
+    """The runs that a mean accuracy is over: the evaluated ones; all, where there is none. Never over both."""
+    return tuple(run for run in approach.runs if run.subnets) or approach.runs
 
 
 def middle_macs(runs: Sequence[RunRecord]) -> int | None:
-    """The MACs of the middle subnet of the first run that was evaluated."""
+    """The MACs of the Pareto row's middle subnet, of the first run that was evaluated."""
     for run in runs:
-        if run.subnets and len(run.subnets) > 2:
-            return run.subnets[len(run.subnets) // 2].macs
+        if len(run.pareto) > 2:
+            return run.pareto[len(run.pareto) // 2].macs
     return None
 
 
 def top1_at(run: RunRecord, macs: int | None) -> float | None:
-    """Top-1 of the evaluated subnet nearest to `macs`; None when none is within 5 % of it."""
-    if macs is None or not run.subnets:
+    """Top-1 of the Pareto row's subnet nearest to `macs`; None when none is within 5 % of it."""
+    if macs is None or not run.pareto:
         return None
-    nearest = min(run.subnets, key=lambda subnet: abs(subnet.macs - macs))
+    nearest = min(run.pareto, key=lambda subnet: abs(subnet.macs - macs))
     return nearest.top1 if abs(nearest.macs - macs) <= NEAR * macs else None
 
 
 def mean_pareto(run: RunRecord) -> float | None:
-    """Mean top-1 over the evaluated subnets."""
-    return float(np.mean([subnet.top1 for subnet in run.subnets])) if run.subnets else None
+    """Mean top-1 over the Pareto row."""
+    return float(np.mean([subnet.top1 for subnet in run.pareto])) if run.pareto else None
 
 
 def minutes_per_epoch(run: RunRecord) -> float | None:
@@ -174,3 +197,54 @@ def dip(run: RunRecord) -> Dip | None:
         return None
     lowest = int(np.argmin(series.values[inside]))
     return Dip(float(before[-1]), float(series.values[inside][lowest]), int(series.steps[inside][lowest]))
+
+
+def dip_points(run: RunRecord) -> float | None:
+    """The dip in percentage points; see `dip`."""
+    found = dip(run)
+    return None if found is None else found.points
+
+
+# What a run comes down to, by the names that a program reads it by.
+_ACCURACIES: dict[str, Callable[[RunRecord], float | None]] = {
+    "full_top1_percent": full_top1,
+    "smallest_top1_percent": smallest_top1,
+    "mean_pareto_top1_percent": mean_pareto,
+}
+_OTHERS: dict[str, Callable[[RunRecord], float | None]] = {
+    "hours": lambda run: run.ledger.hours,
+    "dollars": lambda run: run.ledger.dollars,
+    "epochs": lambda run: run.epochs_done,
+    "minutes_per_epoch": minutes_per_epoch,
+    "shrink_dip_points": dip_points,
+}
+
+
+def as_json(approaches: Sequence[Approach]) -> dict[str, list[dict[str, Any]]]:
+    """The figures of the runs and of the approaches, for programs; null where there is none."""
+    return {
+        "runs": [_run_json(approach, run) for approach in approaches for run in approach.runs],
+        "approaches": [_approach_json(approach) for approach in approaches],
+    }
+
+
+def _run_json(approach: Approach, run: RunRecord) -> dict[str, Any]:
+    who = {"name": run.info.name, "approach": approach.name, "seed": run.info.seed}
+    figures = {name: _number(figure(run)) for name, figure in {**_ACCURACIES, **_OTHERS}.items()}
+    return {**who, "evaluated": run.subnets is not None, "unit": run.ledger.unit, **figures}
+
+
+def _approach_json(approach: Approach) -> dict[str, Any]:
+    """Mean, deviation and n of each figure. n is of the runs that have it, as on the page."""
+    found = {name: spread([figure(run) for run in comparable(approach)]) for name, figure in _ACCURACIES.items()}
+    found |= {name: spread([figure(run) for run in approach.runs]) for name, figure in _OTHERS.items()}
+    figures = {
+        name: None if each is None else {"mean": _number(each.mean), "deviation": _number(each.deviation), "n": each.n}
+        for name, each in found.items()
+    }
+    who = {"approach": approach.name, "n": len(approach.runs)}
+    return {**who, "evaluated": any(run.subnets for run in approach.runs), "unit": approach.unit, **figures}
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None  # JSON has no NaN

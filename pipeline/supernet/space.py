@@ -82,6 +82,14 @@ class Space:
     resolution: int
     classes: int
 
+    @property
+    def final_side(self) -> int:
+        """Side of the last feature map, in pixels."""
+        side = self.resolution
+        for stride in (self.stem_stride, *(stage.stride for stage in self.stages)):
+            side = (side - 1) // stride + 1
+        return side
+
     def uniform(self, depth: int, kernel: int, expand: int, resolution: int | None = None) -> Subnet:
         """The subnet with the same depth in every stage, and the same kernel and expand ratio in every block.
 
@@ -93,7 +101,7 @@ class Space:
                 depths=(depth,) * len(self.stages),
                 kernels=((kernel,) * depth,) * len(self.stages),
                 expands=((expand,) * depth,) * len(self.stages),
-                resolution=resolution or self.resolution,
+                resolution=self.resolution if resolution is None else resolution,
             )
         )
 
@@ -130,8 +138,10 @@ class Space:
         Raises:
             SubnetError: naming the value at fault and the legal ones.
         """
-        if not len(subnet.depths) == len(subnet.kernels) == len(subnet.expands) == len(self.stages):
-            raise SubnetError(f"subnet {subnet}: {len(self.stages)} stages are needed, {len(subnet.depths)} are given")
+        for name in ("depths", "kernels", "expands"):
+            given = len(getattr(subnet, name))
+            if given != len(self.stages):
+                raise SubnetError(f"subnet {subnet}: {name} are needed for {len(self.stages)} stages, not {given}")
         for stage, (depth, kernels, expands) in enumerate(
             zip(subnet.depths, subnet.kernels, subnet.expands, strict=True), start=1
         ):
@@ -160,7 +170,9 @@ class Space:
             raise SubnetError(f"'{text}' is no subnet; one looks like {self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224")
         depth_text, kernel_text, expand_text, resolution = match.groups()
         stages = len(self.stages)
-        depths = [int(part) for part in depth_text.split(".") if part]
+        if any(not part for group in (depth_text, kernel_text, expand_text) for part in group.split(".")):
+            raise SubnetError(f"'{text}' is no subnet: a group between dots is empty")
+        depths = [int(part) for part in depth_text.split(".")]
         if len(depths) == 1:
             depths *= stages
 

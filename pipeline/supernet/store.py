@@ -7,20 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import RunFailure, UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space, Stage
+from pipeline.whole_file import write_whole
 
 WEIGHTS, SPACE = "supernet.safetensors", "supernet.json"
 
 
 def save_supernet(folder: Path, space: Space, weights: dict[str, Tensor]) -> list[Path]:
-    """Write both files into `folder` and return their paths."""
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
-    (folder / SPACE).write_text(json.dumps(asdict(space), indent=1), encoding="utf-8")
+    """Write both files into `folder` and return their paths.
+
+    Raises:
+        OSError: where they cannot be written; what was there before stays.
+    """
+    write_whole(folder / SPACE, json.dumps(asdict(space), indent=1).encode())
+    write_whole(folder / WEIGHTS, save({name: tensor.contiguous() for name, tensor in weights.items()}))
     return [folder / WEIGHTS, folder / SPACE]
 
 
@@ -33,11 +38,13 @@ def load_supernet(folder: Path) -> Supernet:
     if not (folder / WEIGHTS).exists():
         raise UsageError(f"{folder / WEIGHTS}: is not there; a run writes it at its end (deps train … --resume)")
     try:
-        content = json.loads((folder / SPACE).read_text(encoding="utf-8"))
-        supernet = Supernet(space_from_dict(content))
+        supernet = Supernet(space_from_dict(json.loads((folder / SPACE).read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(folder / SPACE, error) from None
+    try:
         supernet.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise RunFailure(f"{folder / WEIGHTS}: cannot be loaded: {' '.join(str(error).split())[:200]}") from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder / WEIGHTS, error) from None
     return supernet.eval()
 
 
@@ -46,3 +53,8 @@ def space_from_dict(content: dict) -> Space:
     stages = tuple(Stage(**stage) for stage in content["stages"])
     sequences = {key: tuple(content[key]) for key in ("last", "depths", "kernels", "expands")}
     return Space(**{**content, **sequences, "stages": stages})
+
+
+def _damaged(path: Path, error: Exception) -> RunFailure:
+    reason = " ".join(str(error).split())[:200]
+    return RunFailure(f"{path}: cannot be loaded: {reason}; delete it, and deps train … --resume writes it again")

@@ -8,19 +8,18 @@ finished; one whose checksum differs is damaged, and the one before it is taken.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load, save
 
 from pipeline.engines.base import TrainingState
 from pipeline.errors import RunFailure
 from pipeline.training.duration import Duration
+from pipeline.whole_file import write_whole
 
 FOLDER = "checkpoints"
 
@@ -61,20 +60,18 @@ def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int) -> Path
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
     content = save(tensors)
-    sidecar = {
-        "step": checkpoint.step,
-        "reorganised": checkpoint.reorganised,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "ledger": checkpoint.ledger,
-    }
+    sidecar = _Sidecar(
+        step=checkpoint.step,
+        reorganised=checkpoint.reorganised,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        ledger=checkpoint.ledger,
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-        write_whole(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
-        for old in _newest_first(folder)[keep:]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        write_whole(path.with_suffix(".json"), sidecar.model_dump_json(indent=1).encode())
+        _tidy(folder, path.with_suffix(".json"), keep)
     except OSError as error:
         raise RunFailure(f"checkpoint {path}: cannot be written: {error.strerror}") from None
     return path
@@ -99,30 +96,34 @@ def load_newest_checkpoint(run_folder: Path, warnings: list[str]) -> Checkpoint 
         warnings += [f"{line}; taking step {checkpoint.step} instead" for line in damaged]
         return checkpoint
     if damaged:
-        raise RunFailure(f"no checkpoint is whole: {'; '.join(damaged)}")
+        raise RunFailure(f"no checkpoint is whole: {'; '.join(damaged)}; start again under another name=…")
     return None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and rename, so that the file under that name is always whole.
+class _Sidecar(BaseModel):
+    """`step-*.json`: what makes a checkpoint whole."""
 
-    Raises:
-        OSError: nothing of the attempt is left then.
-    """
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    step: int
+    reorganised: bool
+    bytes: int
+    sha256: str
+    ledger: dict[str, Any]
 
 
 class _DamagedError(Exception):
     pass
+
+
+def _tidy(folder: Path, current: Path, keep: int) -> None:
+    """Remove all but the `keep` newest; newer ones than `current`, passed over as damaged; and unfinished files."""
+    sidecars = _newest_first(folder)
+    for old in [path for path in sidecars if path > current] + [path for path in sidecars if path <= current][keep:]:
+        old.unlink()
+    for path in [*folder.glob("step-*.safetensors"), *folder.glob(".*.writing")]:
+        if not path.with_suffix(".json").exists():
+            path.unlink()
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -131,26 +132,26 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _load(sidecar_path: Path) -> Checkpoint:
     try:
-        sidecar = json.loads(sidecar_path.read_bytes())
-        step, expected_bytes, sha256 = sidecar["step"], sidecar["bytes"], sidecar["sha256"]
-        reorganised, ledger = sidecar["reorganised"], sidecar["ledger"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _DamagedError(f"checkpoint {sidecar_path} is damaged: {error!r}") from None
+        sidecar = _Sidecar.model_validate_json(sidecar_path.read_bytes())
+    except OSError as error:
+        raise _DamagedError(f"checkpoint {sidecar_path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise _DamagedError(f"checkpoint {sidecar_path} is damaged: {error.errors()[0]['msg']}") from None
     path = sidecar_path.with_suffix(".safetensors")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise _DamagedError(f"checkpoint {path} cannot be read: {error.strerror}") from None
-    if len(content) != expected_bytes:
-        raise _DamagedError(f"checkpoint {path} is damaged: {len(content)} bytes of {expected_bytes}")
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if len(content) != sidecar.bytes:
+        raise _DamagedError(f"checkpoint {path} is damaged: {len(content)} bytes of {sidecar.bytes}")
+    if hashlib.sha256(content).hexdigest() != sidecar.sha256:
         raise _DamagedError(f"checkpoint {path} is damaged: its SHA-256 is not the one written with it")
     tensors = load(content)
     return Checkpoint(
-        step=step,
-        reorganised=reorganised,
+        step=sidecar.step,
+        reorganised=sidecar.reorganised,
         state=TrainingState(dict(_part(tensors, "weights/")), dict(_part(tensors, "momentum/"))),
-        ledger=ledger,
+        ledger=sidecar.ledger,
     )
 
 

@@ -1,20 +1,11 @@
-"""What all processes must agree on before each step: go on, stop because somebody asked, or stop because of damage."""
+"""Signals that ask a run to stop, taken note of until the training loop is between two steps."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from types import FrameType
-
-
-class Verdict(IntEnum):
-    """Of one process before a step; the highest of all processes is everybody's."""
-
-    GO_ON = 0
-    STOP = 1
-    DAMAGED = 2
 
 
 class StopRequest:

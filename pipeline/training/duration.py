@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from pipeline.errors import UsageError
+
 _PATTERN = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<unit>%|epochs?|steps?)")
 
 
@@ -16,7 +18,7 @@ def _as_text(value: object) -> object:
 
 def _check(text: str) -> str:
     if not _PATTERN.fullmatch(text.strip()):
-        raise ValueError(f"'{text}' is no duration; write '30 epochs', '500 steps', '50%' or 0")
+        raise ValueError("is no duration; write '30 epochs', '500 steps', '50%' or 0")
     return text.strip()
 
 
@@ -31,13 +33,19 @@ def to_steps(duration: str, steps_per_epoch: int, total: int | None = None) -> i
         total: the run's steps, which a percentage refers to.
 
     Raises:
-        ValueError: for a percentage where `total` is None.
+        UsageError: for a percentage where `total` is None, and for what is less than a step, yet not 0.
     """
     match = _PATTERN.fullmatch(duration)
     assert match is not None, duration
     amount = float(match["amount"])
     if match["unit"] == "%":
         if total is None:
-            raise ValueError(f"'{duration}': a run's own duration is given in epochs or steps")
-        return round(amount / 100 * total)
-    return round(amount * steps_per_epoch) if match["unit"].startswith("epoch") else round(amount)
+            raise UsageError(f"'{duration}': a run's own duration is given in epochs or steps")
+        steps = round(amount / 100 * total)
+    else:
+        steps = round(amount * steps_per_epoch) if match["unit"].startswith("epoch") else round(amount)
+    if amount and not steps:
+        raise UsageError(
+            f"'{duration}': is less than one step ({steps_per_epoch} steps are an epoch); write 0 for never"
+        )
+    return steps

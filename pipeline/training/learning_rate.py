@@ -21,7 +21,7 @@ class LearningRateConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: float = Field(gt=0)
+    base: float = Field(gt=0, allow_inf_nan=False)
     decay: Literal["cosine", "exponential", "constant"] = "cosine"
     warmup: Duration = Field(default="0 steps", description="linear rise from zero")
     decay_rate: float = Field(default=0.97, gt=0, lt=1)

@@ -7,11 +7,11 @@ ablation is a value of the configuration, not a branch of the training loop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.errors import UsageError
 from pipeline.supernet.space import Space, Subnet
@@ -24,6 +24,10 @@ PhaseName = Literal["full model", "ramp", "supernet"]
 
 class ScheduleError(UsageError):
     """A schedule whose parts do not fit together."""
+
+
+def _yaml_off(value: object) -> object:
+    return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
 class ScheduleConfig(BaseModel):
@@ -39,7 +43,7 @@ class ScheduleConfig(BaseModel):
     )
     random_subnets: int = Field(default=2, ge=0, le=64)
     reorganise: bool = Field(default=True, description="sort channels by importance before the first subnet trains")
-    distillation: Literal["in_place", "off"] = "in_place"
+    distillation: Annotated[Literal["in_place", "off"], BeforeValidator(_yaml_off)] = "in_place"
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,12 @@ class Schedule:
         self.space = space
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
-        try:
-            self.steps = to_steps(config.duration, steps_per_epoch)
-        except ValueError as error:
-            raise ScheduleError(f"schedule.duration: {error}") from None
-        self.shrunk = to_steps(config.full_model_warmup, steps_per_epoch, self.steps)  # T_fw
-        self.ramp = to_steps(config.epsilon_ramp, steps_per_epoch, self.steps)  # w
+        self.steps = self._in_steps("duration", None)
+        if self.steps < 1:
+            raise ScheduleError(f"schedule.duration: '{config.duration}' is not even one step")
+        self.shrunk = self._in_steps("full_model_warmup", self.steps)  # T_fw
+        self.ramp = self._in_steps("epsilon_ramp", self.steps)  # w
+        self._rate = learning_rate(config.learning_rate, steps_per_epoch, self.steps)
         self._check()
         self.shrink_start = self.shrunk - self.ramp
         random: tuple[Role, ...] = ("random",) * config.random_subnets
@@ -111,11 +115,14 @@ class Schedule:
             ("supernet", self.shrunk, self.steps, sandwich),
         ]
         self.phases = tuple(Phase(*each) for each in bounds if each[1] < each[2])
-        self._rate = learning_rate(config.learning_rate, steps_per_epoch, self.steps)
+
+    def _in_steps(self, key: str, total: int | None) -> int:
+        try:
+            return to_steps(getattr(self.config, key), self.steps_per_epoch, total)
+        except UsageError as error:
+            raise ScheduleError(f"schedule.{key}: {error}") from None
 
     def _check(self) -> None:
-        if self.steps < 1:
-            raise ScheduleError(f"schedule.duration: '{self.config.duration}' is not even one step")
         if self.shrunk > self.steps:
             raise ScheduleError(
                 f"schedule.full_model_warmup: '{self.config.full_model_warmup}' is {self.shrunk} steps, "
@@ -123,8 +130,13 @@ class Schedule:
             )
         if self.ramp > self.shrunk:
             raise ScheduleError(
-                f"schedule.epsilon_ramp: '{self.config.epsilon_ramp}' is {self.ramp} steps, but full_model_warmup, "
-                f"which the ramp is the end of, has {self.shrunk}"
+                f"schedule.epsilon_ramp: '{self.config.epsilon_ramp}' is {self.ramp} steps, and does not fit before "
+                f"the end of full_model_warmup ({self.shrunk} steps), where the ramp ends; 0 leaves it out"
+            )
+        if self.ramp and self._rate(self.shrunk) <= 0:
+            raise ScheduleError(
+                f"schedule.full_model_warmup: '{self.config.full_model_warmup}' ends where the learning rate is zero, "
+                "so that the subnets would learn nothing; let it end before the run does"
             )
 
     def at(self, step: int) -> StepPlan:

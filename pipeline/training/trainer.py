@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -15,13 +16,13 @@ from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState, average_running_statistics
 from pipeline.engines.processes import Processes
-from pipeline.errors import RunFailure
+from pipeline.errors import PeerFailure, RunFailure
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, save_checkpoint
-from pipeline.training.control import StopRequest, Verdict
+from pipeline.training.control import StopRequest
 from pipeline.training.duration import to_steps
 from pipeline.training.normalise import normalise
 from pipeline.training.progress import TrainingProgress
@@ -57,6 +58,7 @@ class Trainer:
         ledger: Ledger,
         tracker: Tracker | None,
         progress: Progress,
+        stop_request: StopRequest,
     ) -> None:
         self.recipe = recipe
         self.schedule = schedule
@@ -67,7 +69,11 @@ class Trainer:
         self.ledger = ledger
         self.tracker = tracker
         self.progress = progress
-        self.stop_request = StopRequest()
+        self.stop_request = stop_request
+        self.log_every = self._in_steps(recipe.log_every)
+        self.evaluate_every = self._in_steps(recipe.evaluation.every)
+        self.evaluate_full_when_shrinking_every = self._in_steps(recipe.evaluation.full_when_shrinking)
+        self.save_every = self._in_steps(recipe.checkpoint.every)
         self.window = Window(processes, recipe.batch_size)
         self.saved_step: int | None = None
         self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
@@ -76,20 +82,19 @@ class Trainer:
         """Train to the end; the signal where one asked to stop before. Either way, a checkpoint is written.
 
         Raises:
-            RunFailure: for damaged data (after saving), and for a loss that is not finite (the last checkpoint stays).
+            ShardDamage: on the process that met it, after saving.
+            RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
         """
-        with self.stop_request.listening(), self.display:
+        with self.display:
             batches = iter(self.loader)
             while self.progress.step < self.schedule.steps:
                 began = time.perf_counter()
-                with self.ledger.charge("data_wait"):
-                    batch, verdict, damage = self._next_batch(batches)
-                if verdict is Verdict.DAMAGED:
+                with self.ledger.charge("data_wait"), self._saving_on_damage():
+                    batch = self.processes.together(lambda: next(batches))
+                    stop = self.processes.highest(self.stop_request.signal or 0)
+                if stop:
                     self._save()
-                    raise RunFailure(str(damage or "another process found damaged data; its message names it"))
-                if verdict is Verdict.STOP:
-                    self._save()
-                    return self.stop_request.signal or signal.SIGTERM
+                    return signal.Signals(stop)
                 assert batch is not None
                 plan = self.schedule.at(self.progress.step)
                 with self.ledger.charge(plan.phase):
@@ -98,15 +103,14 @@ class Trainer:
             self._save()
         return None
 
-    def _next_batch(self, batches: Iterator[Batch]) -> tuple[Batch | None, Verdict, ShardDamage | None]:
-        """The next batch, and what all processes together make of going on."""
-        batch, damage = None, None
-        verdict = Verdict.STOP if self.stop_request.signal else Verdict.GO_ON
+    @contextmanager
+    def _saving_on_damage(self) -> Iterator[None]:
+        """Save the steps done before leaving for damaged data, which all processes do together."""
         try:
-            batch = next(batches)
-        except ShardDamage as error:
-            damage, verdict = error, Verdict.DAMAGED
-        return batch, Verdict(self.processes.highest(verdict)), damage
+            yield
+        except (ShardDamage, PeerFailure):
+            self._save()
+            raise
 
     def _step(self, plan: StepPlan, batch: Batch, waited: float) -> None:
         began = time.perf_counter()
@@ -128,20 +132,19 @@ class Trainer:
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
         done = self.progress.step
-        evaluated = self._evaluate(plan, done)
-        if evaluated or self._due(self.recipe.log_every, done) or done == self.schedule.steps:
+        evaluated = self._evaluate(done)
+        if evaluated or _due(self.log_every, done) or done == self.schedule.steps:
             self._log(plan, done, evaluated)
         else:
             self.display.advance(done)
-        if self._due(self.recipe.checkpoint.every, done):
+        if _due(self.save_every, done):
             self._save()
 
-    def _evaluate(self, plan: StepPlan, done: int) -> dict[str, float]:
-        config = self.recipe.evaluation
-        regular = self._due(config.every, done) or done == self.schedule.steps
-        if not regular and not self._due_when_shrinking(done):
+    def _evaluate(self, done: int) -> dict[str, float]:
+        regular = _due(self.evaluate_every, done) or done == self.schedule.steps
+        if not regular and not self._shrinking(done):
             return {}
-        with self.ledger.charge("evaluation"):
+        with self.ledger.charge("evaluation"), self._saving_on_damage():
             average_running_statistics(self.engine.supernet)
             accuracy = self.evaluator.full_model(self.engine.supernet)
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}
@@ -150,21 +153,19 @@ class Trainer:
                 metrics |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
         return metrics
 
-    def _due_when_shrinking(self, done: int) -> bool:
+    def _shrinking(self, done: int) -> bool:
+        """Whether the full model is evaluated once more, as its accuracy may dip where shrinking begins."""
         since = done - self.schedule.shrink_start
         lasts = max(self.schedule.ramp, self.schedule.steps_per_epoch)
-        return 0 <= since <= lasts and self._due(self.recipe.evaluation.full_when_shrinking, since)
+        return 0 <= since <= lasts and _due(self.evaluate_full_when_shrinking_every, since)
 
-    def _due(self, interval: str, done: int) -> bool:
-        steps = to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
-        return steps > 0 and done % steps == 0
+    def _in_steps(self, interval: str) -> int:
+        return to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
 
     def _log(self, plan: StepPlan, done: int, evaluated: dict[str, float]) -> None:
         metrics = self.window.read() | evaluated
         record = self.ledger.record()
-        metrics["cost/hours"] = record.hours
-        if record.dollars is not None:
-            metrics["cost/dollars"] = record.dollars
+        metrics |= record.metrics()
         if self.tracker is not None:
             self.tracker.log(done, metrics)
             self.ledger.save()
@@ -177,24 +178,23 @@ class Trainer:
             return
         if not self.window.empty:
             self._log(self.schedule.at(self.progress.step - 1), self.progress.step, {})
-        failure: RunFailure | None = None
         with self.ledger.charge("checkpoint"):
             state = self.engine.full_state()
-            if self.processes.is_main:
-                try:
-                    self._write(state)
-                except RunFailure as error:
-                    failure = error
-            failed = self.processes.highest(int(failure is not None))
-        if failed:
-            raise failure or RunFailure("the main process could not write a checkpoint; its message says why")
+            self.processes.together(lambda: self._write(state), main_only=True)
         self.saved_step = self.progress.step
 
     def _write(self, state: TrainingState) -> None:
+        damaged = [name for name, tensor in state.weights.items() if not bool(torch.isfinite(tensor).all())]
+        if damaged:
+            raise RunFailure(f"weights {damaged[0]} are not finite after step {self.progress.step - 1}; not saved")
         self.ledger.save()
         ledger = asdict(self.ledger.record())
         checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger)
         save_checkpoint(self.recipe.folder, checkpoint, self.recipe.checkpoint.keep)
+
+
+def _due(interval: int, done: int) -> bool:
+    return interval > 0 and done % interval == 0
 
 
 def sort_channels(state: TrainingState) -> TrainingState:

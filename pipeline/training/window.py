@@ -43,19 +43,20 @@ class Window:
         All processes must call it together.
 
         Raises:
-            RunFailure: for a loss that is not finite, on any process, with step, subnet and phase.
+            RunFailure: for a loss or gradient that is not finite, naming step, phase and subnet.
         """
         if not self._entries:
             return {}
         entries, self._entries = self._entries, []
         losses = torch.cat([torch.stack(result.losses) for _, result in entries]).tolist()
         correct = torch.stack([result.correct for _, result in entries]).sum().item()
-        self._refuse_non_finite(entries, losses)
-        last_plan, last_result = entries[-1]
+        norms = torch.stack([result.gradient_norm for _, result in entries]).tolist()
+        self._refuse_non_finite(entries, losses, norms)
+        last_plan, _ = entries[-1]
         metrics = {
             "optim/lr": last_plan.learning_rate,
             "optim/epsilon": last_plan.epsilon,
-            "optim/gradient_norm": float(last_result.gradient_norm),
+            "optim/gradient_norm": norms[-1],
         }
         sums: dict[str, list[float]] = {}
         for slot, loss in zip([slot for plan, _ in entries for slot in plan.slots], losses, strict=True):
@@ -70,16 +71,24 @@ class Window:
         self._training_seconds = self._waited_seconds = 0.0
         return metrics
 
-    def _refuse_non_finite(self, entries: list[tuple[StepPlan, StepResult]], losses: list[float]) -> None:
+    def _refuse_non_finite(
+        self, entries: list[tuple[StepPlan, StepResult]], losses: list[float], norms: list[float]
+    ) -> None:
         slots = [(plan, slot) for plan, _ in entries for slot in plan.slots]
-        bad = [(plan, slot, loss) for (plan, slot), loss in zip(slots, losses, strict=True) if not math.isfinite(loss)]
-        if not self.processes.highest(len(bad)):
-            return
-        if not bad:
-            raise RunFailure("another process met a loss that is not finite; its message names step and subnet")
-        plan, slot, loss = bad[0]
+        found = [
+            f"loss is {loss} at step {plan.step} ({plan.phase}), {slot.role} subnet {slot.subnet}"
+            for (plan, slot), loss in zip(slots, losses, strict=True)
+            if not math.isfinite(loss)
+        ] + [
+            f"gradient norm is {norm} at step {plan.step} ({plan.phase})"
+            for (plan, _), norm in zip(entries, norms, strict=True)
+            if not math.isfinite(norm)
+        ]
+        self.processes.together(lambda: _refuse(found, self.processes.rank))
+
+
+def _refuse(found: list[str], rank: int) -> None:
+    if found:
         raise RunFailure(
-            f"loss is {loss} at step {plan.step} ({plan.phase}), {slot.role} subnet {slot.subnet}, on process "
-            f"{self.processes.rank}; the last checkpoint is from before: --resume with a lower learning rate is a new "
-            "run (name=…)"
+            f"{found[0]}, on process {rank}; nothing was saved since. A lower learning rate needs a new run: name=…"
         )

@@ -72,6 +72,9 @@ def test_show_draws_a_sheet_and_counts(digits_root, tmp_path):
     result = run("show", digits_root, "--split", "test", "--output", sheet, "--count", 20)
     assert result.exit_code == 0
     assert "train: 1,438 samples, 10 classes of 139 to 146 (mean 143.8)" in result.stdout
+    as_json = json.loads(run("show", digits_root, "--output", sheet, "--split", "test", "--count", 20, "--json").stdout)
+    assert as_json["splits"]["train"] == {"samples": 1438, "classes": 10, "least": 139, "mean": 143.8, "most": 146}
+    assert as_json["contact_sheet"] == str(sheet)
     drawn = cv2.imread(str(sheet))
     assert (drawn[:, :, ::-1] == contact_sheet(open_split(digits_root, "test"), 20)).all()
     assert run("show", digits_root, "--split", "val").exit_code != 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import REPOSITORY, run, small_run
+from tests.distributed.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
@@ -75,16 +75,41 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(recipe: Path,
         assert found["subnets"][-1]["macs"] == 566_170_656
 
 
+def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
+    done = deps(
+        "train", RECIPES[0].with_name("digits.yaml"), "data.shards=nowhere", "--dry-run", "--json", cwd=tmp_path
+    )
+    assert json.loads(done.stdout)["name"] == "digits"
+
+
 def test_evaluate_and_report_of_a_finished_run(finished: Path) -> None:
     rows = json.loads(deps("evaluate", finished, "--subnet", "d1.2-k3-e4-r32", "--json").stdout)
     assert [row["name"] for row in rows][:1] == ["smallest"]
     assert rows[-1]["subnet"] == "d1.2-k3-e4-r32"
     assert rows == json.loads((finished / "evaluation.json").read_text())
     assert {"subnet", "macs", "params", "top1", "top5", "loss"} <= rows[0].keys()
+    assert [row["pareto"] for row in rows] == [True] * (len(rows) - 1) + [False]
     done = deps("report", finished)
     assert done.returncode == 0, done.stderr
     assert (finished / "report" / "report.html").exists()
     assert (finished / "report" / "report.md").exists()
+
+
+def test_a_run_is_not_evaluated_on_another_data_set(finished: Path, digits: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    config = (copy / "config.yaml").read_text()
+    other = tmp_path / "other"
+    assert deps("shards", "pack", "digits100", other, "--train", 100, "--test", 100).returncode == 0
+    (copy / "config.yaml").write_text(config.replace(str(digits), str(other)))
+    assert "is not the data set that" in refused(deps("evaluate", copy))
+
+
+def test_a_torn_supernet_is_named_with_what_to_do(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    os.truncate(copy / "supernet.safetensors", 1000)
+    assert "supernet.safetensors: cannot be loaded" in refused(deps("evaluate", copy), code=1)
+    (copy / "supernet.json").write_text("5")
+    assert "supernet.json: cannot be loaded" in refused(deps("evaluate", copy), code=1)
 
 
 def test_bench_step_gives_ratios_in_one_run() -> None:
@@ -100,7 +125,7 @@ def test_bench_step_gives_ratios_in_one_run() -> None:
 def test_training_twice_into_one_folder_is_refused_and_nothing_is_lost(finished: Path, digits: Path) -> None:
     before = (finished / "metrics.jsonl").read_bytes()
     done = deps("train", *small_run(digits, finished.parent), "engine={name: single}", "name=finished")
-    assert "holds a run already; continue it with --resume" in refused(done)
+    assert "is not empty; continue its run with --resume" in refused(done)
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
@@ -118,7 +143,9 @@ BAD_INPUT = [
     (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),
     (["train_samples=5"], "train_samples: the recipe says 5, "),
     (["batch_size=5000"], "batch_size: 5000 is more than the 1438 training samples"),
-    (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, but full_model_warmup"),
+    (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, and does not fit"),
+    (["space.resolution=8", "batch_size=1"], "leaves batch norm a single value"),
+    (["runs=/proc/nowhere"], "cannot be written"),
     (["engine.zero_stage=1"], "engine.zero_stage: 1 is DeepSpeed's; engine.name is 'single'"),
 ]
 
@@ -142,6 +169,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["sync", "nowhere"], "nowhere"),
         (["describe", "resnet"], "networks: mobilenet_v3, "),
         (["describe", "mobilenet_v3", "--depth", "7"], "depth 7 is none of [2, 3, 4]"),
+        (["describe", "mobilenet_v3", "--depth", "0"], "depth 0 is none of [2, 3, 4]"),
+        (["describe", "mobilenet_v3", "--resolution", "0"], "resolution 0 is not a positive number"),
         (["shards", "pack", "mnist", "out"], "mnist"),
         (["shards", "verify", "nowhere"], "nowhere"),
     ],
@@ -175,3 +204,35 @@ def test_a_sample_damaged_in_mid_run_is_named_and_the_steps_before_it_are_saved(
     steps = json.loads(max((tmp_path / "hit" / "checkpoints").glob("*.json")).read_text())["step"]
     logged = [json.loads(row)["step"] for row in (tmp_path / "hit" / "metrics.jsonl").read_text().splitlines()]
     assert max(logged, default=0) == steps
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("world", [1, 2])
+def test_damage_met_while_evaluating_is_named_once_and_the_steps_before_it_are_saved(
+    world: int, digits: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(digits, tmp_path / "broken")
+    shard = next((broken / "test").glob("*.tar"))
+    content = bytearray(shard.read_bytes())
+    content[3_000:6_000] = bytes(byte ^ 1 for byte in content[3_000:6_000])
+    shard.write_bytes(content)
+    engine = "{name: single}" if world == 1 else "{name: ddp}"
+    arguments = [*small_run(broken, tmp_path), f"engine={engine}", "name=hit", "checkpoint.every=100 steps"]
+    processes = start(["-m", "pipeline.train", *arguments], world)
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [1] * world
+    assert "".join(outputs).count(f"{shard.name}: sample ") == 1
+    assert "Traceback" not in "".join(outputs)
+    assert [path.name for path in (tmp_path / "hit" / "checkpoints").glob("*.json")] == ["step-000000016.json"]
+
+
+def test_a_lost_ledger_is_restored_from_the_checkpoint(finished: Path, digits: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "finished")
+    ledger = tmp_path / "finished" / "ledger.json"
+    before = json.loads(ledger.read_text())["segments"]
+    ledger.unlink()
+    done = deps("train", *small_run(digits, tmp_path), "engine={name: single}", "name=finished", "--resume")
+    assert done.returncode == 0, done.stderr
+    *restored, _ = json.loads(ledger.read_text())["segments"]
+    assert [segment["started"] for segment in restored] == [segment["started"] for segment in before]
+    assert all(0 < now["held"] <= then["held"] for now, then in zip(restored, before, strict=True))

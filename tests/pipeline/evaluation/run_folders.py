@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from pipeline.tracking.ledger import cost_metric
 from pipeline.tracking.metrics import MetricsLog
 
 SUBNETS = [
@@ -31,8 +32,12 @@ def make_run(
     hours=1.2,
     evaluated=True,
     stop_at=None,
+    others=(),
 ):
-    """Write a run folder; `dip` is what the full model loses when shrinking begins, accuracies are the final ones."""
+    """Write a run folder; `dip` is what the full model loses when shrinking begins, accuracies are the final ones.
+
+    `others` are subnets outside the Pareto row: (subnet, MACs, top-1).
+    """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     steps, start = epochs * steps_per_epoch, full_model_epochs * steps_per_epoch
@@ -67,12 +72,12 @@ def make_run(
             "optim/lr": 0.05 * (1 + np.cos(np.pi * progress)),
             "optim/epsilon": float(np.clip((step - start) / max(1, ramp_end - start), 0, 1)),
             "optim/gradient_norm": 1 + generator.random(),
-            "cost/hours": hours * progress,
+            cost_metric(unit): hours * progress,
             "data/wait_fraction": 0.03,
             "speed/images_per_second": 210.0,
         }
         if price is not None:
-            values["cost/dollars"] = price * values["cost/hours"]
+            values["cost/dollars"] = price * hours * progress
         if step > start:
             values["loss/smallest"] = 0.6 + 2.5 * np.exp(-6 * (step - start) / (steps - start))
             values["loss/random"] = 0.5 + 2.0 * np.exp(-6 * (step - start) / (steps - start))
@@ -93,6 +98,7 @@ def make_run(
             {
                 "subnet": text,
                 "name": name,
+                "pareto": True,
                 "macs": macs,
                 "params": params,
                 "top1": smallest + (full - smallest) * gain + float(noise[2]),
@@ -101,5 +107,8 @@ def make_run(
             }
             for text, name, macs, params, gain in SUBNETS
         ]
+        for text, macs, top1 in others:
+            own = {"subnet": text, "name": text, "pareto": False, "macs": macs, "top1": top1}
+            rows.append({"params": 500_000, "top5": 99.0, "loss": 0.4, **own})
         (folder / "evaluation.json").write_text(json.dumps(rows))
     return folder

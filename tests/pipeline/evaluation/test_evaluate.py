@@ -11,7 +11,7 @@ from data_shards.index import open_split
 from data_shards.loader import DataConfig, EvaluationLoader
 from pipeline.engines.processes import Processes
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import Evaluator, measure, recalibration_ids
+from pipeline.evaluation.evaluate import Evaluator, count, recalibration_ids
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.supernet.extract import extract
 from pipeline.supernet.networks import NETWORKS
@@ -50,14 +50,12 @@ def test_shares_of_the_processes_add_up_to_the_whole(world: int, digits: Path) -
     test = open_split(digits, "test")
     config = DataConfig(shards=digits, workers=0)
     network = predicts_the_mean_brightness()
-    # Without a process group each process counts its own share; the sum is what `Processes.total` gives.
-    parts = [measure(network, EvaluationLoader(test, config, 32, 50, rank, world), ALONE) for rank in range(world)]
-    whole = measure(network, EvaluationLoader(test, config, 32, 64, 0, 1), ALONE)
-    assert sum(part.samples for part in parts) == whole.samples == len(test)
-    for name in ("top1", "top5", "loss"):
-        mean = sum(getattr(part, name) * part.samples for part in parts) / len(test)
-        assert mean == pytest.approx(getattr(whole, name), rel=1e-5)
-    assert 0 < whole.top1 < whole.top5 < 100
+    loaders = [EvaluationLoader(test, config, 32, 50, rank, world) for rank in range(world)]
+    parts = torch.tensor([count(network, loader, ALONE.device) for loader in loaders], dtype=torch.float64)
+    whole = count(network, EvaluationLoader(test, config, 32, 64, 0, 1), ALONE.device)
+    assert parts.sum(0).tolist() == pytest.approx(whole, rel=1e-5)
+    top1, top5, _, samples = whole
+    assert 0 < top1 < top5 < samples == len(test)
 
 
 def predicts_the_mean_brightness():
@@ -72,14 +70,13 @@ def test_accuracy_is_counted_by_hand(digits: Path) -> None:
     test = open_split(digits, "test")
     loader = EvaluationLoader(test, DataConfig(shards=digits, workers=0), 32, 100, 0, 1)
     network = predicts_the_mean_brightness()
-    found = measure(network, loader, ALONE)
+    top1, top5, _, samples = count(network, loader, ALONE.device)
     hits = five = 0
     for batch in loader:
         order = network(normalise(batch.images, ALONE.device)).argsort(dim=1, descending=True)
         hits += int((order[:, 0] == batch.labels).sum())
         five += sum(int(label) in row[:5].tolist() for row, label in zip(order, batch.labels, strict=True))
-    assert found.top1 == pytest.approx(100 * hits / len(test))
-    assert found.top5 == pytest.approx(100 * five / len(test))
+    assert (top1, top5, samples) == (hits, five, len(test))
 
 
 def test_evaluating_leaves_the_supernet_as_it_was(digits: Path) -> None:
@@ -88,7 +85,7 @@ def test_evaluating_leaves_the_supernet_as_it_was(digits: Path) -> None:
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     config = EvaluationConfig(recalibration_samples=64, batch_size=64)
     splits = open_split(digits, "train"), open_split(digits, "test")
-    evaluator = Evaluator(*splits, DataConfig(shards=digits, workers=0), config, 32, ALONE)
+    evaluator = Evaluator(*splits, DataConfig(shards=digits, workers=0), config, ALONE)
     full, smallest = evaluator.full_model(supernet), evaluator.subnet(supernet, space.smallest())
     assert full.samples == smallest.samples == len(splits[1])
     assert supernet.training
@@ -108,6 +105,16 @@ def test_a_recalibrated_subnet_does_not_depend_on_the_supernets_running_statisti
         recalibrate(network, images)
         outputs.append(network(images[0]))
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+def test_a_subnet_is_evaluated_at_its_own_resolution(digits: Path) -> None:
+    space = NETWORKS["mobilenet_v3_digits"]
+    splits = open_split(digits, "train"), open_split(digits, "test")
+    config = EvaluationConfig(recalibration_samples=64, batch_size=64)
+    evaluator = Evaluator(*splits, DataConfig(shards=digits, workers=0), config, ALONE)
+    supernet = lively(space)
+    losses = [evaluator.subnet(supernet, space.uniform(1, 3, 3, resolution)).loss for resolution in (16, 32)]
+    assert losses[0] != losses[1]
 
 
 def test_normalisation_gives_the_network_its_layout_and_scale() -> None:

@@ -3,10 +3,16 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from pipeline.evaluation import plots
+from pipeline.evaluation.publish import print_report
 from pipeline.evaluation.report import ReportError, write_report
+from pipeline.evaluation.run_record import read_run
+from pipeline.evaluation.summary import group
 
 from .run_folders import SUBNETS, make_run
 
@@ -21,7 +27,7 @@ def rows_of(markdown, heading):
 
 def report(folders, output):
     written = write_report(folders, output)
-    assert all(path.is_file() for path in written)
+    assert all(path.is_file() for path in written.pages)
     return (output / "report.md").read_text(), (output / "report.html").read_text()
 
 
@@ -250,8 +256,10 @@ def damage_json(key, value):
         ("run.json", damage_json("steps", "many"), "steps"),
         ("run.json", damage_json("phases", [{"name": "x"}]), "phases.0.start"),
         ("metrics.jsonl", lambda path: path.write_text("step,loss\n"), "line 1"),
-        ("ledger.json", lambda path: path.write_text("{}"), "segments"),
+        ("ledger.json", lambda path: path.write_text("{}"), "unit"),
         ("evaluation.json", damage_json("macs", -1), "0.macs"),
+        ("evaluation.json", damage_json("pareto", False), "lacks the Pareto row's smallest"),
+        ("evaluation.json", lambda path: path.write_text("[]"), "smallest and full"),
         ("evaluation.json", lambda path: path.write_text('{"a": 1}'), "list"),
     ],
 )
@@ -276,6 +284,123 @@ def test_a_missing_folder_no_folder_and_different_data_sets_are_refused(tmp_path
     damage_json("dataset", "digits")(two / "run.json")
     with pytest.raises(ReportError, match="digits100, digits"):
         write_report([one, two], tmp_path / "report")
+
+
+@pytest.mark.parametrize("unit", ["GPU hours", "CPU process hours"])
+def test_accuracy_is_drawn_against_the_cost_in_its_unit(tmp_path, unit):
+    folder = make_run(tmp_path / "run", unit=unit)
+    markdown, _ = report([folder], tmp_path / "report")
+    assert f"against cost so far, in {unit}" in markdown
+    logged = (folder / "metrics.jsonl").read_text().replace("cost/", "price/")
+    (folder / "metrics.jsonl").write_text(logged)
+    markdown, _ = report([folder], tmp_path / "without")
+    assert "against cost so far" not in markdown
+
+
+def test_subnets_outside_the_pareto_row_are_shown_and_in_no_mean(tmp_path):
+    asked = [("d2-k3-e3-r24", 5_000_000, 20.0), ("d4-k7-e6-r48", 90_000_000, 30.0), ("d2-k5-e4-r32", 19_800_000, 1.0)]
+    plain = make_run(tmp_path / "plain")
+    more = make_run(tmp_path / "more", others=[*asked, asked[0]])
+    without, _ = report([plain], tmp_path / "without_report")
+    markdown, _ = report([more], tmp_path / "more_report")
+    assert rows_of(markdown, "")["more"] == rows_of(without, "")["plain"]
+    assert rows_of(markdown, "Cost") == rows_of(without, "Cost")
+    row, extended = (rows_of(text, "Accuracy against size") for text in (without, markdown))
+    assert extended == {
+        **row,
+        "d2-k3-e3-r24": ["5.00M", "0.500M", "20.00"],
+        "d4-k7-e6-r48": ["90.0M", "0.500M", "30.00"],
+    }
+    assert "in no mean over it: d2-k3-e3-r24, d4-k7-e6-r48." in markdown
+    together, _ = report([plain, make_run(tmp_path / "other", seed=2, others=asked)], tmp_path / "both")
+    assert "evaluated on different subnets" not in together
+
+
+def drawn(draw, monkeypatch):
+    """The axes of a plot, as matplotlib holds them."""
+    found = []
+    monkeypatch.setattr(plots, "_draw", lambda path, fill, **_: fill(found.append(Figure().add_subplot()) or found[0]))
+    draw()
+    return found[0]
+
+
+def test_subnets_outside_the_pareto_row_are_markers_and_not_on_the_line(tmp_path, monkeypatch):
+    asked = [("d2-k3-e3-r24", 5_000_000, 20.0), ("d2-k3-e4-r24", 5_000_000, 40.0)]
+    approaches = group([read_run(make_run(tmp_path / "run", others=asked))])
+    axes = drawn(lambda: plots.macs_plot(tmp_path / "x.svg", approaches, plots.Looks(approaches)), monkeypatch)
+    line, markers = axes.lines[:2]
+    assert list(line.get_xdata()) == pytest.approx([macs / 1e6 for _, _, macs, *_ in SUBNETS])
+    assert list(markers.get_ydata()) == [20.0, 40.0]  # of one size, yet two subnets
+    assert markers.get_linestyle() == "None"
+
+
+@pytest.mark.parametrize(
+    ("measured", "limits"),
+    [
+        ([50, 400, 450, 500, 525, 560, 800], (-2.0, 1.2)),  # steps; 50 a epoch, the window is (500, 625]
+        ([100, 550], (-8.0, 1.0)),  # the one before is what the dip is counted from
+        ([525, 600], (0.0, 2.0)),
+        ([500], (-1.0, 1.0)),
+    ],
+)
+def test_the_shrinking_plot_ends_with_what_was_measured(tmp_path, monkeypatch, measured, limits):
+    folder = make_run(tmp_path / "run", epochs=20, full_model_epochs=10)
+    rows = [json.dumps({"step": step, "time": 1.0, "metrics": {"acc/full": 90.0}}) for step in measured]
+    (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    approaches = group([read_run(folder)])
+    axes = drawn(lambda: plots.shrink_plot(tmp_path / "x.svg", approaches, plots.Looks(approaches)), monkeypatch)
+    if len(measured) > 1:
+        assert axes.get_xlim() == pytest.approx(limits)
+    inside = [step for step in measured if limits[0] <= (step - 500) / 50 <= limits[1]]
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([(step - 500) / 50 for step in inside])
+
+
+def test_the_figures_as_json_are_those_of_the_page(tmp_path, capsys):
+    folders = [make_run(tmp_path / f"run_{seed}", seed=seed, price=2.0) for seed in (1, 2)]
+    folders.append(make_run(tmp_path / "short", "short", stop_at=400, evaluated=False))
+    print_report(folders, tmp_path / "report", as_json=True)
+    content = json.loads(capsys.readouterr().out)
+    assert {"report.md", "report.html"} < {Path(page).name for page in content["pages"]}
+    assert all(Path(page).is_file() for page in content["pages"])
+    page = (tmp_path / "report" / "report.md").read_text()
+    figures, costs, dips = rows_of(page, ""), rows_of(page, "Cost"), rows_of(page, "When shrinking begins")
+
+    one, two, short = content["runs"]
+    assert (one["name"], one["approach"], one["seed"], one["unit"]) == ("run_1", "DεpS", 1, "CPU process hours")
+    accuracies = [one[f"{name}_top1_percent"] for name in ("full", "smallest", "mean_pareto")]
+    assert [f"{value:.2f}" for value in accuracies] == figures["run_1"][1:4]
+    assert (one["hours"], one["dollars"], one["epochs"]) == pytest.approx((1.2, 2.4, 20))
+    assert (short["evaluated"], short["mean_pareto_top1_percent"], short["shrink_dip_points"]) == (False, None, None)
+    assert f"{short['full_top1_percent']:.2f} †" == figures["short"][1]
+
+    deps, alone = content["approaches"]
+    assert (deps["approach"], deps["n"], alone["n"]) == ("DεpS", 2, 1)
+    full, dip = deps["full_top1_percent"], deps["shrink_dip_points"]
+    assert f"{full['mean']:.2f} ± {full['deviation']:.2f}" == figures["DεpS"][1]
+    assert full["mean"] == pytest.approx((one["full_top1_percent"] + two["full_top1_percent"]) / 2)
+    assert f"{dip['mean']:.2f} ± {dip['deviation']:.2f}" == dips["DεpS"][3]
+    assert f"{deps['minutes_per_epoch']['mean']:.2f}" == costs["DεpS"][4]
+    assert alone["hours"] == {"mean": pytest.approx(1.2), "deviation": None, "n": 1}
+    assert alone["mean_pareto_top1_percent"] is None
+
+
+def test_without_json_the_pages_are_named_line_by_line(tmp_path, capsys):
+    print_report([make_run(tmp_path / "run")], None, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [str(tmp_path / "run" / "report" / name) for name in ("report.md", "report.html")]
+
+
+@pytest.mark.parametrize("taken", ["report", "report/report.md", "report/cost_split.svg"])
+def test_an_output_that_cannot_be_written_is_named(tmp_path, taken):
+    output = tmp_path / "report"
+    if taken == "report":
+        output.write_text("a file in the place of the folder")
+    else:
+        (tmp_path / taken).mkdir(parents=True)
+    with pytest.raises(ReportError, match="cannot be written") as caught:
+        write_report([make_run(tmp_path / "run")], output)
+    assert str(tmp_path / taken) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_that_was_killed_before_it_measured_anything_is_reported(tmp_path):

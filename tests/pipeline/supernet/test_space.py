@@ -50,8 +50,9 @@ def test_sampling_depends_on_the_generator_alone_and_reaches_every_choice() -> N
         ("d5-k7-e6-r224", r"depth 5 is none of \[2, 3, 4\]"),
         ("d2-k4-e6-r224", r"kernel 4 is none of \[3, 5, 7\]"),
         ("d2-k3-e5-r224", r"expand ratio 5 is none of \[3, 4, 6\]"),
-        ("d2.2-k3-e3-r224", "5 stages are needed, 2 are given"),
+        ("d2.2-k3-e3-r224", "depths are needed for 5 stages, not 2"),
         ("d2-k3-e3", "is no subnet"),
+        ("d2-k..-e3-r224", "a group between dots is empty"),
         ("d2-k33.33.33.33.3-e3-r224", "stage 5: depth 2 needs as many kernels"),
     ],
 )

@@ -51,7 +51,7 @@ def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
     assert newest(tmp_path) == (None, [])
 
 
-@pytest.mark.parametrize("damage", ["cut in half", "one bit flipped", "gone", "sidecar cut"])
+@pytest.mark.parametrize("damage", ["cut in half", "one bit flipped", "gone", "sidecar cut", "sidecar wrong"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(damage: str, tmp_path: Path) -> None:
     *_, path = save(tmp_path, 1, 2)
     content = path.read_bytes()
@@ -61,8 +61,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(damage: str, 
         path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif damage == "gone":
         path.unlink()
-    else:
+    elif damage == "sidecar cut":
         path.with_suffix(".json").write_text('{"step": 2, "by')
+    else:
+        path.with_suffix(".json").write_text('{"step": "2", "reorganised": 1}')
     found, warnings = newest(tmp_path)
     assert step_of(found) == 1
     assert len(warnings) == 1
@@ -92,3 +94,17 @@ def test_a_folder_that_cannot_be_written_is_named_and_older_checkpoints_stay(tmp
         save(tmp_path, 2)
     assert step_of(newest(tmp_path)[0]) == 1
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_saving_after_damage_clears_what_was_passed_over_and_what_was_never_finished(tmp_path: Path) -> None:
+    """Else damaged newer ones would count among the newest for ever, and crowd out every whole one."""
+    *_, damaged = save(tmp_path, 1, 5)
+    damaged.write_bytes(b"")
+    (damaged.parent / ".step-000000009.safetensors.writing").write_bytes(b"torn")
+    (damaged.parent / "step-000000007.safetensors").write_bytes(b"no sidecar")
+    save(tmp_path, 2, keep=1)
+    assert sorted(path.name for path in damaged.parent.iterdir()) == [
+        "step-000000002.json",
+        "step-000000002.safetensors",
+    ]
+    assert step_of(newest(tmp_path)[0]) == 2

@@ -7,14 +7,19 @@ from pipeline.training.progress import TrainingProgress
 METRICS = {"loss/full": 1.2345, "acc/full": 91.25, "speed/images_per_second": 1234.5}
 
 
-def test_a_line_tells_phase_loss_accuracy_speed_cost_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress("demo", steps=100, done=0, visible=True) as progress:
+def test_a_line_tells_phase_loss_accuracy_speed_cost_and_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("pipeline.training.progress.time.monotonic", lambda: now)
+    with TrainingProgress("demo", steps=100, done=20, visible=True) as progress:
+        now += 60  # for 30 steps
         progress.show(50, "ramp", METRICS, "0.125 GPU hours (0.27 $)")
     line = capsys.readouterr().err.strip()
     assert line.startswith(
         "step 50/100 · ramp · loss 1.234 · held-out 91.2 % · 1,234 images/s · 0.125 GPU hours (0.27 $)"
     )
-    assert line.endswith("0:00:00 left")
+    assert line.endswith("0:01:40 left")
 
 
 def test_lines_come_now_and_then_but_the_last_step_always(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,15 @@ def test_a_loss_that_is_not_finite_names_step_phase_and_subnet() -> None:
         window.read()
 
 
+def test_a_gradient_that_is_not_finite_is_refused_though_the_loss_before_it_was() -> None:
+    this = plan(step=2)
+    window = Window(Processes(0, 1, torch.device("cpu")), batch_size=4)
+    for norm in (float("inf"), 1.0):
+        window.add(this, StepResult((torch.tensor(1.0),) * 4, torch.tensor(2), torch.tensor(norm)), 0.0, 0.0)
+    with pytest.raises(RunFailure, match=r"gradient norm is inf at step 2 \(ramp\)"):
+        window.read()
+
+
 def test_the_reference_cross_entropy_is_torchs() -> None:
     logits = torch.randn(4, 10, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(smoothed_cross_entropy(logits), F.cross_entropy(logits, LABELS, label_smoothing=0.1))

@@ -113,9 +113,14 @@ def test_without_distillation_subnets_learn_from_labels() -> None:
     ("changes", "complaint"),
     [
         ({"full_model_warmup": "11 epochs"}, "full_model_warmup: '11 epochs' is 550 steps, the whole run has 500"),
-        ({"epsilon_ramp": "6 epochs"}, "epsilon_ramp: '6 epochs' is 300 steps, but full_model_warmup"),
+        (
+            {"epsilon_ramp": "6 epochs"},
+            "epsilon_ramp: '6 epochs' is 300 steps, and does not fit before the end of full_model_warmup",
+        ),
         ({"duration": "50%"}, "duration: '50%': a run's own duration"),
         ({"duration": "0 epochs"}, "is not even one step"),
+        ({"epsilon_ramp": "0.001 epochs"}, "epsilon_ramp: '0.001 epochs': is less than one step"),
+        ({"full_model_warmup": "100%"}, "ends where the learning rate is zero"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict, complaint: str) -> None:
