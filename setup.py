@@ -2,6 +2,9 @@
 
 from setuptools import find_packages, setup
 
+# Not pinned in constraints.txt: torch's CUDA builds bring the one that they need.
+TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
+
 setup(
     name="delayed-epsilon-shrinking",
     version="0.1.0",
@@ -14,6 +17,7 @@ setup(
             f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")
         ]
     ),
+    package_data={"kernels.cpu": ["*.cpp", "*.h"]},
     py_modules=["deps_command"],
     entry_points={"console_scripts": ["deps = deps_command:main"]},
     install_requires=[
@@ -35,7 +39,7 @@ setup(
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
-        "triton": ["triton>=3.6,<3.10"],
+        "triton": [TRITON],
         "dev": [
             "pytest>=8",
             "pillow>=10",
@@ -44,6 +48,7 @@ setup(
             "hypothesis>=6",
             "ruff",
             "pyright",
+            TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },
 )
