@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from PIL import Image
 
 from data_shards.errors import ShardUsageError
 from data_shards.sources import Sample
+
+# Its complaints about details of a file are not for a report on a million of them; what it cannot decode, it raises.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # The one complaint of libjpeg about a picture that is all there: bytes between it and the end mark.
 _ONLY_THE_END = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
@@ -64,7 +68,10 @@ class _Decoded(NamedTuple):
 
 
 def _decode_jpeg(file: bytes) -> _Decoded:
-    _, _, colours, subsampling = simplejpeg.decode_jpeg_header(file)
+    try:
+        _, _, colours, subsampling = simplejpeg.decode_jpeg_header(file)
+    except ValueError:  # cut in its header; or, rarely, colours sampled in a way that the readers cannot take
+        return _decode_other(file)
     if colours in ("CMYK", "YCCK"):
         return _decode_other(file)
     target = "GRAY" if colours == "Gray" else "RGB"
@@ -82,7 +89,11 @@ def _decode_other(file: bytes) -> _Decoded:
         raise ValueError("the file is empty (zero bytes)")
     try:
         with Image.open(io.BytesIO(file)) as picture:
-            kind = f"CMYK {picture.format}" if picture.mode == "CMYK" else str(picture.format)
+            kind = str(picture.format)
+            if picture.mode == "CMYK":
+                kind = f"CMYK {kind}"
+            elif kind == "JPEG":
+                kind = "JPEG of unusual sampling"
             picture.load()
             if picture.mode.startswith("I;16"):  # conversion would cut off at 255
                 grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)

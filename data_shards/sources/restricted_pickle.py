@@ -16,7 +16,9 @@ _FROM_BUFFER: Any = np.empty(0).__reduce_ex__(5)[0]
 _ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,  # how Python 3 writes bytes in the format of Python 2
+    # How Python 3 writes bytes in the format of Python 2.
+    ("_codecs", "encode"): codecs.encode,
+    ("__builtin__", "bytes"): bytes,
     **{
         (f"numpy.{core}.{module}", name): function
         for core in ("core", "_core")
