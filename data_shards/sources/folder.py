@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
+from data_shards.progress import listing_progress
 from data_shards.sources.folder_entries import class_folders, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -32,7 +33,7 @@ def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float
     found = class_folders(src)
     classes = tuple(entry.name for entry in found)
     listings = {"train": Listing(src, classes), "test": Listing(src, classes)}
-    for label, entry in enumerate(found):
+    for label, entry in listing_progress(list(enumerate(found))):
         files = image_files(entry.path)
         if len(files) < 2:
             raise ShardUsageError(f"{entry.path}: a class needs at least two images to be split; it has {len(files)}")
@@ -54,7 +55,7 @@ def _split_tree(src: Path, preparation: Preparation, seed: int) -> ImageFiles:
     listings = {}
     for split, name in names.items():
         listings[split] = Listing(src / name, classes)
-        for entry in class_folders(src / name):
+        for entry in listing_progress(class_folders(src / name)):
             if entry.name not in labels:
                 raise ShardUsageError(f"{entry.path}: no class of that name in {src / 'train'}")
             for file in image_files(entry.path):

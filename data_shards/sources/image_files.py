@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import cv2
 import numpy as np
 
 from data_shards.errors import ShardUsageError
@@ -46,6 +47,7 @@ class ImageFiles:
         return {split: len(listing) for split, listing in self._listings.items()}
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
+        cv2.setNumThreads(0)  # shards are packed side by side: threads within an image would only get in their way
         listing = self._listings[split]
         labels = listing.labels
         for position in positions.tolist():

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
+from data_shards.progress import listing_progress
 from data_shards.sources.folder_entries import check_image_name, class_folders, entries, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -44,7 +45,7 @@ def imagenet(
     classes = tuple(sorted(found)) if classes_file is None else read_class_list(classes_file, set(found), train)
     labels = {synset: label for label, synset in enumerate(classes)}
     listings = {"train": Listing(train, classes), "test": Listing(validation, classes)}
-    for synset, label in labels.items():
+    for synset, label in listing_progress(list(labels.items())):
         member = found[synset]
         if member is None:
             for file in image_files(train / synset):
