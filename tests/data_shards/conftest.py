@@ -63,8 +63,9 @@ def write_tar():
         with tarfile.open(fileobj=buffer, mode=mode) as tar:
             for number, (name, payload) in enumerate(members):
                 member = tarfile.TarInfo(name)
-                # A fraction of a second needs an extended header before the member.
-                member.size, member.mtime, member.uname = len(payload), 1.3e9 + number / 7, "someone"
+                member.size, member.mtime, member.uname = len(payload), 1_300_000_000, "someone"
+                if number % 2:
+                    member.mtime += 0.5  # which needs an extended header before the member
                 tar.addfile(member, io.BytesIO(payload))
         if path is not None:
             Path(path).write_bytes(buffer.getvalue())

@@ -261,3 +261,20 @@ def test_a_cut_archive_and_a_folder_without_one_are_named(archive, tmp_path):
         Cifar("cifar10", path)
     with pytest.raises(ShardUsageError, match="nor a folder with one"):
         Cifar("cifar10", tmp_path / "nowhere")
+
+
+def test_damage_to_a_stored_png_is_named(archive, tmp_path):
+    out = tmp_path / "out"
+    pack(Cifar("cifar10", archive(Content("cifar10"), "binary")), out, samples_per_shard=50)
+    split = open_split(out, "train")
+    row = split.index[60]
+    shard = out / "train" / "train-000001.tar"
+    file = bytearray(shard.read_bytes())
+    file[int(row["offset"]) + 200] ^= 0x10
+    shard.write_bytes(file)
+    damages = verify(out)
+    assert [damage.key for damage in damages if damage.key] == ["000000060"]
+    assert "CRC-32 differs" in damages[0].reason
+    assert "not a whole PNG" in damages[0].reason
+    with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000060"):
+        read_batch(split, np.array([60]), evaluation_plan(row["height"][None], row["width"][None], 32))

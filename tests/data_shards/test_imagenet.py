@@ -249,11 +249,12 @@ def test_a_tar_cut_at_the_border_of_a_member_is_found(layouts, write_tar, photo_
             imagenet(src, KEEP)
 
 
-def test_a_damaged_header_within_a_tar_is_found(layouts):
+@pytest.mark.parametrize("number", [1, 2], ids=["extended", "plain"])
+def test_a_damaged_header_within_a_tar_is_found(number, layouts):
     src = layouts()
     path = src / "ILSVRC2012_img_train.tar"
     file = bytearray(path.read_bytes())
-    file[file.index(b"n02119789_14.JPEG") + 3] ^= 1
+    file[file.index(f"n02119789_{7 * number}.JPEG".encode()) + 3] ^= 1
     path.write_bytes(file)
     with pytest.raises(ShardDamage, match=r"n02119789\.tar.*(no tar header where one should be|bad checksum)"):
         imagenet(src, KEEP)

@@ -93,8 +93,8 @@ def test_after_a_kill_the_result_is_that_of_an_uninterrupted_packing(stop, src, 
     out = tmp_path / "out"
     killed_at(stop, src, out)
     assert not out.exists()
-    finished = sorted((tmp_path / "out.packing" / "shards").rglob("*.tar"))
-    assert stop // 10 - 2 <= len(finished) <= stop // 10
+    finished = list((tmp_path / "out.packing" / "records").glob("*.json"))
+    assert stop // 10 - 3 <= len(finished) <= stop // 10, "two shards were begun, and one may have been about to end"
     source = folder(src, KEEP)
     asked = counting(source)
     assert pack(source, out, samples_per_shard=10)
@@ -142,16 +142,21 @@ def test_a_finished_shard_that_is_not_whole_any_more_is_done_again(damage, src, 
     assert files_of(tmp_path / "out") == uninterrupted
 
 
-def test_a_file_changed_after_the_kill_is_packed_as_it_is_now(src, tmp_path, photo_file):
+@pytest.mark.parametrize("same_size", [False, True])
+def test_a_file_changed_after_the_kill_is_packed_as_it_is_now(same_size, src, tmp_path, photo_file):
+    path = src / "train" / "a" / "7.jpg"
+    path.write_bytes(path.read_bytes() + bytes(1000))  # room for another image of this size
     killed_at(200, src, tmp_path / "out")
-    (src / "train" / "a" / "7.jpg").write_bytes(photo_file(5555))
+    other = photo_file(5555)
+    other += bytes(path.stat().st_size - len(other) if same_size else 0)
+    path.write_bytes(other)
     source = folder(src, KEEP)
     asked = counting(source)
     assert pack(source, tmp_path / "out", samples_per_shard=10)
     assert len(asked) < 240 - 150, "the other shards are kept"
     assert pack(folder(src, KEEP), tmp_path / "whole", samples_per_shard=10)
     train = open_split(tmp_path / "out", "train")
-    assert photo_file(5555) in [train.read(sample) for sample in range(120)]
+    assert other in [train.read(sample) for sample in range(120)]
     assert verify(tmp_path / "out") == []
 
 
@@ -205,6 +210,9 @@ def test_undecodable_images_are_all_named_and_nothing_is_published(src, tmp_path
     assert [line.split(": ")[0] for line in raised.value.images] == sorted(str(src / name) for name in BROKEN)
     assert all("Premature end" in line for line in raised.value.images)
     assert not (tmp_path / "out").exists()
+    records = {path.stem for path in (tmp_path / "out.packing" / "records").glob("t*.json")}
+    assert {path.stem for path in (tmp_path / "out.packing" / "shards").rglob("*.tar")} == records
+    assert 24 - 3 <= len(records) < 24, "shards without some of their images are no shards"
 
 
 def test_a_mended_file_is_all_that_is_packed_anew(src, tmp_path, uninterrupted, files_of):
