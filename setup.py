@@ -31,6 +31,8 @@ setup(
         "simplejpeg>=1.9",  # libjpeg-turbo with scaled decoding, several times faster than PIL
         "opencv-python-headless>=4.10",
         "scikit-learn>=1.5",  # carries the digits data set
+        "scipy>=1.11",  # reads the synset table of ImageNet's development kit, a MATLAB file
+        "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
         "typer>=0.15",
         "rich>=13.9",
@@ -42,7 +44,6 @@ setup(
         "triton": [TRITON],
         "dev": [
             "pytest>=8",
-            "pillow>=10",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6",

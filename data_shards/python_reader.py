@@ -1,4 +1,4 @@
-"""The CPU reader: JPEG bytes to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
+"""The CPU reader: stored images to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import numpy as np
 import simplejpeg
 
 from data_shards.augment import Plan
+from data_shards.image_format import decode_whole, format_name, is_png
 from data_shards.index import Split
 
 
-def decode(jpeg: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
-    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of a JPEG.
+def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
+    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of an
+    image stored as JPEG or PNG.
 
-    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole JPEG.
+    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
     """
     x, y, w, h = (int(value) for value in window)
-    if min(w, h) >= 2 * resolution:
+    if min(w, h) >= 2 * resolution and not is_png(encoded):
         # libjpeg can decode at a fraction of the size, in a fraction of the time, as long as the window keeps at
         # least the resolution asked for.
-        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(jpeg)[:2])
+        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(encoded)[:2])
         image = simplejpeg.decode_jpeg(
-            jpeg,
+            encoded,
             min_height=math.ceil(height * resolution / h),
             min_width=math.ceil(width * resolution / w),
             min_factor=2,
@@ -34,7 +36,7 @@ def decode(jpeg: bytes, window: Sequence[int], flip: bool, resolution: int) -> n
         x, w = left, max(round((x + w) * across) - left, 1)
         y, h = top, max(round((y + h) * down) - top, 1)
     else:
-        image = simplejpeg.decode_jpeg(jpeg)
+        image = decode_whole(encoded)
     part = _cut(image, x, y, w, h)
     if (h, w) != (resolution, resolution):
         shrinking = min(h, w) > resolution
@@ -54,11 +56,11 @@ def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
     for position, (sample, window, flip) in enumerate(
         zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
     ):
-        jpeg = split.read(sample)
+        encoded = split.read(sample)
         try:
-            images[position] = decode(jpeg, window, flip, plan.resolution)
+            images[position] = decode(encoded, window, flip, plan.resolution)
         except ValueError as error:
-            raise split.damage(sample, f"not a whole JPEG: {error}") from None
+            raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
     return images
 
 

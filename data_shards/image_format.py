@@ -1,0 +1,43 @@
+"""The formats that images are stored in: JPEG, and PNG where small images are kept without loss."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import simplejpeg
+
+IMAGE_EXTENSIONS = ("jpg", "png")
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def is_png(encoded: bytes) -> bool:
+    """Whether the bytes begin as a PNG does."""
+    return encoded.startswith(_PNG_SIGNATURE)
+
+
+def extension_of(encoded: bytes) -> str:
+    """The extension under which an image is stored: one of `IMAGE_EXTENSIONS`."""
+    return "png" if is_png(encoded) else "jpg"
+
+
+def format_name(encoded: bytes) -> str:
+    """What an image is stored as, in words: "JPEG", which all that is no PNG is taken for, or "PNG"."""
+    return "PNG" if is_png(encoded) else "JPEG"
+
+
+def decode_whole(encoded: bytes) -> np.ndarray:
+    """Decodes a stored image: uint8 RGB [H, W, 3]. Raises ValueError for what is not a whole JPEG or PNG."""
+    if not is_png(encoded):
+        return simplejpeg.decode_jpeg(encoded)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError("the PNG is cut or altered")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes uint8 RGB [H, W, 3] without loss."""
+    whole, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert whole, "OpenCV writes PNG"
+    return png.tobytes()
