@@ -7,7 +7,6 @@ from torch import Tensor
 
 from data_shards import device_draws as columns
 from data_shards.augment import Augmentation
-from data_shards.colour import LUMA
 
 
 def augment_on_device(
@@ -39,11 +38,9 @@ def augment_on_device(
 
 def _recolour(pixels: Tensor, draws: Tensor) -> Tensor:
     N, H, W, _ = pixels.shape
-    luma = torch.tensor(LUMA, dtype=pixels.dtype, device=pixels.device)
     matrix = draws[:, columns.MATRIX].view(N, 3, 3)
-    mean_luma = pixels.mean(dim=(1, 2)) @ luma  # [N]
-    offset = draws[:, columns.GREY] * mean_luma[:, None]  # [N, 1]
-    changed = torch.baddbmm(offset[:, None, :], pixels.view(N, H * W, 3), matrix.transpose(1, 2))
+    offset = (draws[:, columns.GREY] * pixels.mean(dim=(1, 2))).sum(dim=1)  # [N]
+    changed = torch.baddbmm(offset[:, None, None], pixels.view(N, H * W, 3), matrix.transpose(1, 2))
     return changed.clamp_(0, 255).view(N, H, W, 3)
 
 

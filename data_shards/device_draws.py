@@ -1,7 +1,7 @@
 """What is drawn for each image for the part of augmentation that the device does: a row of numbers per image.
 
-A row follows from (seed, epoch, sample id), for mixing from the partner's id as well. It is drawn in the reader's
-process and travels with the batch, so that the device draws nothing and waits for nothing.
+A row follows from (seed, epoch, sample id); what concerns mixing, from (seed, epoch, the pair's two ids). It is drawn
+in the reader's process and travels with the batch, so that the device draws nothing and waits for nothing.
 
 Partners are neighbours: positions 2k and 2k + 1 of a global batch, which is in random order. Every process that holds
 an even share, cut from the batch in order, holds both of a pair; so the pairs do not depend on how many there are.
@@ -17,13 +17,13 @@ from data_shards.augment import Augmentation, RandomErasing
 from data_shards.colour import LUMA, MEAN_COLOUR
 from data_shards.randomness import uniform
 
-# Columns of a row. Jitter: the new colour is MATRIX @ colour + GREY × the image's mean luma.
-MATRIX, GREY = slice(0, 9), slice(9, 10)
+# Columns of a row. Jitter: the new colour is MATRIX @ colour + GREY · the image's mean colour.
+MATRIX, GREY = slice(0, 9), slice(9, 12)
 # Erasing: a box in pixels (x, y, width, height; empty where nothing is erased) and the colour to fill it with, 0 … 255.
-ERASED, FILL = slice(10, 14), slice(14, 17)
+ERASED, FILL = slice(12, 16), slice(16, 19)
 # Mixing: the image's own share in each pixel, the box in which its partner shows instead, and its share in the label.
-BLEND, PASTED, LABEL_SHARE = slice(17, 18), slice(18, 22), slice(22, 23)
-COLUMNS = 23
+BLEND, PASTED, LABEL_SHARE = slice(19, 20), slice(20, 24), slice(24, 25)
+COLUMNS = 25
 
 # Purposes, which keep draws with the same (seed, epoch, id) apart; 10 to 19 are the crops' and flips', 20 to 29
 # AutoAugment's.
@@ -58,7 +58,7 @@ def draw_for_device(augmentation: Augmentation, seed: int, epoch: int, ids: np.n
 
 
 def _jitter(strays: tuple[float, ...], seed: int, epoch: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness, contrast, saturation and hue as one linear change of colour: [B, 9] and [B, 1].
+    """Brightness, contrast, saturation and hue as one linear change of colour: [B, 9] and [B, 3].
 
     Hue turns the colour about the axis of greys, which keeps its luma (as DALI's hue does; PIL's turns it in HSV).
     Then all four commute, there is no order to draw, and values are clipped once, at the end.
@@ -73,7 +73,7 @@ def _jitter(strays: tuple[float, ...], seed: int, epoch: int, ids: np.ndarray) -
     in_yiq[:, 1, 2] = -in_yiq[:, 2, 1]
     matrix = (contrast * brightness)[:, None, None] * (_FROM_YIQ @ in_yiq @ _YIQ)
     grey = (1 - contrast) * brightness  # contrast is the distance from the mean luma
-    return matrix.reshape(-1, 9), grey[:, None]
+    return matrix.reshape(-1, 9), grey[:, None] * LUMA
 
 
 def _erasing(
@@ -103,12 +103,11 @@ def _mixing(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mixup (Zhang et al., ICLR 2018) and cutmix (Yun et al., ICCV 2019): [B, 1], [B, 4], [B, 1].
 
-    Each image of a pair draws for itself, so that a batch sees B shares instead of one.
+    Each pair draws for itself, so that a batch sees B / 2 shares instead of one; both partners get the same share and
+    the same box, so that what one image loses of itself the other shows, and no sample is lost to an epoch.
     """
-    ids = np.asarray(ids)
-    pair = ids, ids.reshape(-1, 2)[:, ::-1].ravel()
-    lot = uniform(seed, _MIX, epoch, *pair)
-    mixed = lot < augmentation.mix_probability
+    pair = tuple(np.asarray(ids).reshape(-1, 2).T)
+    mixed = uniform(seed, _MIX, epoch, *pair) < augmentation.mix_probability
     cut_odds = 1.0 if not augmentation.mixup else 0.5 if augmentation.cutmix else 0.0
     cut = mixed & (uniform(seed, _CUT, epoch, *pair) < cut_odds)
     share = uniform(seed, _SHARE, epoch, *pair)
@@ -122,7 +121,7 @@ def _mixing(
     (left, right), (top, bottom) = edges
     box = np.stack([left, top, right - left, bottom - top], axis=1) * cut[:, None]
     label_share = blend * (1 - box[:, 2] * box[:, 3] / resolution**2)
-    return blend[:, None], box, label_share[:, None]
+    return np.repeat(blend[:, None], 2, axis=0), np.repeat(box, 2, axis=0), np.repeat(label_share[:, None], 2, axis=0)
 
 
 def _beta(alpha: float, fraction: np.ndarray) -> np.ndarray:

@@ -1,7 +1,12 @@
 """Pictures made for tests: no two alike, with shades, colours, edges and a little noise, as photographs have."""
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
+import simplejpeg
+
+from data_shards.sources import Sample
 
 
 def photo(height: int, width: int, number: int = 0) -> np.ndarray:
@@ -20,3 +25,20 @@ def photo(height: int, width: int, number: int = 0) -> np.ndarray:
             cv2.rectangle(scene, centre, (centre[0] + size, centre[1] + 2 * size), colour, -1)
     scene += generator.normal(0, 4, scene.shape)
     return np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+
+
+class Photos:
+    """A source of `photo`s of various sizes, in four classes, to pack."""
+
+    name = "photos"
+    classes = ("north", "east", "south", "west")
+    options: ClassVar[dict] = {}
+
+    def __init__(self, train: int, test: int):
+        self.splits = {"train": train, "test": test}
+
+    def samples(self, split, start, stop):
+        for number in range(start, stop):
+            height, width = 60 + 7 * (number % 9), 70 + 11 * (number % 5)
+            image = photo(height, width, number + 1000 * (split == "test"))
+            yield Sample(simplejpeg.encode_jpeg(image, quality=95), number % 4, height, width)
