@@ -24,14 +24,14 @@ def augment_on_device(
     """
     if not augmentation.on_device:
         return images, labels
-    pixels = images.float()
+    pixels = images.float()  # a copy, and from here on the same memory wherever an operation permits
     if augmentation.jitters:
         pixels = _recolour(pixels, draws)
     if augmentation.erases:
-        fill = draws[:, columns.FILL]
-        pixels = torch.where(_inside(draws[:, columns.ERASED], pixels), fill[:, None, None, :], pixels)
+        fill = draws[:, columns.FILL][:, None, None, :]
+        torch.where(_inside(draws[:, columns.ERASED], pixels), fill, pixels, out=pixels)
     if augmentation.mixes:
-        pixels = _mix(pixels, draws, boxes=augmentation.cutmix > 0)
+        _mix(pixels, draws, boxes=augmentation.cutmix > 0)
         labels = _mix_labels(labels, draws[:, columns.LABEL_SHARE], classes)
     return pixels, labels
 
@@ -44,11 +44,11 @@ def _recolour(pixels: Tensor, draws: Tensor) -> Tensor:
     return changed.clamp_(0, 255).view(N, H, W, 3)
 
 
-def _mix(pixels: Tensor, draws: Tensor, boxes: bool) -> Tensor:
+def _mix(pixels: Tensor, draws: Tensor, boxes: bool) -> None:
     own = draws[:, columns.BLEND, None, None]  # [N, 1, 1, 1]
     if boxes:
         own = torch.where(_inside(draws[:, columns.PASTED], pixels), 0, own)  # [N, H, W, 1]
-    return torch.lerp(_partners(pixels), pixels, own)
+    torch.lerp(_partners(pixels), pixels, own, out=pixels)
 
 
 def _mix_labels(labels: Tensor, own: Tensor, classes: int) -> Tensor:
