@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from data_shards.augment import Augmentation, Plan, RandomErasing
 from data_shards.device_augment import augment_on_device
+from data_shards.device_draws import MATRIX
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
@@ -115,9 +116,13 @@ def test_all_of_augmentation_shows_a_sample_otherwise_in_each_epoch(digits100_ro
     for step, (batch, (images, labels)) in enumerate(zip(loader, as_trained(loader), strict=True)):
         assert images.shape == (24, 32, 32, 3)
         torch.testing.assert_close(labels.sum(1), torch.ones(24))
-        seen[loader.sampler.epoch(step)].update(zip(batch.ids.tolist(), images, strict=True))
+        seen[loader.sampler.epoch(step)].update(
+            zip(batch.ids.tolist(), zip(images, batch.draws, strict=True), strict=True)
+        )
     both = seen[0].keys() & seen[1].keys()
-    assert not any(torch.equal(seen[0][sample], seen[1][sample]) for sample in both)
+    for sample in both:
+        assert not torch.equal(seen[0][sample][0], seen[1][sample][0])
+        assert not torch.equal(seen[0][sample][1][MATRIX], seen[1][sample][1][MATRIX])
 
 
 def test_mixing_refuses_a_batch_that_parts_a_pair(digits100_root):
