@@ -28,6 +28,7 @@ setup(
         "opencv-python-headless>=4.10",
         "scikit-learn>=1.5",  # carries the digits data set
         "numpy>=2",
+        "scipy>=1.11",  # quantiles of the beta distribution, which turn our own draws into mixup's shares
         "typer>=0.15",
         "rich>=13.9",
         "matplotlib>=3.9",

@@ -66,6 +66,8 @@ def augmented_sheet(
     """
     lines = min(math.ceil(images / (1 + _EPOCHS)), len(split))
     if look.augmentation.mixes:
+        if len(split) < 2:
+            raise ShardUsageError(f"{split.folder}: mixup and cutmix need two samples to show, it has one")
         lines = max(lines // 2 * 2, 2)
     ids = spread_over_classes(split, lines)
     side = resolution or comfortable_side(split, ids)

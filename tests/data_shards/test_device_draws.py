@@ -133,6 +133,16 @@ def test_a_rectangle_that_never_fits_is_not_painted():
     assert (draws(Augmentation(random_erasing=impossible), 200)[:, ERASED] == 0).all()
 
 
+def test_at_another_resolution_the_same_is_drawn_to_scale():
+    small, large = draws(ALL, 2000, resolution=128), draws(ALL, 2000, resolution=224)
+    for part in (slice(0, 12), FILL, BLEND):
+        assert (small[:, part] == large[:, part]).all()
+    for part in (ERASED, PASTED):
+        assert ((small[:, part] > 0).any(axis=1) == (large[:, part] > 0).any(axis=1)).mean() > 0.99
+        apart = np.abs(small[:, part] / 128 - large[:, part] / 224).max(axis=1)
+        assert (apart < 0.02).mean() > 0.98, "but for rounding, and what no longer fits by it"
+
+
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 3.0])
 def test_mixup_shares_follow_beta(alpha):
     rows = draws(Augmentation(mixup=alpha))
