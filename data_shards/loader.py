@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import DataLoader, Dataset
 
 from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards.auto_augment import auto_augment
+from data_shards.device_draws import draw_for_device
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.python_reader import read_batch
@@ -39,11 +41,16 @@ class DataConfig(BaseModel):
 
 
 class Batch(NamedTuple):
-    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B]."""
+    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
+
+    `draws`: float32 [B, COLUMNS], what the device has yet to do to them (`data_shards.device_augment`); [B, 0] where
+    there is nothing to do, as for evaluation.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     ids: torch.Tensor
+    draws: torch.Tensor
 
 
 class _Request(NamedTuple):
@@ -83,7 +90,12 @@ class TrainLoader:
         end_step: int,
     ):
         self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
-        self.sampler.rank_ids(start_step, rank, world)  # complain now about a batch that cannot be shared
+        share = len(self.sampler.rank_ids(start_step, rank, world))  # complains now about a batch that cannot be shared
+        if config.augmentation.mixes and share % 2:
+            raise ShardUsageError(
+                f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
+                f"{batch} over {world} is {share}"
+            )
         self.wait_seconds = 0.0
         self._steps = range(start_step, end_step)
         self._rank, self._world = rank, world
@@ -168,19 +180,45 @@ class _BatchReader(Dataset):
         self.split, self.config, self.seed = split, config, seed
 
     def __getitem__(self, request: _Request) -> Batch | ShardDamage:
-        epoch, ids, resolution = request
-        rows = self.split.index[ids]
-        if epoch is None:
-            what = evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
-        else:
-            sizes = rows["height"], rows["width"]
-            what = plan(self.config.augmentation, self.seed, epoch, ids, *sizes, resolution=resolution)
         try:
-            images = read_batch(self.split, ids, what)
+            if request.epoch is None:
+                return evaluation_batch(self.split, self.config, request.ids, request.resolution)
+            return training_batch(
+                self.split, self.config.augmentation, self.seed, request.epoch, request.ids, request.resolution
+            )
         except ShardDamage as damage:
             return damage
-        labels = torch.from_numpy(rows["label"].astype(np.int64))
-        return Batch(torch.from_numpy(images), labels, torch.from_numpy(ids.copy()))
+
+
+def training_batch(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, resolution: int
+) -> Batch:
+    """Samples `ids` (int64 [B]) as training shows them in an epoch, but for what the device does.
+
+    Raises ShardDamage for the first sample that cannot be read or decoded.
+    """
+    rows = split.index[ids]
+    what = plan(augmentation, seed, epoch, ids, rows["height"], rows["width"], resolution)
+    images = read_batch(split, ids, what)
+    if augmentation.auto_augment != "none":
+        auto_augment(images, augmentation.auto_augment, seed, epoch, ids)
+    return _batch(images, rows["label"], ids, draw_for_device(augmentation, seed, epoch, ids, resolution))
+
+
+def evaluation_batch(split: Split, config: DataConfig, ids: np.ndarray, resolution: int) -> Batch:
+    """Samples `ids` (int64 [B]) as stored, their centre at the resolution. Raises ShardDamage as `training_batch`."""
+    rows = split.index[ids]
+    what = evaluation_plan(rows["height"], rows["width"], resolution, config.evaluation_crop)
+    return _batch(read_batch(split, ids, what), rows["label"], ids, np.empty((len(ids), 0), np.float32))
+
+
+def _batch(images: np.ndarray, labels: np.ndarray, ids: np.ndarray, draws: np.ndarray) -> Batch:
+    return Batch(
+        torch.from_numpy(images),
+        torch.from_numpy(labels.astype(np.int64)),
+        torch.from_numpy(ids.copy()),
+        torch.from_numpy(draws),
+    )
 
 
 def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
