@@ -33,7 +33,7 @@ setup(
         "scikit-learn>=1.5",  # carries the digits data set
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
-        "scipy>=1.11",  # quantiles of the beta distribution, for mixup's shares; the MATLAB file of ImageNet's development kit
+        "scipy>=1.11",  # mixup's beta distribution; the MATLAB file of ImageNet's development kit
         "typer>=0.15",
         "rich>=13.9",
         "matplotlib>=3.9",
