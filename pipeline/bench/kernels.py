@@ -63,7 +63,6 @@ def print_kernel_benchmark(
         for case in cases(resolution, batch_size or default_batch)
         if not operations or case.operation in operations
     ]
-    about = place(on)
     rows: list[dict[str, Any]] = []
     with progress(1 + len(chosen)) as advance:
         advance("limits of the machine")
@@ -74,6 +73,7 @@ def print_kernel_benchmark(
             limits = limits.or_better(measure_limits(on, dtype, 2))  # others may have used the machine at first
             advance(f"{case.operation} {case.shape}")
     rows = [against(limits, row, contenders[0].name) for row in rows]
+    about = place(on)
     measured = {
         "resolution_px": resolution,
         "batch_size": batch_size or default_batch,

@@ -42,7 +42,10 @@ def activations_dtype(device: torch.device) -> torch.dtype:
 
 
 def place(device: torch.device) -> dict[str, Any]:
-    """Machine, date and versions, as JSON values. `load_average` tells whether others used the processor, too."""
+    """Machine, date and versions, as JSON values; to be asked at a benchmark's end.
+
+    `load_average` (over the last minute) well above `threads` tells that others used the processor, too.
+    """
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     if device.type == "cuda":
         versions |= {"triton": _version("triton"), "cuda": str(torch.version.cuda), "driver": _driver()}
@@ -61,7 +64,7 @@ def place_line(found: dict[str, Any]) -> str:
     """`place` for people, in one line."""
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     return (
-        f"{found['machine']}, {found['cpu_cores']} CPU cores, {found['threads']} threads, load average at the start "
+        f"{found['machine']}, {found['cpu_cores']} CPU cores, {found['threads']} threads, load average at the end "
         f"{found['load_average']}; {versions}; {found['date'][:16]}"
     )
 

@@ -31,7 +31,7 @@ _STYLE: dict[Any, Any] = {
 }
 _METADATA = {"Date": None}
 _OPERATION_CONTENDERS = {"ours": "ours", "strong_eager": "strong eager", "ofa_style": "OFA style"}
-_STEP_COLOURS = dict(zip(("ours", "OFA style", "plain networks", "strong eager"), COLOURS, strict=False))
+_STEP_COLOURS = dict(zip(("ours", "strong eager", "OFA style", "plain networks"), COLOURS, strict=False))
 
 
 def step_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -51,9 +51,8 @@ def step_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None
         many = len(sizes) > 1
         labels = [f"{row['contender']}, batch {row['batch_size']}" if many else row["contender"] for row in rows]
         axes.set_yticks(range(len(rows)), labels)
-        axes.invert_yaxis()
-        axes.margins(x=0.22)
-        axes.set_xlim(left=0)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(0, 1.3 * max((row.get("seconds_per_step", 0) for row in rows), default=0) or 1)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("seconds per step" + ("" if many else f", batch {next(iter(sizes))}"))
         figure.suptitle(title, fontsize=10)

@@ -62,7 +62,6 @@ def step_benchmark(
         "resolution_px": space.resolution,
         "subnets": [str(slot.subnet) for slot in plan.slots],
         "repeats": repeats,
-        **place(device),
     }
     advance("correctness")
     contenders = {name: build(name, space, plan, weights, device) for name in CONTENDERS}
@@ -85,7 +84,7 @@ def step_benchmark(
                 peak = _peak(network, name, right[name], images, labels)
                 figures = _figures(seconds[name], seconds.get("ours"), size, peak)
             rows.append({"batch_size": size, "contender": name, **_check(checks[name]), **figures})
-    return {**found, "contenders": rows, "first_step": first}
+    return {**found, "contenders": rows, "first_step": first, **place(device)}
 
 
 def parts(batches: Sequence[int], repeats: int) -> int:
