@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from data_shards.augment import Plan
+from data_shards.fraction import reduce, reducible
 from data_shards.index import Split
 
 
@@ -18,21 +18,12 @@ def decode(jpeg: bytes, window: Sequence[int], flip: bool, resolution: int) -> n
 
     Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole JPEG.
     """
-    x, y, w, h = (int(value) for value in window)
-    if min(w, h) >= 2 * resolution:
-        # libjpeg can decode at a fraction of the size, in a fraction of the time, as long as the window keeps at
-        # least the resolution asked for.
+    x, y, w, h = window = tuple(int(value) for value in window)
+    if reducible(window, resolution):
         height, width = (int(side) for side in simplejpeg.decode_jpeg_header(jpeg)[:2])
-        image = simplejpeg.decode_jpeg(
-            jpeg,
-            min_height=math.ceil(height * resolution / h),
-            min_width=math.ceil(width * resolution / w),
-            min_factor=2,
-        )
-        across, down = image.shape[1] / width, image.shape[0] / height
-        left, top = round(x * across), round(y * down)
-        x, w = left, max(round((x + w) * across) - left, 1)
-        y, h = top, max(round((y + h) * down) - top, 1)
+        reduced = reduce(height, width, window, resolution)
+        image = simplejpeg.decode_jpeg(jpeg, min_height=reduced.height, min_width=reduced.width, min_factor=2)
+        x, y, w, h = reduced.window
     else:
         image = simplejpeg.decode_jpeg(jpeg)
     part = _cut(image, x, y, w, h)
