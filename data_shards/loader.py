@@ -13,10 +13,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import DataLoader, Dataset
 
-from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards import dali_reader
+from data_shards.augment import Augmentation, Plan, evaluation_plan, plan
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.python_reader import read_batch
+from data_shards.reader_choice import ReaderName, choose_reader
 from data_shards.reader_processes import end_with_trainer, reader_context
 from data_shards.sampler import EpochSampler
 
@@ -24,8 +26,10 @@ from data_shards.sampler import EpochSampler
 class DataConfig(BaseModel):
     """Where the images are and how they are read.
 
-    `shards`: folder of a packed data set. `workers`: processes that read ahead, per rank; 0 reads in the training
-    process itself. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
+    `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
+    GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
+    that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
+    decode, at least one. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
     evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
     """
 
@@ -33,13 +37,17 @@ class DataConfig(BaseModel):
 
     shards: Path
     augmentation: Augmentation = Augmentation()
+    reader: ReaderName = "python"
     workers: int = Field(default=1, ge=0)
     prefetch: int = Field(default=2, ge=1)
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
 
 
 class Batch(NamedTuple):
-    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B]."""
+    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
+
+    All on the CPU, but for the images where DALI left them on the GPU.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -67,6 +75,7 @@ class TrainLoader:
 
     Attributes:
         sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
+        reader: what reads, in words: "python", "dali on cpu", "dali on cuda:0".
         wait_seconds: time that the consumer has waited for data so far.
     """
 
@@ -83,20 +92,21 @@ class TrainLoader:
         end_step: int,
     ):
         self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
-        self.sampler.rank_ids(start_step, rank, world)  # complain now about a batch that cannot be shared
+        self._largest = len(self.sampler.rank_ids(start_step, rank, world))  # complains about unequal shares now
         self.wait_seconds = 0.0
         self._steps = range(start_step, end_step)
         self._rank, self._world = rank, world
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         self._reader = _BatchReader(split, config, seed)
-        if config.workers:
+        self.reader = self._reader.description
+        if config.workers and self.reader == "python":
             reader_context(__name__)  # its server gets ready while the caller builds the model
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests))
+        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._largest)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -121,6 +131,9 @@ class EvaluationLoader:
     Args:
         batch: largest number of samples in one rank's batch.
         ids: the samples to read, in this order; the whole split by default.
+
+    Attributes:
+        reader: as `TrainLoader.reader`.
     """
 
     def __init__(
@@ -140,12 +153,14 @@ class EvaluationLoader:
         self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
         self._resolution = resolution
         self._reader = _BatchReader(split, config, seed=0)
+        self.reader = self._reader.description
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _read_ahead(self._reader, [_Request(None, ids, self._resolution) for ids in self._pieces])
+        requests = [_Request(None, ids, self._resolution) for ids in self._pieces]
+        return _read_ahead(self._reader, requests, max(map(len, self._pieces), default=0))
 
 
 class _Requests:
@@ -166,24 +181,51 @@ class _BatchReader(Dataset):
 
     def __init__(self, split: Split, config: DataConfig, seed: int):
         self.split, self.config, self.seed = split, config, seed
+        self.name = choose_reader(config.reader, config.augmentation, split)
+
+    @property
+    def description(self) -> str:
+        return self.name if self.name == "python" else f"dali on {dali_reader.device()}"
 
     def __getitem__(self, request: _Request) -> Batch | ShardDamage:
-        epoch, ids, resolution = request
-        rows = self.split.index[ids]
-        if epoch is None:
-            what = evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
-        else:
-            sizes = rows["height"], rows["width"]
-            what = plan(self.config.augmentation, self.seed, epoch, ids, *sizes, resolution=resolution)
         try:
-            images = read_batch(self.split, ids, what)
+            images = read_batch(self.split, request.ids, self.plan(request))
         except ShardDamage as damage:
             return damage
-        labels = torch.from_numpy(rows["label"].astype(np.int64))
-        return Batch(torch.from_numpy(images), labels, torch.from_numpy(ids.copy()))
+        return self.batch(torch.from_numpy(images), request.ids)
+
+    def plan(self, request: _Request) -> Plan:
+        rows = self.split.index[request.ids]
+        sizes = rows["height"], rows["width"]
+        if request.epoch is None:
+            return evaluation_plan(*sizes, request.resolution, self.config.evaluation_crop)
+        return plan(self.config.augmentation, self.seed, request.epoch, request.ids, *sizes, request.resolution)
+
+    def batch(self, images: torch.Tensor, ids: np.ndarray) -> Batch:
+        labels = torch.from_numpy(self.split.index["label"][ids].astype(np.int64))
+        return Batch(images, labels, torch.from_numpy(ids.copy()))
 
 
-def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
+def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
+    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to."""
+    return _through_dali(reader, requests, largest) if reader.name == "dali" else _through_workers(reader, requests)
+
+
+def _through_dali(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
+    config = reader.config
+    batches = dali_reader.read_batches(
+        reader.split,
+        ((request.ids, reader.plan(request)) for request in requests),
+        largest,
+        threads=max(config.workers, 1),
+        prefetch=config.prefetch,
+        beyond_border=config.augmentation.crop == "padded",
+    )
+    for ids, images in batches:
+        yield reader.batch(images, ids)
+
+
+def _through_workers(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
     workers = reader.config.workers
     loader = DataLoader(
         reader,
