@@ -31,6 +31,7 @@ lint: setup
 	$(BIN)/pyright
 
 bench: setup
+	$(BIN)/deps bench kernels
 	$(BIN)/deps bench step
 
 clean:

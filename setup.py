@@ -2,6 +2,9 @@
 
 from setuptools import find_packages, setup
 
+# Not pinned in constraints.txt: torch's CUDA builds bring the one that they need.
+TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
+
 setup(
     name="delayed-epsilon-shrinking",
     version="0.1.0",
@@ -14,6 +17,7 @@ setup(
             f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")
         ]
     ),
+    package_data={"kernels.cpu": ["*.cpp", "*.h"]},
     py_modules=["deps_command"],
     entry_points={"console_scripts": ["deps = deps_command:main"]},
     install_requires=[
@@ -27,6 +31,8 @@ setup(
         "simplejpeg>=1.9",  # libjpeg-turbo with scaled decoding, several times faster than PIL
         "opencv-python-headless>=4.10",
         "scikit-learn>=1.5",  # carries the digits data set
+        "scipy>=1.11",  # reads the synset table of ImageNet's development kit, a MATLAB file
+        "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
         "typer>=0.15",
         "rich>=13.9",
@@ -35,15 +41,15 @@ setup(
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
-        "triton": ["triton>=3.6,<3.10"],
+        "triton": [TRITON],
         "dev": [
             "pytest>=8",
-            "pillow>=10",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6",
             "ruff",
             "pyright",
+            TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },
 )

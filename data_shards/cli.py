@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from data_shards.errors import ShardUsageError
+from data_shards.pack_cli import app as pack_app
 
 app = typer.Typer(
     help="Pack data sets into shards, check them, look at them.",
@@ -17,38 +18,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-DATASETS = ("digits", "digits100")
+app.add_typer(pack_app, name="pack")
 
 _Root = Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a packed data set.", show_default=False)]
-
-
-@app.command("pack", epilog="Example: [bold]deps shards pack digits100 data/digits100 --train 20000 --seed 1[/bold]")
-def pack_command(
-    dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)}.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
-    train: Annotated[int | None, typer.Option(help="digits100: training images (20,000).")] = None,
-    test: Annotated[int | None, typer.Option(help="digits100: test images (4,000).")] = None,
-    seed: Annotated[int | None, typer.Option(help="digits100: seed of the drawing (0).")] = None,
-    samples_per_shard: Annotated[int, typer.Option(help="Largest number of samples in one tar.")] = 5000,
-) -> None:
-    """Write a data set as WebDataset tars with an index and checksums.
-
-    digits: 1797 scanned digits. digits100: two of them side by side, 100 classes. OUT appears when it is complete;
-    where it already holds exactly this, nothing is done.
-    """
-    from data_shards.pack import pack
-    from data_shards.sources.digits import Digits
-    from data_shards.sources.digits100 import Digits100
-
-    given = {name: value for name, value in (("train", train), ("test", test), ("seed", seed)) if value is not None}
-    if dataset not in DATASETS:
-        raise ShardUsageError(f"{dataset!r} is no data set that can be packed; these can: {', '.join(DATASETS)}")
-    if dataset == "digits" and given:
-        raise ShardUsageError(f"--{next(iter(given))} is for digits100: digits has a fixed content")
-    source = Digits() if dataset == "digits" else Digits100(**given)
-    packed = pack(source, out, samples_per_shard=samples_per_shard)
-    sizes = ", ".join(f"{samples:,} {split}" for split, samples in source.splits.items())
-    typer.echo(f"{out}: {sizes} images in {len(source.classes)} classes" + ("" if packed else ", already there"))
 
 
 @app.command("verify", epilog="Example: [bold]deps shards verify data/digits100[/bold]")

@@ -6,7 +6,7 @@ threads, as `external_source(parallel=True)` would fork a process that has CUDA 
 
 How near the pixels come to the Python reader's on the CPU, in grey levels, for pictures with as much detail as
 photographs can have (tests/data_shards/test_dali_reader.py): where nothing is shrunk, one level at most; where a window
-is shrunk, 3 on average, rarely more than 12, at most 60, the sharpest edges being in question (OpenCV averages over
+is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages over
 boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
 not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
 """
@@ -26,6 +26,7 @@ from data_shards.augment import Plan
 from data_shards.encoded import EncodedBatch, read_ahead
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.fraction import shown
+from data_shards.image_format import format_name, is_png
 from data_shards.index import Split
 from data_shards.python_reader import decode
 
@@ -156,8 +157,8 @@ def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
     sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
     windows, resolution = batch.plan.windows.tolist(), batch.plan.resolution
     places = [
-        shown(height, width, window, resolution)
-        for (height, width), window in zip(sizes.tolist(), windows, strict=True)
+        _edges(image, size, window, resolution)
+        for image, size, window in zip(batch.images, sizes.tolist(), windows, strict=True)
     ]
     edges = np.asarray(places)[:, [1, 0, 3, 2]]  # top, left, bottom, right
     first, last = np.floor(edges[:, :2]).astype(np.int64), np.ceil(edges[:, 2:]).astype(np.int64)
@@ -176,6 +177,11 @@ def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
         beside=np.ascontiguousarray(strips[:, 1], np.int32),
         above=np.ascontiguousarray(strips[:, 0], np.int32),
     )
+
+
+def _edges(image: bytes, size: list[int], window: list[int], resolution: int) -> tuple[float, ...]:
+    (height, width), (x, y, w, h) = size, window
+    return (x, y, x + w, y + h) if is_png(image) else shown(height, width, (x, y, w, h), resolution)
 
 
 def _pipeline(
@@ -234,7 +240,7 @@ def _named(split: Split, batches: Iterable[EncodedBatch], error: RuntimeError) -
             try:
                 decode(image, window, False, batch.plan.resolution)
             except ValueError as reason:
-                return split.damage(sample, f"not a whole JPEG: {reason}")
+                return split.damage(sample, f"not a whole {format_name(image)}: {reason}")
     said = " ".join(str(error).split())
     if "decoders.image_slice" not in said:
         return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -31,3 +32,16 @@ class ShardDamage(RuntimeError):  # noqa: N818 (named for what it tells, as in "
     def __reduce__(self):
         # Raised in worker processes: the fields have to survive pickling, which exceptions do by `args` alone.
         return ShardDamage, (self.shard, self.reason, self.key, self.offset)
+
+
+class UndecodableImages(ShardDamage):
+    """Images of a source that cannot be decoded, for which it was not packed.
+
+    Attributes:
+        images: one line for each: its name and the reason.
+    """
+
+    def __init__(self, source: str, images: Sequence[str], remedy: str):
+        self.images = tuple(images)
+        count = "1 image" if len(images) == 1 else f"{len(images):,} images"
+        super().__init__(source, f"{count} cannot be decoded (the first: {images[0]}); nothing is published: {remedy}")

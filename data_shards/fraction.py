@@ -1,4 +1,4 @@
-"""Decoding at a fraction of the size, as libjpeg does in a fraction of the time: which fraction, where the window is.
+"""Decoding a JPEG at a fraction of its size, as libjpeg does in a fraction of the time: which one, where the window is.
 
 Both readers ask here, so that they show the same part of an image although only one of them decodes at the fraction.
 """
@@ -41,9 +41,9 @@ def reduce(height: int, width: int, window: tuple[int, ...], resolution: int) ->
 
 
 def shown(height: int, width: int, window: tuple[int, ...], resolution: int) -> tuple[float, ...]:
-    """What a reader shows of `window`, in pixels of the stored image: left, top, right, bottom.
+    """What the Python reader shows of a JPEG's `window`, in pixels of the stored image: left, top, right, bottom.
 
-    That is the window itself, or, where a fraction is decoded, the window rounded to whole pixels of the fraction, of
+    That is the window itself, or, where it decodes a fraction, the window rounded to whole pixels of the fraction, of
     which each covers 8/`eighths` stored pixels.
     """
     x, y, w, h = window

@@ -88,7 +88,7 @@ class Split:
         return self.index["label"].astype(np.int64)
 
     def key(self, sample: int) -> str:
-        """The sample's key, as it stands in its shard (`KEY.jpg`, `KEY.cls`)."""
+        """The sample's key, as it stands in its shard (`KEY.jpg` or `KEY.png`, and `KEY.cls`)."""
         return sample_key(sample)
 
     def share(self, threads: int) -> Split:
@@ -101,7 +101,7 @@ class Split:
         return split
 
     def read(self, sample: int) -> bytes:
-        """The sample's JPEG bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        """The image's bytes (JPEG or PNG). Raises ShardDamage where they are missing, cut, unreadable or altered."""
         row = self.index[sample]
         size, offset, shard = int(row["size"]), int(row["offset"]), int(row["shard"])
         try:

@@ -4,7 +4,7 @@ Layout of a packed data set::
 
     ROOT/manifest.json
     ROOT/SPLIT/index.npy               one row per sample (see `data_shards.index`)
-    ROOT/SPLIT/SPLIT-000000.tar …      WebDataset shards: KEY.jpg and KEY.cls per sample
+    ROOT/SPLIT/SPLIT-000000.tar …      WebDataset shards: KEY.jpg (or .png) and KEY.cls per sample
 """
 
 from __future__ import annotations
@@ -41,8 +41,23 @@ class SplitEntry(_Entry):
     shards: tuple[ShardEntry, ...]
 
 
+class LeftOut(_Entry):
+    """An image that could not be decoded and was left out on request: its split, its name in the source, the reason."""
+
+    split: str
+    name: str
+    reason: str
+
+
+class PackingNotes(_Entry):
+    """What was not taken over as it was: number of images changed, by what was done, and images left out."""
+
+    changed: dict[str, int]
+    left_out: tuple[LeftOut, ...]
+
+
 class Manifest(_Entry):
-    """A packed data set. `options` holds all that decides its content (sizes, seed …)."""
+    """A packed data set. `options` holds all that decides its content (sizes, seed …). `notes`: None if all is kept."""
 
     format: int
     dataset: str
@@ -50,10 +65,11 @@ class Manifest(_Entry):
     options: dict[str, int | str]
     samples_per_shard: int
     splits: dict[str, SplitEntry]
+    notes: PackingNotes | None = None
 
     def write(self, root: Path) -> None:
         """Writes ROOT/manifest.json; by convention the last file of a pack."""
-        (root / MANIFEST_NAME).write_text(self.model_dump_json(indent=1) + "\n")
+        (root / MANIFEST_NAME).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n")
 
 
 def read_manifest(root: Path) -> Manifest:

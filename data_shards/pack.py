@@ -1,78 +1,85 @@
-"""Packs a source into shards, index and manifest: in parallel, and visible only once whole."""
+"""Packs a source into shards, index and manifest: in parallel, resumable, and visible only once whole."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
-from rich.progress import Progress, TaskID
 
-from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
 from data_shards.index import open_split
-from data_shards.manifest import FORMAT, INDEX_NAME, MANIFEST_NAME, Manifest, ShardEntry, SplitEntry, read_manifest
-from data_shards.progress import sample_progress
-from data_shards.shard_writer import ShardWriter
-from data_shards.sources import Source
+from data_shards.manifest import (
+    FORMAT,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    LeftOut,
+    Manifest,
+    PackingNotes,
+    SplitEntry,
+    read_manifest,
+)
+from data_shards.packing_folder import PackingFolder, clear_left_over, packing_folder, writing
+from data_shards.shard_packer import FinishedShard, ShardPacker
+from data_shards.shard_plan import shard_plans
+from data_shards.sources import Source, Undecodable
 
-_LOCK_NAME = ".lock"
+# Leaving out is for a few bad files, not for half a disk: at most this share of a split, or this many.
+LEFT_OUT_SHARE, LEFT_OUT_FEW = 0.01, 10
 
 
-class _ShardPlan(NamedTuple):
-    split: str
-    number: int
-    start: int
-    stop: int
-
-
-def pack(source: Source, out: Path | str, samples_per_shard: int = 5000, threads: int | None = None) -> bool:
+def pack(
+    source: Source,
+    out: Path | str,
+    samples_per_shard: int = 5000,
+    threads: int | None = None,
+    on_corrupt: Literal["fail", "skip"] = "fail",
+) -> bool:
     """Packs `source` into the folder `out`.
 
-    Everything is written to `out.packing` beside it, which takes the name `out` when it is complete; a pack that was
-    killed leaves `out` as it was. The bytes do not depend on `threads` (as many as processors by default).
+    Everything is written to `out.packing` beside it, and gets the name `out` when it is complete. A pack that was
+    killed, or failed, leaves `out` as it was; the next one takes over the shards that it finished. The bytes depend
+    neither on that nor on `threads` (as many as processors by default).
+
+    `on_corrupt`: whether images that cannot be decoded make it fail, or are left out and listed in the manifest, up to
+    a hundredth of a split.
 
     Returns False, and does nothing, if `out` already holds exactly this data set. Raises ShardUsageError if it holds
-    anything else, or another process is packing there.
+    anything else, or another process is packing there; UndecodableImages, when all images have been looked at;
+    ShardDamage for what cannot be read or written.
     """
     out = Path(out)
     if samples_per_shard < 1:
         raise ShardUsageError(f"samples per shard: {samples_per_shard} is not a positive number")
-    if _already_packed(source, out, samples_per_shard):
+    if _already_packed(source, out, samples_per_shard, on_corrupt):
+        clear_left_over(out)
         return False
-    with _packing_folder(out) as folder:
-        plans = [
-            _ShardPlan(split, number, start, min(start + samples_per_shard, samples))
-            for split, samples in source.splits.items()
-            for number, start in enumerate(range(0, samples, samples_per_shard))
-        ]
-        for split in source.splits:
-            (folder / split).mkdir()
-        with sample_progress() as progress, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            task = progress.add_task(f"packing {source.name}", total=sum(source.splits.values()))
-            shards = list(pool.map(lambda shard: _write_shard(source, folder, shard, progress, task), plans))
-        splits = {}
-        for split in source.splits:
-            parts = [part for plan, part in zip(plans, shards, strict=True) if plan.split == split]
-            splits[split] = _write_index(folder / split, parts)
-        Manifest(
-            format=FORMAT,
-            dataset=source.name,
-            classes=source.classes,
-            options=dict(source.options),
-            samples_per_shard=samples_per_shard,
-            splits=splits,
-        ).write(folder)
+    with packing_folder(out) as folder:
+        if _already_packed(source, out, samples_per_shard, on_corrupt):  # meanwhile, by another process
+            folder.remove()
+            return False
+        folder.prepare(list(source.splits))
+        packer = ShardPacker(source, folder, threads or os.cpu_count() or 1)
+        left_out = packer.still_undecodable() if on_corrupt == "skip" else {}
+        while True:
+            shards, found = packer.pack(list(shard_plans(source.splits, left_out, samples_per_shard)))
+            if not found:
+                break
+            if on_corrupt == "fail":
+                raise _undecodable(source, found)
+            for split, images in found.items():
+                left_out.setdefault(split, {}).update(images)
+                _check_left_out(split, left_out[split], source.splits[split])
+        with writing(folder.shards):
+            _manifest(source, samples_per_shard, folder, shards, left_out).write(folder.shards)
+        folder.publish()
     return True
 
 
-def _already_packed(source: Source, out: Path, samples_per_shard: int) -> bool:
+def _already_packed(source: Source, out: Path, samples_per_shard: int, on_corrupt: str) -> bool:
     if out.is_file():
         raise ShardUsageError(f"{out} is a file, not a folder to pack into")
     if not out.exists() or not any(out.iterdir()):
@@ -85,6 +92,11 @@ def _already_packed(source: Source, out: Path, samples_per_shard: int) -> bool:
         raise ShardUsageError(
             f"{out} already holds {_describe(held.dataset, held.options, held.samples_per_shard)}, not "
             f"{_describe(*wanted)}: choose another folder, or delete that one first"
+        )
+    if on_corrupt == "fail" and held.notes is not None and held.notes.left_out:
+        raise ShardUsageError(
+            f"{out} already holds this with {len(held.notes.left_out)} undecodable images left out: choose another "
+            "folder, or delete that one first"
         )
     for split in held.splits:
         try:
@@ -99,46 +111,65 @@ def _describe(dataset: str, options: dict[str, int | str], samples_per_shard: in
     return f"{dataset} ({', '.join(f'{name} {value}' for name, value in values.items())})"
 
 
-@contextmanager
-def _packing_folder(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out`, locked against other processes, that becomes `out` unless an error is raised."""
-    folder = out.with_name(out.name + ".packing")
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / _LOCK_NAME, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ShardUsageError(f"another process is packing into {out} at this moment") from None
-        for left_over in folder.iterdir():  # from a pack that was killed
-            if left_over.is_dir():
-                shutil.rmtree(left_over)
-            elif left_over.name != _LOCK_NAME:
-                left_over.unlink()
-        yield folder
-        os.unlink(folder / _LOCK_NAME)
-        try:
-            os.rename(folder, out)
-        except OSError as error:
-            raise ShardUsageError(f"{out}: cannot put the packed shards there: {error.strerror}") from None
+def _undecodable(source: Source, found: dict[str, dict[int, Undecodable]]) -> UndecodableImages:
+    lines = sorted(f"{image.name}: {image.reason}" for images in found.values() for image in images.values())
+    return UndecodableImages(source.name, lines, "mend or remove them, or leave them out with --on-corrupt skip")
 
 
-def _write_shard(
-    source: Source, folder: Path, plan: _ShardPlan, progress: Progress, task: TaskID
-) -> tuple[ShardEntry, np.ndarray]:
-    path = folder / plan.split / f"{plan.split}-{plan.number:06d}.tar"
-    with ShardWriter(path, plan.number, plan.start) as writer:
-        for sample in source.samples(plan.split, plan.start, plan.stop):
-            writer.write(sample)
-            progress.advance(task)
-    return writer.entry, writer.rows
+def _check_left_out(split: str, left_out: dict[int, Undecodable], samples: int) -> None:
+    most = max(LEFT_OUT_FEW, int(samples * LEFT_OUT_SHARE))
+    if len(left_out) > most or len(left_out) == samples:
+        first = min(left_out.values())
+        raise ShardDamage(
+            split,
+            f"{len(left_out):,} of {samples:,} images cannot be decoded (the first: {first.name}: {first.reason}); "
+            f"at most {min(most, samples - 1):,} may be left out: the source is damaged; nothing is published",
+        )
 
 
-def _write_index(folder: Path, parts: list[tuple[ShardEntry, np.ndarray]]) -> SplitEntry:
-    index = np.concatenate([rows for _, rows in parts])
-    path = folder / INDEX_NAME
-    np.save(path, index, allow_pickle=False)
-    return SplitEntry(
-        samples=len(index),
-        index_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        shards=tuple(entry for entry, _ in parts),
+def _manifest(
+    source: Source,
+    samples_per_shard: int,
+    folder: PackingFolder,
+    shards: dict[str, list[FinishedShard]],
+    left_out: dict[str, dict[int, Undecodable]],
+) -> Manifest:
+    """Writes the indexes, and clears away files that belong to none; returns the manifest of it all."""
+    known = {folder.shards / split / shard.record.entry.name for split, parts in shards.items() for shard in parts}
+    folder.keep_only(known)
+    splits, changed = {}, Counter()
+    for split, parts in shards.items():
+        index = np.concatenate([shard.files.rows() for shard in parts])
+        if left_out.get(split):
+            _check_classes(source, split, index["label"])
+        path = folder.shards / split / INDEX_NAME
+        np.save(path, index, allow_pickle=False)
+        splits[split] = SplitEntry(
+            samples=len(index),
+            index_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            shards=tuple(shard.record.entry for shard in parts),
+        )
+        for shard in parts:
+            changed.update(shard.record.changed)
+    missing = sorted(
+        (split, image.name, image.reason) for split, images in left_out.items() for image in images.values()
     )
+    notes = PackingNotes(
+        changed=dict(sorted(changed.items())),
+        left_out=tuple(LeftOut(split=split, name=name, reason=reason) for split, name, reason in missing),
+    )
+    return Manifest(
+        format=FORMAT,
+        dataset=source.name,
+        classes=source.classes,
+        options=dict(source.options),
+        samples_per_shard=samples_per_shard,
+        splits=splits,
+        notes=notes if changed or missing else None,
+    )
+
+
+def _check_classes(source: Source, split: str, labels: np.ndarray) -> None:
+    empty = np.flatnonzero(np.bincount(labels, minlength=len(source.classes)) == 0)
+    if len(empty):
+        raise ShardDamage(split, f"no image of class {source.classes[empty[0]]!r} can be decoded; nothing is published")

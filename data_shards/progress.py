@@ -1,10 +1,24 @@
-"""The progress bar of long operations on samples."""
+"""The progress bars of long operations on samples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 from rich.text import Text
+
+_Item = TypeVar("_Item")
 
 
 class _Rate(ProgressColumn):
@@ -25,3 +39,9 @@ def sample_progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def listing_progress(classes: Sequence[_Item]) -> Iterable[_Item]:
+    """The classes one by one, with a bar on the error stream while their images are listed, if that is a terminal."""
+    console = Console(stderr=True)
+    return track(classes, "listing images", console=console, transient=True, disable=not console.is_terminal)

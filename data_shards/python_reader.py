@@ -1,4 +1,4 @@
-"""The CPU reader: JPEG bytes to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
+"""The CPU reader: stored images to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import simplejpeg
 
 from data_shards.augment import Plan
 from data_shards.fraction import reduce, reducible
+from data_shards.image_format import decode_whole, format_name, is_png
 from data_shards.index import Split
 
 
-def decode(jpeg: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
-    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of a JPEG.
+def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
+    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of an
+    image stored as JPEG or PNG.
 
-    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole JPEG.
+    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
     """
     x, y, w, h = window = tuple(int(value) for value in window)
-    if reducible(window, resolution):
-        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(jpeg)[:2])
+    if reducible(window, resolution) and not is_png(encoded):
+        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(encoded)[:2])
         reduced = reduce(height, width, window, resolution)
-        image = simplejpeg.decode_jpeg(jpeg, min_height=reduced.height, min_width=reduced.width, min_factor=2)
+        image = simplejpeg.decode_jpeg(encoded, min_height=reduced.height, min_width=reduced.width, min_factor=2)
         x, y, w, h = reduced.window
     else:
-        image = simplejpeg.decode_jpeg(jpeg)
+        image = decode_whole(encoded)
     part = _cut(image, x, y, w, h)
     if (h, w) != (resolution, resolution):
         shrinking = min(h, w) > resolution
@@ -45,11 +47,11 @@ def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
     for position, (sample, window, flip) in enumerate(
         zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
     ):
-        jpeg = split.read(sample)
+        encoded = split.read(sample)
         try:
-            images[position] = decode(jpeg, window, flip, plan.resolution)
+            images[position] = decode(encoded, window, flip, plan.resolution)
         except ValueError as error:
-            raise split.damage(sample, f"not a whole JPEG: {error}") from None
+            raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
     return images
 
 

@@ -7,52 +7,65 @@ import io
 import os
 import tarfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from data_shards.image_format import extension_of
 from data_shards.index import INDEX_DTYPE, sample_key
 from data_shards.manifest import ShardEntry
 from data_shards.sources import Sample
 
 
 class ShardWriter:
-    """A tar of `KEY.jpg` and `KEY.cls` (the label in decimal digits) per sample, in the order written.
+    """A tar of `KEY.jpg` (or `.png`) and `KEY.cls` (the label in decimal digits) per sample, in the order written.
 
-    The bytes depend on the samples alone: no times, no owners. Use as a context manager; `entry` and `rows` are
-    complete after it.
+    The bytes depend on the samples alone: no times, no owners. Use as a context manager; the tar is written beside
+    `path`, and is at `path`, with `entry` and `rows` complete, after it: not if an error is raised in it, or after
+    `discard`.
 
     Args:
-        path: of the tar; must not exist.
+        path: of the tar; what is there is replaced.
         number: the shard's position in its split, for the index.
         first: id of the first sample; the following ones count up from it.
     """
 
     def __init__(self, path: Path, number: int, first: int):
         self.path, self._number, self._first = path, number, first
+        self._part = path.with_name(path.name + ".part")
+        self._discarded = False
         self._rows: list[tuple[int, ...]] = []
         self._sha256 = hashlib.sha256()
 
     def __enter__(self) -> ShardWriter:
-        self._file = open(self.path, "xb")
+        self._file = open(self._part, "wb")
         self._tar = tarfile.open(fileobj=_Hashing(self._file, self._sha256), mode="w", format=tarfile.USTAR_FORMAT)
         return self
 
     def __exit__(self, *failure) -> None:
+        whole = failure[0] is None and not self._discarded
         try:
-            if failure[0] is None:
+            if whole:
                 self._tar.close()
                 self._file.flush()
                 os.fsync(self._file.fileno())
+                os.replace(self._part, self.path)
         finally:
-            self._file.close()
+            with suppress(OSError):  # on a full disk, closing fails too; the first error is the one to tell
+                self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Makes the end of the context drop what was written."""
+        self._discarded = True
 
     def write(self, sample: Sample) -> None:
         key = sample_key(self._first + len(self._rows))
-        offset = self._member(f"{key}.jpg", sample.jpeg)
+        offset = self._member(f"{key}.{extension_of(sample.encoded)}", sample.encoded)
         self._member(f"{key}.cls", str(sample.label).encode())
-        crc = zlib.crc32(sample.jpeg)
-        self._rows.append((offset, len(sample.jpeg), crc, self._number, sample.label, sample.height, sample.width))
+        crc = zlib.crc32(sample.encoded)
+        self._rows.append((offset, len(sample.encoded), crc, self._number, sample.label, sample.height, sample.width))
 
     @property
     def rows(self) -> np.ndarray:

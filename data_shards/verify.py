@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import simplejpeg
 
 from data_shards.errors import ShardDamage
+from data_shards.image_format import IMAGE_EXTENSIONS, decode_whole, format_name
 from data_shards.index import Split, check_index, sample_key
 from data_shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from data_shards.progress import sample_progress
@@ -49,7 +49,7 @@ def verify(root: Path | str, threads: int | None = None) -> list[Damage]:
     """Checks every file of the data set at `root`; an empty list means that all is as it was packed.
 
     Checked are each index against its checksum, each shard's length and SHA-256, each tar's structure, and of each
-    sample the CRC-32, whether the JPEG decodes to the stated size, and the label. Raises ShardUsageError if there is
+    sample the CRC-32, whether the image decodes to the stated size, and the label. Raises ShardUsageError if there is
     no data set, ShardDamage if its manifest cannot be read.
     """
     root = Path(root)
@@ -114,7 +114,7 @@ class _SplitCheck:
         """Reads a shard: what is wrong with its samples, and what is wrong between them."""
         problems: _Problems = {}
         others: list[Damage] = []
-        seen: set[str] = set()
+        seen: set[tuple[int, str]] = set()
         for found in walk:
             sample = None if isinstance(found, Break) else _sample_of(found.name, entry, first)
             if isinstance(found, Break):
@@ -123,15 +123,16 @@ class _SplitCheck:
                 reason = f"the member {found.name!r} is not among the samples packed into this shard"
                 others.append(Damage(str(walk.path), None, found.offset, reason, 0))
             else:
-                problem = f"{found.name} occurs twice" if found.name in seen else self._check_member(found, sample)
+                part = (sample, "label" if found.name.endswith(".cls") else "image")
+                problem = f"{found.name} occurs twice" if part in seen else self._check_member(found, sample)
                 if problem:
                     problems.setdefault(sample, (found.offset, problem))
-                seen.add(found.name)
+                seen.add(part)
         cut = f": the shard ends at byte {walk.bytes}" if walk.bytes < entry.bytes else ""
         for sample in range(first, first + entry.samples):
-            missing = [kind for kind in ("jpg", "cls") if f"{sample_key(sample)}.{kind}" not in seen]
+            missing = [part for part in ("image", "label") if (sample, part) not in seen]
             if missing:
-                what = "the sample" if len(missing) == 2 else {"jpg": "its image", "cls": "its label"}[missing[0]]
+                what = "the sample" if len(missing) == 2 else f"its {missing[0]}"
                 problems.setdefault(sample, (self._expected(sample), f"{what} is missing{cut}"))
         return problems, others
 
@@ -152,9 +153,9 @@ class _SplitCheck:
         intact = row is None or zlib.crc32(member.payload) == row["crc32"]
         altered = "" if intact else "the image's bytes are not those that were packed (CRC-32 differs); "
         try:
-            height, width, _ = simplejpeg.decode_jpeg(member.payload).shape
+            height, width, _ = decode_whole(member.payload).shape
         except ValueError as error:
-            return f"{altered}not a whole JPEG: {error}"
+            return f"{altered}not a whole {format_name(member.payload)}: {error}"
         if row is not None and (height, width) != (row["height"], row["width"]):
             return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
         return altered.rstrip("; ") or None
@@ -170,7 +171,7 @@ class _SplitCheck:
 def _sample_of(member: str, entry: ShardEntry, first: int) -> int | None:
     """The id of the sample that a member belongs to, if it belongs to this shard."""
     key, _, kind = member.partition(".")
-    if kind not in ("jpg", "cls") or not key.isascii() or not key.isdigit():
+    if kind not in (*IMAGE_EXTENSIONS, "cls") or not key.isascii() or not key.isdigit():
         return None
     sample = int(key)
     return sample if sample_key(sample) == key and first <= sample < first + entry.samples else None

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ACTIVATIONS = {"relu": F.relu, "h_swish": F.hardswish}
+name = "reference"  # among the implementations of `kernels.dispatch.Operations`
+
+ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "h_swish": F.hardswish, "swish": F.silu}
 
 
 def pointwise_conv(x: Tensor, weight: Tensor, outputs: int) -> Tensor:
@@ -61,15 +63,18 @@ def batch_norm(
     training: bool,
     momentum: float,
     epsilon: float,
+    activation: str,
 ) -> Tensor:
-    """Batch norm of x [N, C, H, W] by the leading C entries of every full-size vector.
+    """Batch norm of x [N, C, H, W] by the leading C entries of every full-size vector, and an activation.
 
     Args:
         running: mean and variance to update in training and to apply otherwise; None in training leaves them alone.
+        activation: one of `ACTIVATIONS`.
     """
     channels = x.shape[1]
     mean, variance = (None, None) if running is None else (running[0][:channels], running[1][:channels])
-    return F.batch_norm(x, mean, variance, weight[:channels], bias[:channels], training, momentum, epsilon)
+    y = F.batch_norm(x, mean, variance, weight[:channels], bias[:channels], training, momentum, epsilon)
+    return ACTIVATIONS[activation](y)
 
 
 def squeeze_excite(x: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int) -> Tensor:
@@ -84,6 +89,21 @@ def squeeze_excite(x: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tenso
     hidden = F.relu(F.linear(squeezed, reduce[0][:reduced, :channels], reduce[1][:reduced]))
     gate = F.hardsigmoid(F.linear(hidden, expand[0][:channels, :reduced], expand[1][:channels]))
     return x * gate[:, :, None, None]
+
+
+def settle(x: Tensor, shortcut: Tensor | None) -> Tensor:
+    """The end of a block: x, plus `shortcut` where there is one."""
+    return x if shortcut is None else x + shortcut
+
+
+def pool(x: Tensor) -> Tensor:
+    """Mean of x [N, C, H, W] over H and W: [N, C]."""
+    return x.mean((2, 3))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
+    """Linear layer on x [N, I] with the leading [outputs, I] of weight [O, I_max]; bias [O]."""
+    return F.linear(x, weight[:outputs, : x.shape[1]], None if bias is None else bias[:outputs])
 
 
 def soft_cross_entropy(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

@@ -114,17 +114,63 @@ bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=T
 app.add_typer(bench_app, name="bench")
 
 
-@bench_app.command("step", epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch-size 64[/bold]")
-def bench_step_command(
-    network: Annotated[str, typer.Option(help="Space to measure.")] = "mobilenet_v3_32px",
-    batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
-    repeats: Annotated[int, typer.Option(help="Steps of each contender; the median counts.", min=1)] = 3,
+BenchDevice = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.", show_default=False)]
+BenchOutput = Annotated[
+    Path | None, typer.Option(help="Folder of CSV and plot; kernels/bench/results in the project.", show_default=False)
+]
+
+
+@bench_app.command("kernels", epilog="Example: [bold]deps bench kernels --operation depthwise --repeats 20[/bold]")
+def bench_kernels_command(
+    device: BenchDevice = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Images; 64 of 32 px on CPUs, 128 of 224 px on GPUs.", min=1, show_default=False)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Times each is measured; the median counts.", min=1)] = 10,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one (pointwise, depthwise, …); may be repeated.", show_default=False),
+    ] = None,
+    output: BenchOutput = None,
     as_json: Json = False,
 ) -> None:
-    """Seconds of one sandwich step (full, smallest, two random) against the same subnets as plain networks."""
-    from pipeline.bench import print_step_benchmark
+    """Each operation of the elastic layers, forward and backward, against plain PyTorch, OFA style and the roofline.
 
-    print_step_benchmark(network, batch_size, repeats, as_json)
+    Every result is compared with float64 first; where it differs, no figure is given and the exit code is 1.
+    """
+    from pipeline.bench.kernels import print_kernel_benchmark
+
+    print_kernel_benchmark(device, batch, repeats, operation or (), output, as_json)
+
+
+@bench_app.command("step", epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold]")
+def bench_step_command(
+    network: Annotated[
+        str | None,
+        typer.Option(help="A network's name; mobilenet_v3_32px on CPUs, mobilenet_v3 on GPUs.", show_default=False),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--batch",
+            "--batch-size",
+            help="Images per step; may be repeated. 64 on CPUs, 128 and 256 on GPUs.",
+            min=2,
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Steps of each contender; the median counts.", min=1)] = 5,
+    device: BenchDevice = None,
+    output: BenchOutput = None,
+    as_json: Json = False,
+) -> None:
+    """One sandwich step (full, smallest, two random) against plain PyTorch, OFA style and plain networks.
+
+    Losses and gradients are compared with float64 first; where they differ, no figure is given and the exit code is 1.
+    """
+    from pipeline.bench.step import print_step_benchmark
+
+    print_step_benchmark(network, batch or (), repeats, device, output, as_json)
 
 
 def main() -> None:

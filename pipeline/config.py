@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_shards.loader import DataConfig
+from kernels.dispatch import KernelChoice
 from pipeline.engines.base import EngineConfig
 from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
@@ -37,6 +38,7 @@ class ModelConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
     )
+    cuda_graphs: bool = Field(default=False, description="replay the full model and the smallest subnet from graphs")
 
 
 class CostConfig(BaseModel):
@@ -61,6 +63,7 @@ class Recipe(BaseModel):
     log_every: Duration = "10 steps"
     space: SpaceConfig
     model: ModelConfig = ModelConfig()
+    kernels: KernelChoice = Field(default="auto", description="whose operations compute the elastic layers")
     data: DataConfig
     schedule: ScheduleConfig
     loss: LossConfig = LossConfig()

@@ -76,7 +76,9 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
             )
 
 
-def describe(recipe: Recipe, schedule: Schedule, processes: Processes, identity: dict[str, str]) -> dict[str, Any]:
+def describe(
+    recipe: Recipe, schedule: Schedule, processes: Processes, identity: dict[str, str], kernels: str
+) -> dict[str, Any]:
     """What reports and people want to know of a run besides its recipe, as JSON values."""
     return {
         "name": recipe.name,
@@ -88,6 +90,7 @@ def describe(recipe: Recipe, schedule: Schedule, processes: Processes, identity:
         "batch_size": recipe.batch_size,
         "world_size": processes.world,
         "engine": recipe.engine.name,
+        "kernels": kernels,
         "dataset": recipe.data.shards.name,
         "data": identity,
         "classes": schedule.space.classes,

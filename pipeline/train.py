@@ -11,12 +11,12 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from data_shards.index import Split, open_split
 from data_shards.loader import TrainLoader
+from kernels.dispatch import KernelError
 from pipeline import run_folder
 from pipeline.config import Recipe, load_recipe
 from pipeline.engines import build_engine
@@ -25,6 +25,7 @@ from pipeline.engines.processes import Processes, launched_processes
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
+from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
@@ -105,7 +106,9 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         engine = build(recipe, schedule, processes)
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
         processes.highest(0)
-        processes.together(lambda: run_folder.write(recipe, describe(recipe, experiment, processes)), main_only=True)
+        kernels = engine.supernet.operations(processes.device.type).name
+        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
+        processes.together(lambda: run_folder.write(recipe, about), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)
         evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
@@ -117,7 +120,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         trainer = Trainer(
             recipe, schedule, engine, loader, evaluator, processes, ledger, tracker, progress, stop_request
         )
-        for line in (*warnings, *_greeting(recipe, schedule, processes, progress)):
+        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels)):
             trainer.display.say(line)
 
         stopped = trainer.train()
@@ -152,21 +155,26 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         )
     torch.manual_seed(recipe.seed)
     bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
-    supernet = Supernet(schedule.space, recipe.model.dropout, bf16).to(processes.device)
-    return build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
+    supernet = Supernet(schedule.space, recipe.model.dropout, bf16, recipe.kernels).to(processes.device)
+    try:
+        supernet.operations(processes.device.type)
+    except KernelError as error:
+        raise UsageError(f"kernels: {error}") from None
+    engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
+    if recipe.model.cuda_graphs:  # after the engine, which may move the weights
+        space, side = schedule.space, schedule.space.resolution
+        images = torch.zeros(per_process, 3, side, side, device=processes.device)
+        images = images.to(memory_format=torch.channels_last)
+        capture(supernet, (space.largest(), space.smallest()), images)
+    return engine
 
 
-def describe(recipe: Recipe, experiment: Experiment, processes: Processes) -> dict[str, Any]:
-    """What `run.json` tells of the run."""
-    return run_folder.describe(recipe, experiment.schedule, processes, experiment.identity)
-
-
-def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress) -> list[str]:
+def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str) -> list[str]:
     phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
     stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
     lines = [
         f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
-        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}; {phases}"
+        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; {phases}"
     ]
     if progress.step:
         lines.append(f"continuing at step {progress.step}")

@@ -52,13 +52,16 @@ class Digits:
     def splits(self) -> dict[str, int]:
         return {split: len(positions) for split, positions in split_digits().items()}
 
-    def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
+    def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample]:
         ink, labels = scanned_digits()
-        for position in split_digits()[split][start:stop]:
-            enlarged = cv2.resize(ink[position], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        for scan in split_digits()[split][positions]:
+            enlarged = cv2.resize(ink[scan], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
             image = np.repeat(enlarged[:, :, None], 3, axis=2)
             jpeg = simplejpeg.encode_jpeg(image, quality=QUALITY, colorsubsampling="444")
-            yield Sample(jpeg, int(labels[position]), SIDE, SIDE)
+            yield Sample(jpeg, int(labels[scan]), SIDE, SIDE)
+
+    def identity(self, split: str, positions: np.ndarray) -> bytes:
+        return np.asarray(positions, "<i8").tobytes()
 
 
 def _by_class(labels: np.ndarray) -> list[np.ndarray]:

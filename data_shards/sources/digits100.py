@@ -60,13 +60,16 @@ class Digits100:
     def options(self) -> dict[str, int | str]:
         return {**self.splits, "seed": self.seed}
 
-    def samples(self, split: str, start: int, stop: int) -> Iterator[Sample]:
-        for first in range(start, stop, _CHUNK):
-            positions = np.arange(first, min(first + _CHUNK, stop))
-            labels = self.labels[split][positions]
-            for image, label in zip(self.draw(split, positions), labels.tolist(), strict=True):
+    def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample]:
+        for first in range(0, len(positions), _CHUNK):
+            chunk = positions[first : first + _CHUNK]
+            labels = self.labels[split][chunk]
+            for image, label in zip(self.draw(split, chunk), labels.tolist(), strict=True):
                 jpeg = simplejpeg.encode_jpeg(image, quality=QUALITY, colorsubsampling="444")
                 yield Sample(jpeg, label, SIDE, SIDE)
+
+    def identity(self, split: str, positions: np.ndarray) -> bytes:
+        return f"{self.options} ".encode() + np.asarray(positions, "<i8").tobytes()
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from pipeline.errors import UsageError
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
 
@@ -50,7 +50,7 @@ class Engine(Protocol):
 
     supernet: Supernet
 
-    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+    def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         """Logits of `subnet`; `last` tells that this is the step's last sub-step (DDP must know before backward)."""
         ...
 

@@ -12,7 +12,7 @@ from pipeline.engines.base import (
     unsharded_state,
     update,
 )
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 from pipeline.training.optim import OptimizerConfig, build_optimizer
 
@@ -26,7 +26,7 @@ class DdpEngine:
         # Small subnets leave parameters unused; batch-norm statistics are averaged before they are read instead.
         self.ddp = DistributedDataParallel(supernet, find_unused_parameters=True, broadcast_buffers=False)
 
-    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+    def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         # What no_sync() sets, and DDP reads it in forward as well as in backward: reduce in the last sub-step only.
         self.ddp.require_backward_grad_sync = last
         return self.ddp(images, subnet)

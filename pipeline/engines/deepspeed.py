@@ -22,7 +22,7 @@ from pipeline.engines.base import (
     set_learning_rate,
     unsharded_state,
 )
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 from pipeline.training.optim import OptimizerConfig, build_optimizer
 
@@ -53,7 +53,7 @@ class DeepSpeedEngine:
         if self.sharded:
             self._create_momentum()
 
-    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+    def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         return self.deepspeed(images, subnet)
 
     def backward(self, loss: Tensor, last: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pipeline.engines.base import TrainingState, load_unsharded_state, unsharded_state, update
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 from pipeline.training.optim import OptimizerConfig, build_optimizer
 
@@ -17,7 +17,7 @@ class SingleEngine:
         self.optimizer = build_optimizer(supernet, config)
         self.clip = config.gradient_clip
 
-    def forward(self, images: Tensor, subnet: Subnet, last: bool) -> Tensor:
+    def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         return self.supernet(images, subnet)
 
     def backward(self, loss: Tensor, last: bool) -> None:

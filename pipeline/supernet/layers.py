@@ -1,11 +1,18 @@
-"""Layers whose weights are shared by all subnets: each call says which leading block of them is active."""
+"""Layers whose weights are shared by all subnets: each call says which leading block of them is active.
+
+Each call also says whose operations compute it (`kernels.dispatch`). What they pass to each other is theirs: in the
+reference a tensor, in the fused ones an output whose batch norm and activation are still to be applied.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kernels import reference
+from kernels.dispatch import Operations
+from kernels.reference import centre_kernel
 
 
 class ElasticPointwise(nn.Module):
@@ -16,8 +23,8 @@ class ElasticPointwise(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
         _he_fan_out(self.weight)
 
-    def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return reference.pointwise_conv(x, self.weight, outputs)
+    def forward(self, operations: Operations, x: Any, outputs: int) -> Any:
+        return operations.pointwise_conv(x, self.weight, outputs)
 
 
 class ElasticDepthwise(nn.Module):
@@ -37,12 +44,12 @@ class ElasticDepthwise(nn.Module):
             {f"{larger}to{smaller}": nn.Parameter(torch.eye(smaller**2)) for larger, smaller in steps}
         )
 
-    def forward(self, x: Tensor, kernel: int, stride: int) -> Tensor:
-        return reference.depthwise_conv(x, self.weight, kernel, stride, dict(self.transforms.items()))
+    def forward(self, operations: Operations, x: Any, kernel: int, stride: int) -> Any:
+        return operations.depthwise_conv(x, self.weight, kernel, stride, dict(self.transforms.items()))
 
     def active_weight(self, channels: int, kernel: int) -> Tensor:
         """The weight [channels, 1, kernel, kernel] that a subnet of this kernel size convolves with."""
-        return reference.centre_kernel(self.weight[:channels], kernel, dict(self.transforms.items()))
+        return centre_kernel(self.weight[:channels], kernel, dict(self.transforms.items()))
 
 
 class ElasticBatchNorm(nn.Module):
@@ -60,10 +67,19 @@ class ElasticBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor, full: bool) -> Tensor:
-        """Normalise x [N, C, H, W]; in training by its own statistics, which `full` alone adds to the running ones."""
+    def forward(self, operations: Operations, x: Any, full: bool, activation: str) -> Any:
+        """Normalise and activate; in training by x's own statistics, which `full` alone adds to the running ones."""
         running = (self.running_mean, self.running_var) if full or not self.training else None
-        return reference.batch_norm(x, self.weight, self.bias, running, self.training, self.momentum, self.epsilon)
+        return operations.batch_norm(
+            x, self.weight, self.bias, running, self.training, self.momentum, self.epsilon, activation
+        )
+
+
+class ElasticLinear(nn.Linear):
+    """Linear layer; the active inputs are those of `x`."""
+
+    def forward(self, operations: Operations, x: Tensor, outputs: int) -> Tensor:
+        return operations.linear(x, self.weight, self.bias, outputs)
 
 
 class ElasticSqueezeExcite(nn.Module):
@@ -74,8 +90,8 @@ class ElasticSqueezeExcite(nn.Module):
         self.reduce = nn.Linear(channels, reduced)
         self.expand = nn.Linear(reduced, channels)
 
-    def forward(self, x: Tensor, reduced: int) -> Tensor:
-        return reference.squeeze_excite(
+    def forward(self, operations: Operations, x: Any, reduced: int) -> Tensor:
+        return operations.squeeze_excite(
             x, (self.reduce.weight, self.reduce.bias), (self.expand.weight, self.expand.bias), reduced
         )
 

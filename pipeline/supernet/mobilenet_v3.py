@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.reference import ACTIVATIONS
-from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite
+from kernels import reference
+from kernels.dispatch import KernelChoice, Operations, operations_for
+from pipeline.supernet.layers import (
+    ElasticBatchNorm,
+    ElasticDepthwise,
+    ElasticLinear,
+    ElasticPointwise,
+    ElasticSqueezeExcite,
+)
 from pipeline.supernet.space import BlockShape, Space, Subnet
+
+
+class Trunk(NamedTuple):
+    """What all subnets compute alike from a batch: the output [N, C, H, W] of the stem and the fixed first block."""
+
+    features: Tensor
 
 
 class Supernet(nn.Module):
@@ -21,12 +38,15 @@ class Supernet(nn.Module):
         space: shapes and choices.
         dropout: probability before the classifier.
         bf16: compute under autocast to bfloat16; weights and logits stay float32.
+        kernels: whose operations compute the elastic layers; see `kernels.dispatch`.
     """
 
-    def __init__(self, space: Space, dropout: float = 0.0, bf16: bool = False) -> None:
+    def __init__(self, space: Space, dropout: float = 0.0, bf16: bool = False, kernels: KernelChoice = "auto") -> None:
         super().__init__()
         self.space = space
         self.bf16 = bf16
+        self.kernels: KernelChoice = kernels
+        self.graphs: dict[Subnet, Callable[[Tensor], Tensor]] = {}  # captured ones, from features to logits
         self.stem = nn.Conv2d(3, space.stem, 3, space.stem_stride, padding=1, bias=False)
         nn.init.kaiming_normal_(self.stem.weight, mode="fan_out")
         self.stem_bn = ElasticBatchNorm(space.stem)
@@ -36,27 +56,53 @@ class Supernet(nn.Module):
         expanded, mixed = space.last
         self.final_expand = ElasticPointwise(space.stages[-1].channels, expanded)
         self.final_bn = ElasticBatchNorm(expanded)
-        self.feature_mix = nn.Linear(expanded, mixed, bias=False)
+        self.feature_mix = ElasticLinear(expanded, mixed, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(mixed, space.classes)
+        self.classifier = ElasticLinear(mixed, space.classes)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits [N, classes] of `subnet`, float32, for normalised images [N, 3, H, W]."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            return self._logits(images, subnet).float()
+    def trunk(self, images: Tensor, full: bool) -> Trunk:
+        """What all subnets compute alike from normalised images [N, 3, H, W]; a step needs it once.
 
-    def _logits(self, images: Tensor, subnet: Subnet) -> Tensor:
+        Args:
+            full: whether the full model is among the subnets, so that the running statistics move.
+        """
+        with self._autocast(images.device.type):
+            # Three input channels, of the same width in all subnets: a plain convolution.
+            x = self.stem_bn(reference, self.stem(images), full, "h_swish")
+            first = next(self.space.blocks(self.space.largest()))
+            return Trunk(self.blocks[0](self.operations(x.device.type), x, first, full))
+
+    def forward(self, images: Tensor | Trunk, subnet: Subnet) -> Tensor:
+        """Logits [N, classes] of `subnet`, float32, for normalised images [N, 3, H, W] or for their trunk."""
+        trunk = images if isinstance(images, Trunk) else self.trunk(images, self.space.is_full(subnet))
+        captured = self.graphs.get(subnet) if self.training else None
+        return self.logits(trunk.features, subnet) if captured is None else captured(trunk.features)
+
+    def logits(self, features: Tensor, subnet: Subnet) -> Tensor:
+        """Logits of `subnet` from its trunk's features."""
+        with self._autocast(features.device.type):
+            return self._logits(features, subnet).float()
+
+    def operations(self, device: str) -> Operations:
+        """Whose operations compute the elastic layers on a device of this type ("cpu", "cuda")."""
+        return operations_for(self.kernels, device, torch.bfloat16 if self.bf16 else self.stem.weight.dtype)
+
+    def _logits(self, x: Tensor, subnet: Subnet) -> Tensor:
         full = self.space.is_full(subnet)
-        h_swish = ACTIVATIONS["h_swish"]
-        x = h_swish(self.stem_bn(self.stem(images), full))
-        for shape in self.space.blocks(subnet):
-            x = self.blocks[shape.index](x, shape, full)
-        x = h_swish(self.final_bn(self.final_expand(x, self.space.last[0]), full))
-        features = h_swish(self.feature_mix(x.mean((2, 3))))  # [N, mixed]
+        operations = self.operations(x.device.type)
+        _first, *shapes = self.space.blocks(subnet)
+        for shape in shapes:
+            x = self.blocks[shape.index](operations, x, shape, full)
+        y = self.final_bn(operations, self.final_expand(operations, x, self.space.last[0]), full, "h_swish")
+        features = F.hardswish(self.feature_mix(operations, operations.pool(y), self.space.last[1]))  # [N, mixed]
         if full:
             features = self.dropout(features)
-        return self.classifier(features)
+        return self.classifier(operations, features, self.space.classes)
+
+    def _autocast(self, device: str) -> torch.autocast:
+        # No weight is used twice in a pass, so nothing is gained by keeping casts, which graphs do not allow.
+        return torch.autocast(device, torch.bfloat16, enabled=self.bf16, cache_enabled=False)
 
 
 class ElasticMBConv(nn.Module):
@@ -74,13 +120,14 @@ class ElasticMBConv(nn.Module):
         self.project = ElasticPointwise(shape.expanded, shape.outputs)
         self.project_bn = ElasticBatchNorm(shape.outputs)
 
-    def forward(self, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
-        activation = ACTIVATIONS[shape.activation]
-        y = x
+    def forward(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
+        y: Any = x
         if shape.has_expand_conv:
-            y = activation(self.expand_bn(self.expand(y, shape.expanded), full))
-        y = activation(self.depthwise_bn(self.depthwise(y, shape.kernel, shape.stride), full))
+            y = self.expand(operations, y, shape.expanded)
+            y = self.expand_bn(operations, y, full, shape.activation)
+        y = self.depthwise(operations, y, shape.kernel, shape.stride)
+        y = self.depthwise_bn(operations, y, full, shape.activation)
         if shape.squeeze_excite:
-            y = self.squeeze_excite(y, shape.reduced)
-        y = self.project_bn(self.project(y, shape.outputs), full)
-        return x + y if shape.has_residual else y
+            y = self.squeeze_excite(operations, y, shape.reduced)
+        y = self.project_bn(operations, self.project(operations, y, shape.outputs), full, "identity")
+        return operations.settle(y, x if shape.has_residual else None)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from kernels.reference import soft_cross_entropy
+from kernels.dispatch import Operations
 from pipeline.training.schedule import Slot
 
 
@@ -19,7 +19,14 @@ class LossConfig(BaseModel):
     temperature: float = Field(default=1.0, gt=0, description="τ of in-place distillation")
 
 
-def slot_loss(slot: Slot, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, config: LossConfig) -> Tensor:
+def slot_loss(
+    slot: Slot,
+    logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor | None,
+    config: LossConfig,
+    operations: Operations,
+) -> Tensor:
     """Mean loss of a sub-step, before its factor ε.
 
     From labels: cross-entropy with label smoothing. From the full model: τ² · CE with its soft labels of the same
@@ -32,4 +39,4 @@ def slot_loss(slot: Slot, logits: Tensor, labels: Tensor, teacher_logits: Tensor
     if slot.learns_from == "labels":
         return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     assert teacher_logits is not None, "the full model's sub-step comes first"
-    return soft_cross_entropy(logits, teacher_logits, config.temperature)
+    return operations.soft_cross_entropy(logits, teacher_logits, config.temperature)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from typing import Any, Literal
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
+
+from pipeline.errors import UsageError
 
 
 class OptimizerConfig(BaseModel):
@@ -16,10 +22,17 @@ class OptimizerConfig(BaseModel):
     nesterov: bool = True
     weight_decay: float = Field(default=3e-5, ge=0)
     gradient_clip: float | None = Field(default=None, gt=0, description="greatest global gradient norm")
+    implementation: Literal["torch", "apex"] = Field(
+        default="torch", description="torch: its fused SGD; apex: NVIDIA apex's FusedSGD"
+    )
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.SGD:
-    """SGD over all parameters; the rate is set by each step. Fused on CUDA."""
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """SGD over all parameters in one kernel; the rate is set by each step.
+
+    Raises:
+        UsageError: where apex is asked for and cannot be had.
+    """
     parameters = list(model.parameters())
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     undecayed = [parameter for parameter in parameters if parameter.ndim <= 1]  # batch norm and biases
@@ -27,6 +40,19 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.SG
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(
-        groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov, fused=parameters[0].is_cuda
-    )
+    if config.implementation == "apex":
+        return _apex_sgd(parameters[0].device)(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov)
+    return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def _apex_sgd(device: torch.device) -> Any:
+    """NVIDIA apex's FusedSGD. PyPI's `apex` is an unrelated package without the compiled `amp_C`."""
+    if device.type != "cuda":
+        raise UsageError(f"optimizer.implementation: 'apex' needs a CUDA device, not {device.type}; legal here: torch")
+    if importlib.util.find_spec("amp_C") is None or importlib.util.find_spec("apex") is None:
+        raise UsageError(
+            "optimizer.implementation: 'apex' is not installed; build it from https://github.com/NVIDIA/apex with "
+            "APEX_CPP_EXT=1 APEX_CUDA_EXT=1 pip install --no-build-isolation . (PyPI's apex is another package), "
+            "or use torch"
+        )
+    return importlib.import_module("apex.optimizers").FusedSGD

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.engines.base import Engine
 from pipeline.training.losses import LossConfig, slot_loss
 from pipeline.training.schedule import StepPlan
+from pipeline.training.shared_trunk import SharedTrunk
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     Args:
         images: normalised float [N, 3, H, W]; labels: int64 [N].
     """
+    trunk = SharedTrunk(engine.supernet.trunk(images, any(slot.role == "full" for slot in plan.slots)))
+    operations = engine.supernet.operations(images.device.type)
     losses: list[Tensor] = []
     teacher_logits: Tensor | None = None
     correct = labels.new_zeros(())
     for index, slot in enumerate(plan.slots):
         last = index == len(plan.slots) - 1
-        logits = engine.forward(images, slot.subnet, last)
-        loss = slot_loss(slot, logits, labels, teacher_logits, config)
+        logits = engine.forward(trunk.for_sub_step(last), slot.subnet, last)
+        loss = slot_loss(slot, logits, labels, teacher_logits, config, operations)
         engine.backward(slot.scale * loss, last)
         losses.append(loss.detach())
         if slot.role == "full":

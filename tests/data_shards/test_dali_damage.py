@@ -12,6 +12,7 @@ from data_shards import dali_reader, encoded
 from data_shards import index as index_module
 from data_shards.augment import Augmentation
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.image_format import encode_png, stored_size
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.manifest import INDEX_NAME
@@ -94,6 +95,16 @@ def test_what_is_no_whole_jpeg_is_named_before_dali_meets_it(breakable, unchecke
     monkeypatch.setattr(dali_reader, "_named", lambda *_: pytest.fail("DALI met it"))
     with pytest.raises(ShardDamage, match=rf"train-000001\.tar: sample 000000047 at byte \d+: {reason}"):
         list(dali(breakable))
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda png: png[:40], lambda png: png[:20], lambda png: png[:-16], lambda png: png[:12] + bytes(60)]
+)
+def test_what_is_no_whole_png_has_no_size(damage):
+    png = encode_png(np.zeros((20, 30, 3), np.uint8))
+    assert stored_size(png) == (20, 30)
+    with pytest.raises(ValueError, match=r"no header|no end mark"):
+        stored_size(damage(png))
 
 
 @needs_dali

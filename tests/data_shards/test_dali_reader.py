@@ -1,12 +1,16 @@
 """The DALI reader against the Python reader: the same samples and crops, nearly the same pixels."""
 
+import io
+
 import numpy as np
 import pytest
 import simplejpeg
 import torch
+from PIL import Image
 
 from data_shards import dali_reader
 from data_shards.augment import Augmentation, Plan, plan
+from data_shards.image_format import encode_png
 from data_shards.index import INDEX_DTYPE, open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.python_reader import decode
@@ -26,13 +30,30 @@ def photo(height, width, generator):
     return np.clip(127 + 50 * (image - image.mean()) / image.std(), 0, 255).astype(np.uint8)
 
 
-class Pictures:
-    """In place of a Split: JPEGs of sizes from `side` to 1.25 × `side` pixels, in memory."""
+def as_jpeg(image):
+    return simplejpeg.encode_jpeg(image, quality=90)
 
-    def __init__(self, side, samples=24):
+
+def as_grey_jpeg(image):
+    return simplejpeg.encode_jpeg(image[:, :, :1].copy(), quality=90, colorspace="GRAY", colorsubsampling="Gray")
+
+
+def as_turned_jpeg(image):
+    """With an EXIF entry that asks viewers to turn it by 90°."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=90, exif=exif)
+    return file.getvalue()
+
+
+class Pictures:
+    """In place of a Split: images of sizes from `side` to 1.25 × `side` pixels, in memory."""
+
+    def __init__(self, side, encode=as_jpeg, samples=24):
         generator = np.random.default_rng(side)
         sizes = generator.integers(side, side + side // 4 + 1, (samples, 2)).tolist()
-        self.jpegs = [simplejpeg.encode_jpeg(photo(*size, generator), quality=90) for size in sizes]
+        self.files = [encode(photo(*size, generator)) for size in sizes]
         self.index = np.zeros(samples, INDEX_DTYPE)
         self.index["height"], self.index["width"] = np.array(sizes).T
 
@@ -40,10 +61,10 @@ class Pictures:
         return self
 
     def read(self, sample):
-        return self.jpegs[sample]
+        return self.files[sample]
 
     def plan(self, augmentation, resolution):
-        ids = np.arange(len(self.jpegs))
+        ids = np.arange(len(self.files))
         return ids, plan(augmentation, 1, 0, ids, self.index["height"], self.index["width"], resolution)
 
 
@@ -56,7 +77,7 @@ def read(pictures, *requests, beyond_border=False):
 def difference(pictures, ids, what, images):
     """Grey levels between DALI's images and the Python reader's: [B, resolution, resolution, 3]."""
     windows = zip(ids, what.windows, what.flips, strict=True)
-    ours = [decode(pictures.jpegs[sample], window, flip, what.resolution) for sample, window, flip in windows]
+    ours = [decode(pictures.files[sample], window, flip, what.resolution) for sample, window, flip in windows]
     return np.abs(images.astype(int) - np.stack(ours))
 
 
@@ -93,6 +114,27 @@ def test_random_crops_look_as_the_python_reader_shows_them(side, resolution, mea
     assert not what.flips.all()
     assert error.mean() < mean
     assert error.max() <= largest
+
+
+@pytest.mark.parametrize("encode", [encode_png, as_grey_jpeg, as_turned_jpeg])
+@pytest.mark.parametrize(("resolution", "mean", "largest"), [(48, 3.5, 60), (96, 1.5, 60), (224, 0.2, 1)])
+def test_whatever_shards_hold_looks_the_same(encode, resolution, mean, largest):
+    pictures = Pictures(128, encode)
+    ids, what = pictures.plan(RANDOM, resolution)
+    (images,) = read(pictures, (ids, what))
+    error = difference(pictures, ids, what, images)
+    assert error.mean() < mean
+    assert error.max() <= largest
+
+
+def test_padded_crops_of_small_pngs_are_the_same_to_the_bit():
+    pictures = Pictures(32, encode_png)
+    pictures.files = [encode_png(photo(32, 32, np.random.default_rng(sample))) for sample in range(24)]
+    pictures.index["height"] = pictures.index["width"] = 32
+    ids, what = pictures.plan(PADDED, 32)
+    (images,) = read(pictures, (ids, what), beyond_border=True)
+    assert np.ptp(what.windows[:, 0]) == 8
+    assert difference(pictures, ids, what, images).max() == 0
 
 
 def test_a_crop_that_is_a_pixel_off_would_be_seen():

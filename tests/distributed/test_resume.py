@@ -130,12 +130,18 @@ def test_a_checkpoint_cut_in_half_is_named_and_the_one_before_it_continues(digit
 
 
 @pytest.mark.distributed
-def test_another_engine_ends_with_the_same_weights(
-    uninterrupted: tuple[int, dict[str, torch.Tensor]], digits: Path, tmp_path: Path
+@pytest.mark.parametrize(("world", "engine"), [(1, "single"), (2, "ddp")])
+def test_engines_that_add_in_the_same_order_end_whole_runs_with_the_same_weights(
+    world: int, engine: str, digits: Path, tmp_path: Path
 ) -> None:
-    """A whole run, with sorted channels, evaluations and checkpoints in it."""
-    world, whole = uninterrupted
-    other = "{name: deepspeed, zero_stage: 2}" if world == 1 else "{name: ddp}"
-    run(train([*small_run(digits, tmp_path), f"engine={other}", "name=other"]), world)
-    for name, tensor in load_file(tmp_path / "other" / "supernet.safetensors").items():
-        torch.testing.assert_close(tensor, whole[name], atol=1e-5, rtol=1e-4)
+    """With sorted channels, evaluations and checkpoints in them.
+
+    Sharded stages add in another order, and a rounding that turns the sign of one activation is not small any more
+    after thirty steps: `test_engines` compares them over five.
+    """
+    for name, chosen in (("one", f"{{name: {engine}}}"), ("other", "{name: deepspeed, zero_stage: 0}")):
+        run(train([*small_run(digits, tmp_path), f"engine={chosen}", f"name={name}"]), world)
+    one, other = (load_file(tmp_path / name / "supernet.safetensors") for name in ("one", "other"))
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=1e-6)

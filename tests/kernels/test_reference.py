@@ -48,12 +48,12 @@ def test_batch_norm_in_training_uses_the_batch_and_moves_the_leading_running_sta
     x, weight, bias = tensor(batch, channels, side, side) * 3 + 1, tensor(64), tensor(64, seed=1)
     mean, variance = tensor(64, seed=2), tensor(64, seed=3).abs()
     old_mean, old_variance = mean.clone(), variance.clone()
-    actual = reference.batch_norm(x, weight, bias, (mean, variance), True, momentum=0.1, epsilon=1e-5)
+    actual = reference.batch_norm(x, weight, bias, (mean, variance), True, 0.1, 1e-5, "relu")
     exact = x.double()
     batch_mean, batch_variance = exact.mean((0, 2, 3)), exact.var((0, 2, 3), unbiased=False)
     normalised = (exact - batch_mean[:, None, None]) / (batch_variance[:, None, None] + 1e-5).sqrt()
     expected = normalised * weight[:channels, None, None] + bias[:channels, None, None]
-    torch.testing.assert_close(actual.double(), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(actual.double(), expected.clamp(min=0), atol=1e-4, rtol=1e-4)
     unbiased = exact.var((0, 2, 3), unbiased=True).float()
     torch.testing.assert_close(mean[:channels], 0.9 * old_mean[:channels] + 0.1 * batch_mean.float())
     torch.testing.assert_close(variance[:channels], 0.9 * old_variance[:channels] + 0.1 * unbiased)
@@ -82,6 +82,19 @@ def test_soft_cross_entropy_is_the_definition(temperature: float) -> None:
     expected = -(temperature**2) * (p * q.log()).sum(1).mean()
     actual = reference.soft_cross_entropy(logits, teacher, temperature)
     assert float(actual) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_linear_is_a_product_with_the_leading_block() -> None:
+    x, weight, bias = tensor(3, 17), tensor(12, 20), tensor(12)
+    expected = x.double() @ weight[:7, :17].double().T + bias[:7].double()
+    torch.testing.assert_close(reference.linear(x, weight, bias, 7).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_block_settles_to_its_output_plus_its_shortcut_and_pools_to_means() -> None:
+    x, shortcut = tensor(2, 3, 4, 4), tensor(2, 3, 4, 4, seed=1)
+    assert torch.equal(reference.settle(x, None), x)
+    assert torch.equal(reference.settle(x, shortcut), x + shortcut)
+    torch.testing.assert_close(reference.pool(x), x.sum((2, 3)) / 16)
 
 
 def test_gradients_of_slices_accumulate_in_the_leading_block_and_pass_gradcheck() -> None:

@@ -17,7 +17,6 @@ LAZY = {
     "deepspeed": {"pipeline/engines/deepspeed.py"},
     "mlflow": {"pipeline/tracking/mlflow_run.py"},
     "nvidia": {"data_shards/dali_reader.py"},
-    "triton": set(),
     "sklearn": {"data_shards/sources/digits.py"},
 }
 
@@ -85,6 +84,17 @@ def test_heavy_libraries_are_imported_in_one_place_and_lazily(library: str) -> N
             used = library in {top(module) for module in imports(path)}
             assert not used or name in LAZY[library], f"{name} imports {library}"
             assert library not in {top(module) for module in imports(path, top_level_only=True)}, name
+
+
+def test_triton_is_imported_by_its_kernels_alone_and_these_by_the_dispatch_alone_and_lazily() -> None:
+    gpu = set(files("kernels/gpu"))
+    for package in OURS:
+        for path in set(files(package)) - gpu:
+            assert "triton" not in {top(module) for module in imports(path)}, path
+            assert not any(module.startswith("kernels.gpu") for module in imports(path, top_level_only=True)), path
+            allowed = path == ROOT / "kernels" / "dispatch.py"
+            assert allowed or not any(module.startswith("kernels.gpu") for module in imports(path)), path
+    assert "triton" not in {top(module) for module in imports(ROOT / "kernels" / "gpu" / "__init__.py")}
 
 
 @pytest.mark.parametrize("package", OURS)

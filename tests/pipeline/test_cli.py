@@ -112,16 +112,6 @@ def test_a_torn_supernet_is_named_with_what_to_do(finished: Path, tmp_path: Path
     assert "supernet.json: cannot be loaded" in refused(deps("evaluate", copy), code=1)
 
 
-def test_bench_step_gives_ratios_in_one_run() -> None:
-    done = deps("bench", "step", "--network", "mobilenet_v3_digits", "--batch-size", 4, "--repeats", 1, "--json")
-    found = json.loads(done.stdout)
-    assert found["contenders"][0]["ratio"] == 1
-    assert len(found["contenders"]) == 3
-    assert all(row["seconds_per_step"] > 0 for row in found["contenders"])
-    assert found["machine"]
-    assert found["versions"]["torch"]
-
-
 def test_training_twice_into_one_folder_is_refused_and_nothing_is_lost(finished: Path, digits: Path) -> None:
     before = (finished / "metrics.jsonl").read_bytes()
     done = deps("train", *small_run(digits, finished.parent), "engine={name: single}", "name=finished")
@@ -236,3 +226,20 @@ def test_a_lost_ledger_is_restored_from_the_checkpoint(finished: Path, digits: P
     *restored, _ = json.loads(ledger.read_text())["segments"]
     assert [segment["started"] for segment in restored] == [segment["started"] for segment in before]
     assert all(0 < now["held"] <= then["held"] for now, then in zip(restored, before, strict=True))
+
+
+def test_kernels_that_cannot_be_had_are_refused_with_those_that_can(digits: Path, tmp_path: Path) -> None:
+    done = deps("train", *small_run(digits, tmp_path), "engine={name: single}", "kernels=triton")
+    message = refused(done)
+    assert "kernels: 'triton' cannot be had: Triton's kernels need a CUDA device, not cpu; legal here: auto" in message
+    assert "kernels: input should be 'auto', 'triton', 'cpu' or 'reference'" in refused(
+        deps("train", *small_run(digits, tmp_path), "kernels=fast")
+    )
+
+
+def test_cuda_graphs_and_apex_without_a_gpu_are_refused(digits: Path, tmp_path: Path) -> None:
+    small = small_run(digits, tmp_path)
+    done = deps("train", *small, "engine={name: single}", "model={cuda_graphs: true}")
+    assert "model.cuda_graphs: needs a CUDA device, not cpu; set it to false" in refused(done)
+    done = deps("train", *small, "engine={name: single}", "optimizer.implementation=apex")
+    assert "optimizer.implementation: 'apex' needs a CUDA device, not cpu; legal here: torch" in refused(done)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.dispatch import operations_for
 from pipeline.engines.processes import Processes
 from pipeline.engines.single import SingleEngine
 from pipeline.errors import RunFailure
@@ -23,6 +24,7 @@ from tests.pipeline.supernet.test_supernet import images, lively
 SPACE = NETWORKS["mobilenet_v3_digits"]
 LABELS = torch.tensor([3, 1, 4, 1])
 SMOOTHING = 0.1
+OPERATIONS = operations_for("reference", "cpu", torch.float32)
 
 
 def plan(step: int = 1, distillation: str = "in_place") -> StepPlan:
@@ -86,7 +88,7 @@ def test_the_teacher_is_detached() -> None:
     supernet = lively(SPACE)
     teacher = supernet(images(), this.slots[0].subnet)
     logits = supernet(images(), this.slots[1].subnet)
-    slot_loss(this.slots[1], logits, LABELS, teacher.detach(), LossConfig()).backward()
+    slot_loss(this.slots[1], logits, LABELS, teacher.detach(), LossConfig(), OPERATIONS).backward()
     assert supernet.blocks[2].project.weight.grad is None
     assert supernet.blocks[1].project.weight.grad is not None
 
@@ -95,12 +97,12 @@ def test_distillation_has_its_minimum_at_the_teacher_and_scales_with_temperature
     slot = plan().slots[1]
     teacher = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     student = teacher.clone().requires_grad_()
-    slot_loss(slot, student, LABELS, teacher, LossConfig(temperature=3)).backward()
+    slot_loss(slot, student, LABELS, teacher, LossConfig(temperature=3), OPERATIONS).backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros_like(student), atol=1e-6, rtol=0)
     other = torch.randn(4, 10, generator=torch.Generator().manual_seed(1))
-    cold = slot_loss(slot, other / 3, LABELS, teacher / 3, LossConfig(temperature=1))
-    hot = slot_loss(slot, other, LABELS, teacher, LossConfig(temperature=3))
+    cold = slot_loss(slot, other / 3, LABELS, teacher / 3, LossConfig(temperature=1), OPERATIONS)
+    hot = slot_loss(slot, other, LABELS, teacher, LossConfig(temperature=3), OPERATIONS)
     torch.testing.assert_close(hot, 9 * cold)
 
 

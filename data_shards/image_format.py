@@ -1,0 +1,63 @@
+"""The formats that images are stored in: JPEG, and PNG where small images are kept without loss."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import simplejpeg
+
+IMAGE_EXTENSIONS = ("jpg", "png")
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_END = 33
+_JPEG_END = b"\xff\xd9"
+
+
+def is_png(encoded: bytes) -> bool:
+    """Whether the bytes begin as a PNG does."""
+    return encoded.startswith(_PNG_SIGNATURE)
+
+
+def extension_of(encoded: bytes) -> str:
+    """The extension under which an image is stored: one of `IMAGE_EXTENSIONS`."""
+    return "png" if is_png(encoded) else "jpg"
+
+
+def format_name(encoded: bytes) -> str:
+    """What an image is stored as, in words: "JPEG", which all that is no PNG is taken for, or "PNG"."""
+    return "PNG" if is_png(encoded) else "JPEG"
+
+
+def stored_size(encoded: bytes) -> tuple[int, int]:
+    """Height and width in pixels, by the header.
+
+    Raises ValueError for what has no header, or no end mark: a decoder may fill in what is missing, and say nothing.
+    """
+    if is_png(encoded):
+        if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
+            raise ValueError("it has no header")
+        whole, height, width = b"IEND" in encoded[-16:], encoded[20:24], encoded[16:20]
+        size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
+    else:
+        height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
+        whole, size = encoded.rfind(_JPEG_END) >= 0, (int(height), int(width))
+    if not whole:
+        raise ValueError("it has no end mark")
+    return size
+
+
+def decode_whole(encoded: bytes) -> np.ndarray:
+    """Decodes a stored image: uint8 RGB [H, W, 3]. Raises ValueError for what is not a whole JPEG or PNG."""
+    if not is_png(encoded):
+        return simplejpeg.decode_jpeg(encoded)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError("the PNG is cut or altered")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes uint8 RGB [H, W, 3] without loss."""
+    whole, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert whole, "OpenCV writes PNG"
+    return png.tobytes()

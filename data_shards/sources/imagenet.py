@@ -1,0 +1,147 @@
+"""`imagenet`: ILSVRC2012 as it is published (a tar of one tar for each synset) or unpacked, whole or some classes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data_shards.errors import ShardUsageError
+from data_shards.progress import listing_progress
+from data_shards.sources.folder_entries import check_image_name, class_folders, entries, image_files
+from data_shards.sources.image_file import Preparation
+from data_shards.sources.image_files import ImageFiles
+from data_shards.sources.imagenet_labels import find_label_file, validation_labels
+from data_shards.sources.listing import Listing
+from data_shards.sources.tar_members import TarMember, tar_members
+from data_shards.sources.text_lines import read_lines
+
+TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+
+_SYNSET = re.compile(r"n\d{8}")
+
+
+def imagenet(
+    src: Path,
+    preparation: Preparation,
+    seed: int = 0,
+    classes_file: Path | None = None,
+    labels_file: Path | None = None,
+) -> ImageFiles:
+    """The training images, and the validation images as the split `test`, from the folder `src`.
+
+    Training: `train/` with a folder for each synset, or ILSVRC2012_img_train.tar. Validation: `val/` with a folder for
+    each synset, or flat, or ILSVRC2012_img_val.tar; the last two with a label file (`imagenet_labels` tells which).
+    Labels count the synsets in alphabetical order.
+
+    Args:
+        classes_file: the synsets to take, one in each line; all by default.
+        labels_file: of the validation images; searched for in `src` by default.
+
+    Raises ShardUsageError for what is missing or does not fit together, ShardDamage for a tar that is cut.
+    """
+    train = _first_of(src, "train", TRAIN_TAR)
+    validation = _first_of(src, "val", VALIDATION_TAR)
+    found = _synsets(train)
+    classes = tuple(sorted(found)) if classes_file is None else read_class_list(classes_file, set(found), train)
+    labels = {synset: label for label, synset in enumerate(classes)}
+    listings = {"train": Listing(train, classes), "test": Listing(validation, classes)}
+    for synset, label in listing_progress(list(labels.items())):
+        member = found[synset]
+        if member is None:
+            for file in image_files(train / synset):
+                listings["train"].add_file(file, label)
+        else:
+            _add_synset_tar(listings["train"], train, member, label)
+    _add_validation(listings["test"], src, validation, set(found), labels, labels_file)
+    return ImageFiles("imagenet", classes, listings, preparation, seed)
+
+
+def read_class_list(path: Path, known: set[str], place: Path) -> tuple[str, ...]:
+    """The synsets that a file lists, in alphabetical order: the first word of each line that is not a # comment.
+
+    Raises ShardUsageError for one that is not among those `known` at `place`, or occurs twice, and for an empty list.
+    """
+    chosen: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] not in known:
+            raise ShardUsageError(
+                f"{path}, line {number}: {words[0]!r} is no synset of {place}, which has {len(known)}"
+            )
+        if words[0] in chosen:
+            raise ShardUsageError(f"{path}, line {number}: {words[0]} occurs twice, first in line {chosen[words[0]]}")
+        chosen[words[0]] = number
+    if not chosen:
+        raise ShardUsageError(f"{path} lists no synset")
+    return tuple(sorted(chosen))
+
+
+def _first_of(src: Path, folder: str, tar: str) -> Path:
+    for path, there in ((src / folder, Path.is_dir), (src / tar, Path.is_file)):
+        if there(path):
+            return path
+    raise ShardUsageError(f"{src} holds neither a folder {folder} nor {tar}")
+
+
+def _synsets(train: Path) -> dict[str, TarMember | None]:
+    """The synsets, and which member of the tar each one is; None where it is a folder."""
+    if train.is_dir():
+        return {_checked_synset(entry.name, entry.path): None for entry in class_folders(train)}
+    found: dict[str, TarMember | None] = {}
+    for member in tar_members(train):
+        name = member.name.rpartition("/")[2]
+        synset = _checked_synset(name.removesuffix(".tar"), f"{train}: {member.name}")
+        if synset in found:
+            raise ShardUsageError(f"{train}: {member.name} occurs twice")
+        found[synset] = member
+    return found
+
+
+def _checked_synset(name: str, place: str) -> str:
+    if not _SYNSET.fullmatch(name):
+        raise ShardUsageError(f"{place} is not named for a synset, as n01440764 is")
+    return name
+
+
+def _add_synset_tar(listing: Listing, train: Path, synset: TarMember, label: int) -> None:
+    for member in tar_members(train, synset):
+        check_image_name(member.name, f"{train}: {synset.name}/{member.name}")
+        listing.add_member(member._replace(name=f"{synset.name}/{member.name.rpartition('/')[2]}"), label)
+
+
+def _add_validation(
+    listing: Listing,
+    src: Path,
+    validation: Path,
+    known: set[str],
+    labels: dict[str, int],
+    labels_file: Path | None,
+) -> None:
+    """Adds the validation images of the classes in `labels`."""
+    in_folders = validation.is_dir() and any(entry.is_dir() for entry in entries(validation))
+    if in_folders:
+        if labels_file is not None:
+            raise ShardUsageError(f"{validation} is in folders by synset: the label file {labels_file} is not needed")
+        for folder in class_folders(validation):
+            if folder.name not in known:
+                raise ShardUsageError(f"{folder.path}: no synset of that name among the training images")
+            if folder.name in labels:
+                for file in image_files(folder.path):
+                    listing.add_file(file, labels[folder.name])
+        return
+    files = {file.name: file for file in image_files(validation)} if validation.is_dir() else {}
+    members: dict[str, TarMember] = {}
+    for member in () if validation.is_dir() else tar_members(validation):
+        name = member.name.rpartition("/")[2]
+        check_image_name(name, f"{validation}: {member.name}")
+        if name in members:
+            raise ShardUsageError(f"{validation}: {member.name} occurs twice")
+        members[name] = member
+    synsets = validation_labels(labels_file or find_label_file(src), sorted(files or members), known, src)
+    for name, synset in synsets.items():
+        if synset in labels and name in files:
+            listing.add_file(files[name], labels[synset])
+        elif synset in labels:
+            listing.add_member(members[name], labels[synset])

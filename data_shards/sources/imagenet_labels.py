@@ -1,0 +1,126 @@
+"""The labels of ImageNet's flat validation set, in the forms that they are handed around in."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from pathlib import Path
+
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.sources.text_lines import read_lines
+
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+DEVKIT = "ILSVRC2012_devkit_t12"
+FORMS = (
+    f"one synset in each line, in order of the file names; or FILENAME SYNSET; or {GROUND_TRUTH} with the devkit's "
+    "meta.mat"
+)
+
+# Where a label file is looked for, below the folder of the data set.
+_USUAL_PLACES = (
+    "val_labels.txt",
+    "imagenet_2012_validation_synset_labels.txt",
+    GROUND_TRUTH,
+    f"{DEVKIT}/data/{GROUND_TRUTH}",
+    f"{DEVKIT}.tar.gz",
+)
+_SYNSET = re.compile(r"n\d{8}")
+
+
+def find_label_file(src: Path) -> Path:
+    """The label file below `src`. Raises ShardUsageError where there is none, with the names that it may have."""
+    for place in _USUAL_PLACES:
+        if (src / place).is_file():
+            return src / place
+    raise ShardUsageError(
+        f"{src}: no label file for the validation images (one of {', '.join(_USUAL_PLACES)}); name it with --val-labels"
+    )
+
+
+def validation_labels(path: Path, names: list[str], known: set[str], src: Path) -> dict[str, str]:
+    """The synset of each validation image.
+
+    Args:
+        path: of the label file: see `FORMS`; or the devkit's tar.gz.
+        names: of the images, in order. known: the synsets there are.
+        src: where the devkit's meta.mat is looked for, beside the label file.
+
+    Raises ShardUsageError for a file of another form, or that does not fit the images, with the line.
+    """
+    if path.name.endswith((".tar.gz", ".tgz", ".tar")):
+        lines, meta = _from_devkit(path)
+        lines_from = f"{path}: {GROUND_TRUTH}"
+    else:
+        lines, meta, lines_from = read_lines(path), None, str(path)
+    rows = [line.split() for line in lines]
+    if all(len(row) == 1 and row[0].isdigit() for row in rows):
+        synsets = _synsets_by_id(_read_meta(path, src) if meta is None else meta, f"{path}: meta.mat")
+        rows = [[synsets.get(int(row[0]), row[0])] for row in rows]
+    widths = {len(row) for row in rows}
+    if widths == {1}:
+        if len(rows) != len(names):
+            raise ShardUsageError(f"{lines_from}: {len(rows):,} labels for {len(names):,} validation images")
+        pairs = list(zip(names, (row[0] for row in rows), strict=True))
+    elif widths == {2}:
+        pairs = [(name, synset) for name, synset in rows]
+    else:
+        raise ShardUsageError(f"{lines_from} is not a label file of a known form: {FORMS}")
+    return _checked(pairs, lines_from, names, known)
+
+
+def _checked(pairs: list[tuple[str, str]], path: str, names: list[str], known: set[str]) -> dict[str, str]:
+    there, labels = set(names), {}
+    for number, (name, synset) in enumerate(pairs, start=1):
+        if not _SYNSET.fullmatch(synset):
+            raise ShardUsageError(f"{path}, line {number}: {synset!r} is not a synset; the forms are: {FORMS}")
+        if synset not in known:
+            raise ShardUsageError(f"{path}, line {number}: {synset} is not among the synsets of the training images")
+        if name not in there:
+            raise ShardUsageError(f"{path}, line {number}: there is no validation image {name}")
+        if name in labels:
+            raise ShardUsageError(f"{path}, line {number}: {name} occurs twice")
+        labels[name] = synset
+    for name in names:
+        if name not in labels:
+            raise ShardUsageError(f"{path}: no label for the validation image {name}")
+    return labels
+
+
+def _read_meta(path: Path, src: Path) -> bytes:
+    places = [path.parent / "meta.mat", src / "meta.mat", src / DEVKIT / "data" / "meta.mat"]
+    for place in places:
+        if place.is_file():
+            return place.read_bytes()
+    if (src / f"{DEVKIT}.tar.gz").is_file():
+        return _from_devkit(src / f"{DEVKIT}.tar.gz")[1]
+    raise ShardUsageError(f"{path} holds the devkit's ids: its meta.mat is needed beside it, to tell their synsets")
+
+
+def _from_devkit(path: Path) -> tuple[list[str], bytes]:
+    """The ground truth's lines and meta.mat's bytes, from the devkit as it is published."""
+    wanted = {f"data/{GROUND_TRUTH}": b"", "data/meta.mat": b""}
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                for name in wanted:
+                    file = tar.extractfile(member) if member.name.endswith(name) else None
+                    wanted[name] = file.read() if file else wanted[name]
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise ShardDamage(path, f"cannot be read as a tar: {error}") from None
+    for name, content in wanted.items():
+        if not content:
+            raise ShardUsageError(f"{path}: holds no {name}")
+    truth, meta = wanted.values()
+    return truth.decode("ascii", "replace").splitlines(), meta
+
+
+def _synsets_by_id(meta: bytes, place: str) -> dict[int, str]:
+    """The devkit's ids (from 1) and their synsets, from its MATLAB file."""
+    from scipy.io import loadmat  # slow to import, and needed for this file only
+
+    try:
+        table = loadmat(io.BytesIO(meta), squeeze_me=True, variable_names=["synsets"])["synsets"]
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
+    except Exception as error:  # a damaged MATLAB file fails in ways beyond listing
+        raise ShardDamage(place, f"is not the devkit's table of synsets: {error}") from None

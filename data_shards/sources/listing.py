@@ -1,0 +1,127 @@
+"""The image files of a split, in a folder or in a tar: names, places, labels, in mixed order; bytes when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.randomness import random_bits
+from data_shards.sources.tar_members import TarMember
+
+_ORDER = 40  # keeps this draw apart from others with the same seed
+
+
+class Listing:
+    """Image files below one folder, or in one tar. Some 150 bytes for each, whatever the images' size.
+
+    Fill it with `add_file` or `add_member`, then call `mix`; all else is for afterwards, by position in that order.
+
+    Attributes:
+        root: the folder or the tar. classes: class names by label.
+    """
+
+    def __init__(self, root: Path, classes: tuple[str, ...]):
+        self.root, self.classes = root, classes
+        self._paths: list[str] = []  # below the folder, or of the members
+        self._added = array("q")  # the columns below, one file after the other
+        self._columns = np.empty((0, 4), np.int64)  # label, offset, size, time of the last change (ns)
+        self._tar: int | None = None
+        self._tar_modified = 0
+        if root.is_file():
+            try:
+                self._tar = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+                self._tar_modified = os.fstat(self._tar).st_mtime_ns
+            except OSError as error:
+                raise ShardUsageError(f"{root}: cannot be read: {error.strerror}") from None
+
+    def __del__(self):
+        if getattr(self, "_tar", None) is not None:
+            os.close(self._tar)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [files]."""
+        return self._columns[:, 0]
+
+    def add_file(self, entry: os.DirEntry[str], label: int) -> None:
+        """Adds a file below the folder. Raises ShardUsageError where it is not there, as with a dead link."""
+        try:
+            status = entry.stat()
+        except OSError as error:
+            raise ShardUsageError(f"{entry.path}: cannot be read: {error.strerror}") from None
+        below = entry.path[len(str(self.root)) + 1 :]
+        self._add(below, label, 0, status.st_size, status.st_mtime_ns)
+
+    def add_member(self, member: TarMember, label: int) -> None:
+        """Adds a member of the tar."""
+        self._add(member.name, label, member.offset, member.size, self._tar_modified)
+
+    def _add(self, path: str, label: int, offset: int, size: int, modified: int) -> None:
+        self._paths.append(path)
+        self._added.extend((label, offset, size, modified))
+
+    def mix(self, seed: int) -> None:
+        """Puts the files into an order that follows from `seed` and their keys, and mixes the classes well.
+
+        Raises ShardUsageError where two files have the same key.
+        """
+        self._columns = np.array(self._added, np.int64).reshape(-1, 4)
+        self._added = array("q")
+        keys = [self.key(position) for position in range(len(self))]
+        ordered = sorted(range(len(keys)), key=keys.__getitem__)
+        for one, other in pairwise(ordered):
+            if keys[one] == keys[other]:
+                raise ShardUsageError(f"{self.name(one)} occurs twice (the other: {self.name(other)})")
+        lot = random_bits(seed, _ORDER, np.arange(len(ordered)))
+        order = np.array(ordered, np.int64)[np.argsort(lot, kind="stable")]
+        self._paths = [self._paths[position] for position in order.tolist()]
+        self._columns = self._columns[order]
+
+    def key(self, position: int) -> str:
+        """CLASS/FILE: the same whether the file lies in a folder or in a tar."""
+        return f"{self.classes[self._columns[position, 0]]}/{self._paths[position].rpartition('/')[2]}"
+
+    def name(self, position: int) -> str:
+        """What messages call the file."""
+        return f"{self.root}{'/' if self._tar is None else ': '}{self._paths[position]}"
+
+    def digest(self) -> str:
+        """Of the keys and sizes: what tells one data set from another, wherever it lies."""
+        digest = hashlib.sha256()
+        for position in sorted(range(len(self)), key=self.key):
+            digest.update(f"{self.key(position)} {self._columns[position, 2]}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+    def identity(self, positions: np.ndarray) -> bytes:
+        """Of the files at `positions`: differs where one of them is another file, or was changed."""
+        lines = [
+            f"{self.key(position)} {self._columns[position, 2]} {self._columns[position, 3]}"
+            for position in positions.tolist()
+        ]
+        return "\n".join(lines).encode(errors="surrogateescape")
+
+    def read(self, position: int) -> bytes:
+        """A file's bytes. Raises ShardDamage where that is not possible, or its size is not what it was when listed."""
+        offset, size = self._columns[position, 1:3].tolist()
+        try:
+            if self._tar is not None:
+                file = os.pread(self._tar, size, offset)
+            else:
+                with open(self.root / self._paths[position], "rb", buffering=0) as opened:
+                    file = opened.read()
+        except OSError as error:
+            raise ShardDamage(self.name(position), f"cannot be read: {error.strerror}") from None
+        if len(file) != size:
+            raise ShardDamage(
+                self.name(position), f"has {len(file)} bytes now; it had {size} when the images were listed"
+            )
+        return file

@@ -1,0 +1,132 @@
+"""The primitives on CPUs: float32, by the C++ of this folder."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.cpu.build import library
+from kernels.primitives import OutputGradient, Prologue
+
+_ACTIVATIONS = {"identity": 0, "relu": 1, "h_swish": 2, "swish": 3}
+
+
+class CpuPrimitives:
+    """See `kernels.primitives.Primitives`.
+
+    Raises:
+        BuildError: where the C++ cannot be compiled.
+    """
+
+    def __init__(self) -> None:
+        self._library = library()
+
+    def pointwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+        batch, inputs, height, width = x.shape
+        y, moments = _activations(batch, outputs, height, width), torch.empty(2, outputs, dtype=torch.float64)
+        block = (weight, ctypes.c_int64(weight.stride(0)))
+        sizes = _sizes(batch * height * width, inputs, outputs)
+        self._call("pointwise", x, *_prologue(prologue), *block, y, moments, *sizes)
+        return y, moments
+
+    def pointwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        batch, inputs, height, width = x.shape
+        outputs = gradient.y.shape[1]
+        dx, dprologue = torch.empty_like(x), torch.empty(2, inputs)
+        whole = weight.shape[:2] == (outputs, inputs)
+        dweight = torch.empty(weight.shape) if whole else torch.zeros(weight.shape)
+        block = (weight, ctypes.c_int64(weight.stride(0)))
+        sizes = _sizes(batch * height * width, inputs, outputs)
+        operands = (*_gradient(gradient), x, *_prologue(prologue), *block)
+        self._call("pointwise_backward", *operands, dx, dprologue, dweight, *sizes)
+        return dx, *_of_prologue(prologue, dprologue), dweight
+
+    def depthwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        batch, channels, height, width = x.shape
+        y = _activations(batch, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
+        moments = torch.empty(2, channels, dtype=torch.float64)
+        shape = _array(batch, channels, height, width, weight.shape[2], stride)
+        self._call("depthwise", x, *_prologue(prologue), *_depthwise_weight(weight), y, moments, shape)
+        return y, moments
+
+    def depthwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        batch, channels, height, width = x.shape
+        dx, dprologue = torch.empty_like(x), torch.empty(2, channels)
+        dweight = torch.empty(weight.shape)
+        shape = _array(batch, channels, height, width, weight.shape[2], stride)
+        operands = (*_gradient(gradient), x, *_prologue(prologue), *_depthwise_weight(weight))
+        self._call("depthwise_backward", *operands, dx, dprologue, dweight, shape)
+        return dx, *_of_prologue(prologue, dprologue), dweight
+
+    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        y = torch.empty_like(x)
+        self._call("apply", x, *_prologue(prologue), gate, shortcut, y, *_batch_pixels_channels(x))
+        return y
+
+    def apply_backward(
+        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        dx, dprologue = torch.empty_like(x), torch.empty(2, x.shape[1])
+        operands = (output, gate, pooled, x, *_prologue(prologue))
+        self._call("apply_backward", *operands, dx, dprologue, *_batch_pixels_channels(x))
+        return dx, dprologue[0], dprologue[1]
+
+    def pool(self, x: Tensor, prologue: Prologue) -> Tensor:
+        return self._reduce(None, x, prologue)
+
+    def gate_gradient(self, output: Tensor, x: Tensor, prologue: Prologue) -> Tensor:
+        return self._reduce(output, x, prologue)
+
+    def _reduce(self, output: Tensor | None, x: Tensor, prologue: Prologue) -> Tensor:
+        to = torch.empty(x.shape[:2])
+        self._call("reduce", output, x, *_prologue(prologue), to, *_batch_pixels_channels(x))
+        return to
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        getattr(self._library, name)(*(_argument(each) for each in arguments), ctypes.c_int(torch.get_num_threads()))
+
+
+def _argument(value: Any) -> Any:
+    return ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else value
+
+
+def _activations(batch: int, channels: int, height: int, width: int) -> Tensor:
+    return torch.empty(batch, channels, height, width, memory_format=torch.channels_last)
+
+
+def _prologue(prologue: Prologue | None) -> tuple[Any, ...]:
+    if prologue is None:
+        return None, None, ctypes.c_int(0)
+    return prologue.scale, prologue.shift, ctypes.c_int(_ACTIVATIONS[prologue.activation])
+
+
+def _of_prologue(prologue: Prologue | None, gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if prologue is None else (gradients[0], gradients[1])
+
+
+def _gradient(gradient: OutputGradient) -> tuple[Tensor, Tensor, Tensor]:
+    return gradient.direct, gradient.y, gradient.moments
+
+
+def _depthwise_weight(weight: Tensor) -> tuple[Tensor, Any]:
+    return weight, _array(weight.stride(0), weight.stride(2), weight.stride(3))
+
+
+def _sizes(*sizes: int) -> tuple[ctypes.c_int64, ...]:
+    return tuple(ctypes.c_int64(size) for size in sizes)
+
+
+def _array(*values: int) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def _batch_pixels_channels(x: Tensor) -> tuple[ctypes.c_int64, ...]:
+    batch, channels, height, width = x.shape
+    return _sizes(batch, height * width, channels)

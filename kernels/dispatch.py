@@ -1,0 +1,136 @@
+"""Whose operations compute the elastic layers: chosen by device, precision and what is installed, or forced."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from kernels import reference
+from kernels.fused import FusedOperations, SoftCrossEntropy
+
+logger = logging.getLogger(__name__)
+
+KernelChoice = Literal["auto", "triton", "cpu", "reference"]
+
+
+class KernelError(Exception):
+    """Operations that were asked for and cannot be had here; the message says why and what to do."""
+
+
+class Operations(Protocol):
+    """The operations of elastic layers, with the meaning of `kernels.reference`.
+
+    What goes from one to the next (`Any`) is the implementation's own; what comes out of `settle`, `squeeze_excite` and
+    `pool` is a tensor.
+    """
+
+    name: str
+
+    def pointwise_conv(self, x: Any, weight: Tensor, outputs: int) -> Any: ...
+    def depthwise_conv(
+        self, x: Any, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
+    ) -> Any: ...
+    def batch_norm(
+        self,
+        x: Any,
+        weight: Tensor,
+        bias: Tensor,
+        running: tuple[Tensor, Tensor] | None,
+        training: bool,
+        momentum: float,
+        epsilon: float,
+        activation: str,
+    ) -> Any: ...
+    def squeeze_excite(
+        self, x: Any, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
+    ) -> Tensor: ...
+    def settle(self, x: Any, shortcut: Tensor | None) -> Tensor: ...
+    def pool(self, x: Any) -> Tensor: ...
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor: ...
+
+    @property
+    def soft_cross_entropy(self) -> SoftCrossEntropy: ...
+
+
+def operations_for(choice: KernelChoice, device: str, dtype: torch.dtype) -> Operations:
+    """The operations on a device of type `device` ("cpu", "cuda") for activations of `dtype`.
+
+    "auto" takes the fastest that can be had: Triton's on CUDA, C++ for float32 on CPUs, else plain PyTorch.
+
+    Raises:
+        KernelError: where `choice` names operations that cannot be had.
+    """
+    if choice == "auto":
+        return _fastest(device, dtype)
+    if choice == "reference":
+        return _reference()
+    if reason := _unsuited(choice, device, dtype) or _lacking(choice):
+        raise KernelError(f"'{choice}' cannot be had: {reason}; legal here: {', '.join(_legal(device, dtype))}")
+    return _fused(choice)
+
+
+@functools.cache
+def _fastest(device: str, dtype: torch.dtype) -> Operations:
+    choice = "cpu" if device == "cpu" else "triton"
+    if _unsuited(choice, device, dtype):
+        return _reference()
+    if lacking := _lacking(choice):
+        logger.warning("kernels: plain PyTorch computes the elastic layers, which is slower: %s", lacking)
+        return _reference()
+    return _fused(choice)
+
+
+def _legal(device: str, dtype: torch.dtype) -> list[str]:
+    possible = [each for each in ("triton", "cpu") if not (_unsuited(each, device, dtype) or _lacking(each))]
+    return ["auto", *possible, "reference"]
+
+
+def _unsuited(choice: str, device: str, dtype: torch.dtype) -> str | None:
+    """Why these operations do not compute on this device in this precision; None where they do."""
+    precision = str(dtype).removeprefix("torch.")
+    if choice == "cpu":
+        fits = device == "cpu" and dtype == torch.float32
+        return None if fits else f"it computes in float32 on CPUs, not in {precision} on {device}"
+    if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"Triton's kernels need a CUDA device, not {device}"
+    if dtype not in (torch.float32, torch.bfloat16):
+        return f"Triton's kernels compute in float32 and bfloat16, not in {precision}"
+    return None
+
+
+@functools.cache
+def _lacking(choice: str) -> str | None:
+    """What must be installed for these operations; None where nothing."""
+    if choice == "triton":
+        installed = importlib.util.find_spec("triton") is not None
+        return None if installed else "Triton is not installed; pip install 'delayed-epsilon-shrinking[triton]'"
+    from kernels.cpu.build import BuildError, library
+
+    try:
+        library()
+    except BuildError as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def _fused(choice: str) -> Operations:
+    if choice == "cpu":
+        from kernels.cpu.primitives import CpuPrimitives
+
+        return FusedOperations(CpuPrimitives(), "cpu", reference.soft_cross_entropy)
+    from kernels.gpu.primitives import TritonPrimitives
+    from kernels.gpu.soft_cross_entropy import soft_cross_entropy
+
+    return FusedOperations(TritonPrimitives(), "triton", soft_cross_entropy)
+
+
+def _reference() -> Operations:
+    return cast(Operations, reference)  # a module whose functions are the protocol's methods

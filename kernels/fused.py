@@ -1,0 +1,300 @@
+"""Elastic layers whose batch norm and activation ride along in the convolutions around them.
+
+The operations have the signatures of `reference`; the values between them are not always tensors. A convolution gives a
+`Convolved`: raw output and its moments. Batch norm makes a `Normalised` of it: the same raw output with a scale, a
+shift and an activation that are still to be applied; the next operation applies them as it reads. Autograd chains the
+operations, each of which gives the gradients of raw output, scale and shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from kernels import reference
+from kernels.primitives import OutputGradient, Primitives, Prologue
+
+SoftCrossEntropy = Callable[[Tensor, Tensor, float], Tensor]
+
+
+class Convolved(NamedTuple):
+    """A convolution's output and its moments [2, C]: sum and sum of squares per channel."""
+
+    raw: Tensor
+    moments: Tensor
+
+
+class Normalised(NamedTuple):
+    """activation(raw · scale + shift), not yet computed."""
+
+    raw: Tensor
+    scale: Tensor
+    shift: Tensor
+    activation: str
+
+
+class FusedOperations:
+    """The operations of elastic layers over a backend's `primitives`."""
+
+    # The matrix products of PyTorch's libraries read a leading block in place, by its strides.
+    linear = staticmethod(reference.linear)
+
+    def __init__(self, primitives: Primitives, name: str, soft_cross_entropy: SoftCrossEntropy) -> None:
+        self.primitives = primitives
+        self.name = name
+        self.soft_cross_entropy = soft_cross_entropy
+
+    def pointwise_conv(self, x: Tensor | Normalised, weight: Tensor, outputs: int) -> Convolved:
+        """See `reference.pointwise_conv`."""
+        return Convolved(*_Pointwise.apply(self.primitives, *_operand(x), weight, outputs))
+
+    def depthwise_conv(
+        self, x: Tensor | Normalised, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
+    ) -> Convolved:
+        """See `reference.depthwise_conv`."""
+        raw, *prologue = _operand(x)
+        active = reference.centre_kernel(weight[: raw.shape[1]], kernel, transforms)
+        return Convolved(*_Depthwise.apply(self.primitives, raw, *prologue, active, stride))
+
+    def batch_norm(
+        self,
+        x: Convolved,
+        weight: Tensor,
+        bias: Tensor,
+        running: tuple[Tensor, Tensor] | None,
+        training: bool,
+        momentum: float,
+        epsilon: float,
+        activation: str,
+    ) -> Normalised:
+        """See `reference.batch_norm`."""
+        channels = x.raw.shape[1]
+        count = x.raw.numel() // channels
+        if training:
+            scale, shift = _Coefficients.apply(x.moments, count, weight, bias, epsilon)
+            if running is not None:
+                _update(running, x.moments, count, momentum)
+        else:
+            assert running is not None
+            scale = weight[:channels] * torch.rsqrt(running[1][:channels] + epsilon)
+            shift = bias[:channels] - running[0][:channels] * scale
+        return Normalised(x.raw, scale, shift, activation)
+
+    def squeeze_excite(
+        self, x: Normalised, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
+    ) -> Tensor:
+        """See `reference.squeeze_excite`."""
+        channels = x.raw.shape[1]
+        return _SqueezeExcite.apply(
+            self.primitives,
+            *x,
+            reduce[0][:reduced, :channels],
+            reduce[1][:reduced],
+            expand[0][:channels, :reduced],
+            expand[1][:channels],
+        )
+
+    def settle(self, x: Normalised, shortcut: Tensor | None) -> Tensor:
+        """See `reference.settle`."""
+        return _Settle.apply(self.primitives, *x, shortcut)
+
+    def pool(self, x: Normalised) -> Tensor:
+        """See `reference.pool`."""
+        return _Pool.apply(self.primitives, *x)
+
+
+def _operand(x: Tensor | Normalised) -> tuple[Tensor, Tensor | None, Tensor | None, str]:
+    return x if isinstance(x, Normalised) else (x, None, None, "identity")
+
+
+def _prologue(scale: Tensor | None, shift: Tensor | None, activation: str) -> Prologue | None:
+    return None if scale is None or shift is None else Prologue(scale, shift, activation)
+
+
+def _mean_and_variance(moments: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    mean, square = moments / count
+    return mean, (square - mean.square()).clamp(min=0)  # rounding must not make it negative
+
+
+@torch.no_grad()
+def _update(running: tuple[Tensor, Tensor], moments: Tensor, count: int, momentum: float) -> None:
+    """Add the batch's mean and unbiased variance to the leading entries of the running ones."""
+    mean, variance = _mean_and_variance(moments, count)
+    for statistics, batch in zip(running, (mean, variance * (count / max(count - 1, 1))), strict=True):
+        statistics[: len(batch)].lerp_(batch.to(statistics.dtype), momentum)
+
+
+class _Coefficients(torch.autograd.Function):
+    """Scale and shift of batch norm from moments; in float64, over vectors."""
+
+    @staticmethod
+    def forward(ctx: Any, moments: Tensor, count: int, weight: Tensor, bias: Tensor, epsilon: float) -> Any:
+        mean, variance = _mean_and_variance(moments, count)
+        weight_ = weight[: len(mean)].double()
+        deviation = torch.rsqrt(variance + epsilon)
+        scale = weight_ * deviation
+        shift = bias[: len(mean)] - mean * scale
+        ctx.save_for_backward(mean, deviation, weight_)
+        ctx.count, ctx.sizes = count, (len(weight), len(bias))
+        return scale.float(), shift.float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor, shift: Tensor) -> Any:
+        mean, deviation, weight = ctx.saved_tensors
+        of_weight = (scale - mean * shift) * deviation
+        of_variance = -0.5 * deviation.square() * weight * of_weight
+        of_mean = -weight * deviation * shift - 2 * mean * of_variance
+        moments = torch.stack((of_mean, of_variance)) / ctx.count
+        leading = [F.pad(v.float(), (0, n - len(v))) for v, n in zip((of_weight, shift), ctx.sizes, strict=True)]
+        return moments, None, *leading, None
+
+
+class _Pointwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        raw: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        activation: str,
+        weight: Tensor,
+        outputs: int,
+    ) -> Any:
+        raw = _channels_last(raw)
+        y, moments = primitives.pointwise(raw, _prologue(scale, shift, activation), weight, outputs)
+        ctx.save_for_backward(raw, scale, shift, weight, y)
+        ctx.primitives, ctx.activation = primitives, activation
+        return y, moments
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
+        raw, scale, shift, weight, y = ctx.saved_tensors
+        gradient = OutputGradient(_channels_last(direct), y, moments.float())
+        prologue = _prologue(scale, shift, ctx.activation)
+        of_x, of_scale, of_shift, of_weight = ctx.primitives.pointwise_backward(gradient, raw, prologue, weight)
+        return None, of_x, of_scale, of_shift, None, of_weight, None
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        raw: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        activation: str,
+        weight: Tensor,
+        stride: int,
+    ) -> Any:
+        raw = _channels_last(raw)
+        y, moments = primitives.depthwise(raw, _prologue(scale, shift, activation), weight, stride)
+        ctx.save_for_backward(raw, scale, shift, weight, y)
+        ctx.primitives, ctx.activation, ctx.stride = primitives, activation, stride
+        return y, moments
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
+        raw, scale, shift, weight, y = ctx.saved_tensors
+        gradient = OutputGradient(_channels_last(direct), y, moments.float())
+        prologue = _prologue(scale, shift, ctx.activation)
+        gradients = ctx.primitives.depthwise_backward(gradient, raw, prologue, weight, ctx.stride)
+        of_x, of_scale, of_shift, of_weight = gradients
+        return None, of_x, of_scale, of_shift, None, of_weight, None
+
+
+class _Settle(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        raw: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        activation: str,
+        shortcut: Tensor | None,
+    ) -> Any:
+        ctx.save_for_backward(raw, scale, shift)
+        ctx.primitives, ctx.activation, ctx.has_shortcut = primitives, activation, shortcut is not None
+        return primitives.apply(
+            raw, Prologue(scale, shift, activation), None, None if shortcut is None else _channels_last(shortcut)
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output: Tensor) -> Any:
+        raw, scale, shift = ctx.saved_tensors
+        output = _channels_last(output)
+        prologue = Prologue(scale, shift, ctx.activation)
+        gradients = ctx.primitives.apply_backward(output, None, None, raw, prologue)
+        return None, *gradients, None, output if ctx.has_shortcut else None
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, primitives: Primitives, raw: Tensor, scale: Tensor, shift: Tensor, activation: str) -> Any:
+        ctx.save_for_backward(raw, scale, shift)
+        ctx.primitives, ctx.activation = primitives, activation
+        return primitives.pool(raw, Prologue(scale, shift, activation))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, pooled: Tensor) -> Any:
+        raw, scale, shift = ctx.saved_tensors
+        prologue = Prologue(scale, shift, ctx.activation)
+        gradients = ctx.primitives.apply_backward(None, None, pooled.contiguous(), raw, prologue)
+        return None, *gradients, None
+
+
+class _SqueezeExcite(torch.autograd.Function):
+    """The two small linear layers are plain matrix products, which read their leading blocks in place."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        raw: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        activation: str,
+        reduce_weight: Tensor,
+        reduce_bias: Tensor,
+        expand_weight: Tensor,
+        expand_bias: Tensor,
+    ) -> Any:
+        prologue = Prologue(scale, shift, activation)
+        with torch.autocast(raw.device.type, enabled=False):
+            pooled = primitives.pool(raw, prologue)  # [N, C]
+            hidden = F.relu(F.linear(pooled, reduce_weight, reduce_bias))  # [N, R]
+            gate = F.hardsigmoid(F.linear(hidden, expand_weight, expand_bias))  # [N, C]
+        ctx.save_for_backward(raw, scale, shift, reduce_weight, expand_weight, pooled, hidden, gate)
+        ctx.primitives, ctx.activation = primitives, activation
+        return primitives.apply(raw, prologue, gate, None)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output: Tensor) -> Any:
+        raw, scale, shift, reduce_weight, expand_weight, pooled, hidden, gate = ctx.saved_tensors
+        output = _channels_last(output)
+        prologue = Prologue(scale, shift, ctx.activation)
+        of_gate = ctx.primitives.gate_gradient(output, raw, prologue)
+        of_expanded = of_gate * ((gate > 0) & (gate < 1)) / 6
+        of_hidden = (of_expanded @ expand_weight) * (hidden > 0)
+        of_pooled = of_hidden @ reduce_weight
+        of_x = ctx.primitives.apply_backward(output, gate, of_pooled, raw, prologue)
+        of_reduce = of_hidden.T @ pooled, of_hidden.sum(0)
+        of_expand = of_expanded.T @ hidden, of_expanded.sum(0)
+        return None, *of_x, None, *of_reduce, *of_expand
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

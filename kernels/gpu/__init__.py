@@ -1,0 +1,1 @@
+"""The passes over memory in Triton, for CUDA devices."""

@@ -1,0 +1,42 @@
+"""The protocol `Primitives` by the Triton kernels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kernels.gpu import depthwise, normalise, pointwise
+from kernels.primitives import OutputGradient, Prologue
+
+
+class TritonPrimitives:
+    """See `Primitives`."""
+
+    def pointwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+        return pointwise.forward(x, prologue, weight, outputs)
+
+    def pointwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        return pointwise.backward(gradient, x, prologue, weight)
+
+    def depthwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        return depthwise.forward(x, prologue, weight, stride)
+
+    def depthwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        return depthwise.backward(gradient, x, prologue, weight, stride)
+
+    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        return normalise.apply(x, prologue, gate, shortcut)
+
+    def apply_backward(
+        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return normalise.apply_backward(output, gate, pooled, x, prologue)
+
+    def pool(self, x: Tensor, prologue: Prologue) -> Tensor:
+        return normalise.pool(x, prologue)
+
+    def gate_gradient(self, output: Tensor, x: Tensor, prologue: Prologue) -> Tensor:
+        return normalise.gate_gradient(output, x, prologue)

@@ -1,0 +1,97 @@
+"""What a fused backend must bring: passes over memory, forward and backward, without autograd.
+
+The idea of all of them: batch norm and activation of a convolution's output are never computed by a pass of their own.
+The convolution sums its output and its square per channel while it writes it; from these sums come a scale and a shift
+per channel; and whoever reads the output applies scale, shift and activation on the way in. The backward passes mirror
+it: the gradient through activation and scale is applied on the way out, and its sums per channel, which become the
+gradient of scale and shift, are taken at the same time.
+
+Activations are [N, C, H, W], contiguous in the channels_last format, float32 or (CUDA) bfloat16; their gradients have
+the same dtype and format. Weights are float32 and read in place. Vectors over channels are float32; moments are
+float64, so that a variance far smaller than the squared mean survives the subtraction.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Prologue(NamedTuple):
+    """Applied to an operand as it is read: activation(raw · scale + shift); scale and shift float32 [C].
+
+    Activations: "identity", "relu", "h_swish" (x · clip(x + 3, 0, 6) / 6), "swish" (x · sigmoid(x)).
+    """
+
+    scale: Tensor
+    shift: Tensor
+    activation: str
+
+
+class OutputGradient(NamedTuple):
+    """Gradient of a convolution's two results, its output `y` and the moments of it.
+
+    The gradient that its backward starts from is direct + moments[0] + 2 · moments[1] · y, never stored.
+    """
+
+    direct: Tensor  # like y
+    y: Tensor
+    moments: Tensor  # [2, C] float32
+
+
+class Primitives(Protocol):
+    """Passes over memory. Where an operand has no prologue, the gradients of scale and shift are None."""
+
+    def pointwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+        """1×1 convolution with the leading block of weight [O_max, I_max, 1, 1].
+
+        Returns:
+            y [N, outputs, H, W] in x's dtype, and its moments [2, outputs] float64: sum and sum of squares.
+        """
+        ...
+
+    def pointwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        """Gradients of x, scale, shift, and of the whole weight: zero outside the leading block."""
+        ...
+
+    def depthwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """Depthwise k×k convolution, k in 3, 5, 7, padding k // 2, stride 1 or 2.
+
+        Args:
+            weight: [C, 1, k, k] float32, of any strides: the centre of larger kernels is read in place.
+
+        Returns:
+            y and its moments, as `pointwise`. Padding is zero after the prologue, as for a stored input.
+        """
+        ...
+
+    def depthwise_backward(
+        self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        """Gradients of x, scale, shift, and of weight: [C, 1, k, k] float32, contiguous."""
+        ...
+
+    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        """prologue(x) · gate + shortcut; gate float32 [N, C], shortcut like x."""
+        ...
+
+    def apply_backward(
+        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of x, scale and shift, where that of prologue(x) is output · gate + pooled / (H · W).
+
+        Args:
+            output: gradient like x; None for zero. gate: [N, C]; None for one. pooled: [N, C]; None for zero.
+        """
+        ...
+
+    def pool(self, x: Tensor, prologue: Prologue) -> Tensor:
+        """Mean of prologue(x) over H and W: float32 [N, C]."""
+        ...
+
+    def gate_gradient(self, output: Tensor, x: Tensor, prologue: Prologue) -> Tensor:
+        """Sum of output · prologue(x) over H and W: float32 [N, C]."""
+        ...

@@ -1,0 +1,21 @@
+"""Rows whose figures may be missing, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.tables import print_table
+
+
+class _Nothing:
+    """A figure that there is none of, in whatever format."""
+
+    def __format__(self, specification: str) -> str:
+        return "–"
+
+
+def print_figures(title: str, rows: Sequence[Mapping[str, Any]], formats: Mapping[str, tuple[str, str]]) -> None:
+    """`print_table` with a dash for each figure that a row lacks, and of a failed check no more than the word."""
+    nothing = dict.fromkeys(formats, _Nothing())
+    print_table(title, [{**nothing, **row, "status": str(row["status"]).split(":")[0]} for row in rows], formats)

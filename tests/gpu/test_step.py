@@ -1,0 +1,90 @@
+"""A sandwich step on a GPU: exact enough, without waiting for the device, from graphs, without compiling anew."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.engines.single import SingleEngine
+from pipeline.supernet.graphs import capture
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.networks import NETWORKS
+from pipeline.training.learning_rate import LearningRateConfig
+from pipeline.training.losses import LossConfig
+from pipeline.training.optim import OptimizerConfig
+from pipeline.training.sandwich import StepResult, sandwich_step
+from pipeline.training.schedule import Schedule, ScheduleConfig
+from tests.pipeline.supernet.test_supernet import lively
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
+]
+
+SPACE = NETWORKS["mobilenet_v3_digits"]
+CONFIG = ScheduleConfig(
+    duration="20 steps",
+    full_model_warmup="0 steps",
+    epsilon_ramp="0 steps",
+    learning_rate=LearningRateConfig(base=0.05),
+)
+SCHEDULE = Schedule(CONFIG, SPACE, steps_per_epoch=20, seed=0)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(3)
+    images = torch.randn(32, 3, 32, 32, device="cuda").to(memory_format=torch.channels_last)
+    return images, torch.arange(32, device="cuda") % 10
+
+
+def supernet_on_gpu(bf16: bool) -> Supernet:
+    supernet = lively(SPACE).cuda()
+    supernet.bf16 = bf16
+    return supernet
+
+
+def train(supernet: Supernet, steps: int) -> list[StepResult]:
+    engine = SingleEngine(supernet, OptimizerConfig())
+    images, labels = batch()
+    return [sandwich_step(engine, SCHEDULE.at(step), images, labels, LossConfig()) for step in range(steps)]
+
+
+def losses(results: list[StepResult]) -> Tensor:
+    return torch.stack([loss for result in results for loss in result.losses]).double().cpu()
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_twenty_steps_stay_as_near_to_float64_as_those_of_plain_pytorch(bf16: bool) -> None:
+    exact = lively(SPACE).double()
+    engine, (images, labels) = SingleEngine(exact, OptimizerConfig()), batch()
+    images, labels = images.double().cpu(), labels.cpu()
+    wanted = losses([sandwich_step(engine, SCHEDULE.at(step), images, labels, LossConfig()) for step in range(20)])
+    plain, fast = supernet_on_gpu(bf16), supernet_on_gpu(bf16)
+    plain.kernels, fast.kernels = "reference", "triton"
+    astray, mine = (float((losses(train(each, 20)) - wanted).abs().mean()) for each in (plain, fast))
+    assert mine < 2 * astray
+
+
+def test_a_step_never_waits_for_the_device() -> None:
+    engine, (images, labels) = SingleEngine(supernet_on_gpu(True), OptimizerConfig()), batch()
+    sandwich_step(engine, SCHEDULE.at(0), images, labels, LossConfig())  # compiles
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        sandwich_step(engine, SCHEDULE.at(1), images, labels, LossConfig())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_graphs_replay_what_eager_kernels_compute() -> None:
+    eager = supernet_on_gpu(False)
+    replayed = copy.deepcopy(eager)
+    before = {name: tensor.clone() for name, tensor in replayed.state_dict().items()}
+    capture(replayed, (SPACE.largest(), SPACE.smallest()), batch()[0])
+    for name, tensor in replayed.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    one, other = losses(train(eager, 5)), losses(train(replayed, 5))
+    torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5)
+    for name, tensor in eager.state_dict().items():
+        torch.testing.assert_close(replayed.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)

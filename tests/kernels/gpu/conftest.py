@@ -1,0 +1,68 @@
+"""The kernels run on a GPU where there is one, else in Triton's interpreter; fresh memory is NaN."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+INTERPRETED = not torch.cuda.is_available()
+
+if INTERPRETED:
+    # Triton decides when a kernel is defined. The variable is set here and during these tests alone, so that no other
+    # test, nor a process that it starts, sees it.
+    assert "triton" not in sys.modules, "Triton was imported before it could be told to interpret its kernels"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "TRITON_INTERPRET", "1")
+        import triton.language as tl
+        from triton.runtime import interpreter
+
+        import kernels.gpu.primitives
+        import kernels.gpu.soft_cross_entropy  # noqa: F401
+
+    # What Triton 3.6 to 3.9 interpret otherwise than a GPU computes: bfloat16, which numpy does not know. They cut off
+    # digits where a GPU rounds, and multiply matrices of the integers that hold the bits.
+    builder: Any = interpreter.InterpreterBuilder
+    convert, dot = interpreter._convert_float, builder.create_dot
+
+    def rounding_convert(values: Any, source: tl.dtype, target: tl.dtype, rounding: Any) -> Any:
+        if (source, target) != (tl.float32, tl.bfloat16):
+            return convert(values, source, target, rounding)
+        return torch.from_numpy(values.copy()).bfloat16().view(torch.uint16).numpy()
+
+    def float_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        if a.dtype.scalar == tl.bfloat16:
+            a, b = self.cast_impl(a, tl.float32), self.cast_impl(b, tl.float32)
+        return dot(self, a, b, *rest)
+
+    interpreter._convert_float = rounding_convert
+    builder.create_dot = float_dot
+
+
+@pytest.fixture
+def device() -> str:
+    return "cpu" if INTERPRETED else "cuda"
+
+
+@pytest.fixture(autouse=True)
+def _interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    if INTERPRETED:
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True)
+def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel should write and does not is seen."""
+
+    def poisoned(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def made(*arguments: Any, **options: Any) -> Tensor:
+            out = make(*arguments, **options)
+            return out.fill_(float("nan")) if out.is_floating_point() else out
+
+        return made
+
+    monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
+    monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))

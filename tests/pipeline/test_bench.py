@@ -1,0 +1,221 @@
+"""`deps bench` as people use it: tables, files, JSON, and no figure for what is wrong. Nothing is said about speed."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels.bench.contenders import OfaStyle as OfaStyleOperations
+from pipeline.bench import memory, ofa_style, step
+from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
+from pipeline.bench.memory import peak_on_cpu
+from pipeline.bench.ofa_style import OfaStyleStep
+from pipeline.cli import main
+from pipeline.engines.base import unsharded_state
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.networks import NETWORKS
+
+CPU = torch.device("cpu")
+ENVIRONMENT = {"machine", "device", "cpu_cores", "threads", "load_average", "date", "python", "torch"}
+
+
+@pytest.fixture
+def deps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command line in this process; gives its exit code."""
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["deps", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def quick_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a process for each contender; that one has its own test."""
+    monkeypatch.setattr(step, "peak_on_cpu", lambda *_: 12_345)
+
+
+def small_kernels(folder: Path) -> list[object]:
+    return ["bench", "kernels", "--operation", "linear", "--batch", 2, "--repeats", 1, "--output", folder]
+
+
+def small_step(folder: Path) -> list[object]:
+    where = ["--network", "mobilenet_v3_digits", "--device", "cpu", "--output", folder]
+    return ["bench", "step", "--batch", 4, "--repeats", 1, *where]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_kernels_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsys: Any) -> None:
+    assert deps(*small_kernels(tmp_path), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["direction"] for row in found["operations"]] == ["forward", "backward"]
+    assert all(row["ours_seconds"] > 0 for row in found["operations"])
+    assert found["units"]["linear"]
+    assert found["copy_bytes_per_second"] > 0
+    (table,), (plot,) = tmp_path.glob("*.csv"), tmp_path.glob("*.svg")
+    assert {str(table), str(plot)} == set(found["files"])
+    assert table.stem == plot.stem == f"kernels_cpu_{found['date'][:10]}"
+    figures = {"ours_seconds", "strong_eager_ratio", "ofa_style_ratio", "bytes", "flops", "floor_seconds"}
+    shape = {"operation", "shape", "direction", "batch_size", "resolution_px", "kernels", "precision", "status"}
+    rows = rows_of(table)
+    assert len(rows) == 2
+    assert all({*figures, *shape, *ENVIRONMENT} <= row.keys() for row in rows)
+    assert all(row[name] for row in rows for name in (*figures, *shape, *ENVIRONMENT))
+    assert plot.read_text().startswith("<?xml")
+
+
+def test_kernels_says_what_a_unit_is_and_where_it_was_measured(deps: Any, tmp_path: Path, capsys: Any) -> None:
+    assert deps(*small_kernels(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    for part in ("960 → 1280", "linear layer with bias", "GB/s", "GFLOP/s", "threads", "torch 2", "Kept: "):
+        assert part in printed
+
+
+def test_a_wrong_operation_has_no_figure_and_exit_code_1(
+    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = OfaStyleOperations.forward
+    monkeypatch.setattr(OfaStyleOperations, "forward", lambda *given: (right(*given)[0] + 0.01,))
+    assert deps(*small_kernels(tmp_path)) == 1
+    printed = capsys.readouterr()
+    assert "FAILED" in printed.out
+    assert len(printed.err.splitlines()) == 1
+    assert "linear 960 → 1280: FAILED: OFA style: output is off by" in printed.err
+    (table,) = tmp_path.glob("*.csv")
+    for row in rows_of(table):
+        assert row["status"].startswith("FAILED: OFA style: output is off by")
+        assert not any("seconds" in name and "per_second" not in name for name in row)
+
+
+@pytest.mark.usefixtures("quick_memory")
+def test_step_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsys: Any) -> None:
+    assert deps(*small_step(tmp_path), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["contender"]: row for row in found["contenders"]}
+    assert list(rows) == ["ours", "strong eager", "plain networks", "OFA style"]
+    assert rows["ours"]["ratio"] == 1
+    for row in rows.values():
+        assert row["status"] == "ok"
+        assert row["ratio"] == pytest.approx(row["seconds_per_step"] / rows["ours"]["seconds_per_step"])
+        assert row["images_per_second"] == pytest.approx(4 / row["seconds_per_step"])
+        assert row["peak_memory_bytes"] == 12_345
+    assert len(found["subnets"]) == 4
+    (first,) = found["first_step"]
+    assert first["batch_size"] == 4
+    assert first["unseen_to_seen_ratio"] > 0
+    (table,), (plot,) = tmp_path.glob("*.csv"), tmp_path.glob("*.svg")
+    assert table.stem == plot.stem == f"step_cpu_{found['date'][:10]}"
+    wanted = {"network", "resolution_px", "batch_size", "contender", "seconds_per_step", "ratio", "peak_memory_bytes"}
+    kept = rows_of(table)
+    assert len(kept) == 4
+    assert all(row[name] for row in kept for name in (*wanted, *ENVIRONMENT))
+    assert float(kept[0]["unseen_to_seen_ratio"]) == first["unseen_to_seen_ratio"]
+
+
+@pytest.mark.usefixtures("quick_memory")
+def test_a_wrong_step_has_no_figure_and_exit_code_1(
+    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ofa_style, "_h_swish", torch.nn.functional.silu)
+    assert deps(*small_step(tmp_path)) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.out.split("FAILED")[1].splitlines()[:1]
+    assert not any(character.isdigit() for character in line)
+    assert "bench step: OFA style: a loss is off by" in printed.err
+    (table,) = tmp_path.glob("*.csv")
+    *others, wrong = rows_of(table)
+    assert wrong["status"].startswith("FAILED: a loss is off by")
+    assert not any(wrong[name] for name in ("seconds_per_step", "images_per_second", "ratio", "peak_memory_bytes"))
+    assert all(row["seconds_per_step"] for row in others)
+
+
+@pytest.mark.usefixtures("quick_memory")
+def test_a_step_with_right_losses_and_a_wrong_gradient_fails_too(
+    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = ofa_style._kernel
+
+    def without_gradient(*given: Any) -> Tensor:
+        return right(*given).detach()
+
+    monkeypatch.setattr(ofa_style, "_kernel", without_gradient)
+    assert deps(*small_step(tmp_path)) == 1
+    assert "OFA style: the gradient of blocks." in capsys.readouterr().err
+
+
+def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet() -> None:
+    space = NETWORKS["mobilenet_v3_digits"]
+    plan, weights = sandwich_plan(space), initial_weights(space)
+    images, labels = batch(space, 4, CPU)
+    images = images.double()
+    truth = exact(space, plan, weights, CPU)
+    losses = truth.step(images, labels)
+    supernet = Supernet(space, kernels="reference")
+    supernet.load_state_dict(weights)
+    other = OfaStyleStep(supernet.double(), plan)
+    # Both read logits or soft labels in float32 at one place.
+    assert other(images, labels) == pytest.approx([float(loss) for loss in losses], rel=1e-6)
+    found, wanted = unsharded_state(supernet, other.optimizer).momentum, truth.first_gradient()
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(found[name].double(), gradient, rtol=1e-5, atol=1e-6 * scale + 1e-7, msg=name)
+    # Zero are kernel matrices that no subnet of the step takes, and but for rounding shifts before batch norm.
+    assert sum(float(gradient.abs().max()) > 1e-4 for gradient in wanted.values()) > 0.8 * len(wanted)
+
+
+def test_peak_memory_of_a_step_is_more_than_its_first_activations() -> None:
+    peak = peak_on_cpu("mobilenet_v3_digits", 64, "strong eager")
+    if not memory._CLEAR.exists():
+        assert peak is None
+        return
+    assert peak is not None
+    assert peak > 64 * 96 * 16 * 16 * 4  # the first elastic block's expanded activations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["bench", "step", "--network", "resnet"], "networks: mobilenet_v3, "),
+        (["bench", "step", "--device", "tpu"], "--device: 'tpu' is no device; legal: cpu, cuda"),
+        (["bench", "kernels", "--device", "tpu"], "--device: 'tpu' is no device; legal: cpu, cuda"),
+        (["bench", "kernels", "--operation", "pooling"], "--operation: 'pooling' is none; legal: pointwise, "),
+        (["bench", "kernels", "--output", "/proc/nowhere"], "--output: /proc/nowhere: cannot be written to"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(deps: Any, arguments: list[str], complaint: str, capsys: Any) -> None:
+    assert deps(*arguments) == 2
+    printed = capsys.readouterr()
+    assert complaint in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert not printed.out
+
+
+@pytest.mark.parametrize("command", ["step", "kernels"])
+def test_cuda_without_a_gpu_is_one_line_and_exit_code_2(
+    deps: Any, command: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert deps("bench", command, "--device", "cuda") == 2
+    assert "--device: 'cuda' needs a GPU that torch can use, and there is none; legal here: cpu" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("command", ["step", "kernels"])
+def test_help_shows_an_example(deps: Any, command: str, capsys: Any) -> None:
+    assert deps("bench", command, "--help") == 0
+    assert "Example:" in capsys.readouterr().out

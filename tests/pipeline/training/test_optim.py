@@ -1,0 +1,50 @@
+"""The optimizer is Nesterov SGD by the book, whoever computes it."""
+
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import UsageError
+from pipeline.training import optim
+from pipeline.training.optim import OptimizerConfig, build_optimizer
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_three_steps_are_those_of_the_formula(nesterov: bool) -> None:
+    """v ← μ·v + g + λ·w; w ← w − η·(g + λ·w + μ·v) with Nesterov's momentum, w − η·v without."""
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    exact = [parameter.detach().double().clone() for parameter in model.parameters()]
+    velocity = [torch.zeros_like(each) for each in exact]
+    optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.1, nesterov=nesterov))
+    for step, rate in enumerate((0.1, 0.05, 0.2)):
+        for index, parameter in enumerate(model.parameters()):
+            parameter.grad = torch.full_like(parameter, 0.5 - step) + parameter.detach()
+            decay = 0.1 if parameter.ndim > 1 else 0.0
+            gradient = 0.5 - step + exact[index] + decay * exact[index]
+            velocity[index] = 0.9 * velocity[index] + gradient
+            exact[index] -= rate * (gradient + 0.9 * velocity[index] if nesterov else velocity[index])
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    for parameter, wanted in zip(model.parameters(), exact, strict=True):
+        torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_apex_is_refused_in_one_line_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OptimizerConfig(implementation="apex")
+    with pytest.raises(UsageError, match="needs a CUDA device, not cpu; legal here: torch"):
+        build_optimizer(nn.Linear(2, 2), config)
+    with pytest.raises(UsageError, match="not installed; build it from https"):
+        optim._apex_sgd(torch.device("cuda"))
+
+
+def test_apexs_own_optimizer_is_taken_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizers = types.ModuleType("apex.optimizers")
+    optimizers.FusedSGD = torch.optim.SGD  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "apex.optimizers", optimizers)
+    monkeypatch.setattr(optim.importlib.util, "find_spec", lambda name: name in ("amp_C", "apex") or None)
+    assert optim._apex_sgd(torch.device("cuda")) is torch.optim.SGD
