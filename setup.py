@@ -31,9 +31,9 @@ setup(
         "simplejpeg>=1.9",  # libjpeg-turbo with scaled decoding, several times faster than PIL
         "opencv-python-headless>=4.10",
         "scikit-learn>=1.5",  # carries the digits data set
-        "scipy>=1.11",  # reads the synset table of ImageNet's development kit, a MATLAB file
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
+        "scipy>=1.11",  # mixup's beta distribution; the MATLAB file of ImageNet's development kit
         "typer>=0.15",
         "rich>=13.9",
         "matplotlib>=3.9",

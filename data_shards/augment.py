@@ -1,16 +1,23 @@
-"""Which part of each image a batch shows: crop windows and flips, drawn for the whole batch at once.
+"""How training images are varied, and the first part of it: crop windows and flips, drawn for a whole batch at once.
 
-A draw depends on (seed, epoch, sample id) alone, so that neither the order in the batch, nor the worker, nor a resume
-can change it. The windows are in pixels of the stored image; a reader cuts them out and resizes them.
+The order is the usual one: crop and flip (here; done by the reader), AutoAugment (`data_shards.auto_augment`, in the
+reader's process), then on the device, once per batch, colour jitter, random erasing, mixup and cutmix (drawn by
+`data_shards.device_draws`, done by `data_shards.device_augment`). Normalising stands between jitter and erasing
+elsewhere; as it changes each value by itself and in proportion, it may as well come last.
+
+A draw depends on (seed, epoch, sample id) alone, for mixing on the partner's id as well, so that neither the order in
+the batch, nor the worker, nor a resume can change it. The windows are in pixels of the stored image.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data_shards.auto_augment import AutoAugmentPolicy
 from data_shards.randomness import uniform
 
 # Purposes, which keep draws with the same (seed, epoch, id) apart.
@@ -20,12 +27,46 @@ _FLIP, _SHIFT_X, _SHIFT_Y, _AREA, _RATIO = range(10, 15)
 _ATTEMPTS = 10
 
 
+def _require_shares(key: str, limits: tuple[float, float]) -> None:
+    if not 0 < limits[0] <= limits[1] <= 1:
+        raise ValueError(f"{key}: {list(limits)} is not a range within (0, 1]")
+
+
+def _require_ratios(key: str, limits: tuple[float, float]) -> None:
+    if not 0 < limits[0] <= limits[1] < math.inf:
+        raise ValueError(f"{key}: {list(limits)} is not a range of positive numbers")
+
+
+class RandomErasing(BaseModel):
+    """Painting over a rectangle (Zhong et al., AAAI 2020), with `probability`.
+
+    `area`: as a share of the image; `aspect`: width over height; `fill`: `mean` is ImageNet's mean colour, which is
+    zero once normalised, `colour` one drawn for each image.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probability: float = Field(default=0.0, ge=0, le=1)
+    area: tuple[float, float] = (0.02, 1 / 3)
+    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    fill: Literal["mean", "colour"] = "mean"
+
+    @model_validator(mode="after")
+    def _ranges(self) -> RandomErasing:
+        _require_shares("area", self.area)
+        _require_ratios("aspect", self.aspect)
+        return self
+
+
 class Augmentation(BaseModel):
     """How training images are varied.
 
     `crop`: `none` shows the centre square; `padded` moves it by up to `padding` pixels, reflecting what lies beyond
     the border; `random_resized` shows a window of random area (`scale`, as a share of the image) and aspect (`ratio`,
-    width over height). `flip` mirrors every other image.
+    width over height). `flip` mirrors every other image. `auto_augment`: a policy of `data_shards.auto_augment`.
+    `colour_jitter`: how far brightness, contrast and saturation stray from 1, and hue from 0 (in turns of the colour
+    circle). `mixup` and `cutmix`: the α of Beta(α, α), from which an image's own share is drawn; 0 is off, and with
+    both on, each image gets one of them, with equal odds. `mix_probability`: of an image to be mixed at all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,14 +76,44 @@ class Augmentation(BaseModel):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: bool = False
+    auto_augment: AutoAugmentPolicy = "none"
+    colour_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    random_erasing: RandomErasing = RandomErasing()
+    mixup: float = Field(default=0.0, ge=0, le=100)
+    cutmix: float = Field(default=0.0, ge=0, le=100)
+    mix_probability: float = Field(default=1.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _ranges(self) -> Augmentation:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale: {list(self.scale)} is not a range within (0, 1]")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio: {list(self.ratio)} is not a range of positive numbers")
+        _require_shares("scale", self.scale)
+        _require_ratios("ratio", self.ratio)
+        strays = list(self.colour_jitter)
+        if not all(0 <= stray <= 1 for stray in strays[:3]) or not 0 <= strays[3] <= 0.5:
+            raise ValueError(
+                f"colour_jitter: {strays} is not [brightness, contrast, saturation, hue], the first three within "
+                "[0, 1], hue within [0, 0.5]"
+            )
         return self
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colours are jittered."""
+        return any(self.colour_jitter)
+
+    @property
+    def erases(self) -> bool:
+        """Whether rectangles are painted over."""
+        return self.random_erasing.probability > 0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs, and labels with them."""
+        return (self.mixup > 0 or self.cutmix > 0) and self.mix_probability > 0
+
+    @property
+    def on_device(self) -> bool:
+        """Whether anything is left to do for `data_shards.device_augment`."""
+        return self.jitters or self.erases or self.mixes
 
 
 class Plan(NamedTuple):

@@ -48,18 +48,40 @@ def show_command(
     split: Annotated[str, typer.Option(help="Which split to draw.")] = "train",
     output: Annotated[Path | None, typer.Option(help="PNG to write (NAME-SPLIT.png here).")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images on the sheet.")] = 60,
+    augmented: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Show images as this recipe trains on them.", show_default=False),
+    ] = None,
+    epoch: Annotated[int, typer.Option(min=0, help="With --augmented: the first of the epochs to show.")] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="With --augmented: side in pixels (as stored, up to 160).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts and the sheet's path as JSON.")] = False,
 ) -> None:
-    """Draw a contact sheet of a split, and count the samples of all splits."""
+    """Draw a contact sheet of a split, and count the samples of all splits.
+
+    With --augmented, each line shows a sample as stored, then as training shows it in one epoch after the other. Of
+    the recipe, `data.augmentation` and `seed` count.
+    """
     from data_shards.index import open_split
     from data_shards.manifest import read_manifest
+    from data_shards.show import contact_sheet, write_sheet
     from data_shards.show import count as count_samples
-    from data_shards.show import write_contact_sheet
 
+    if augmented is None and (epoch or resolution):
+        raise ShardUsageError(f"--{'epoch' if epoch else 'resolution'} is for --augmented RECIPE")
     splits = {name: count_samples(open_split(out, name)) for name in read_manifest(out).splits}
-    path = output or Path(f"{out.resolve().name}-{split}.png")
+    shown = open_split(out, split)
+    if augmented is None:
+        path, sheet = Path(f"{out.resolve().name}-{split}.png"), contact_sheet(shown, count)
+    else:
+        from data_shards.show_augmented import augmented_sheet, read_look
+
+        path = Path(f"{out.resolve().name}-{split}-{augmented.stem}.png")
+        sheet = augmented_sheet(shown, read_look(augmented), epoch, count, resolution)
+    path = output or path
     try:
-        write_contact_sheet(open_split(out, split), path, count)
+        write_sheet(sheet, path)
     except OSError as error:
         raise ShardUsageError(f"{path}: cannot be written: {error.strerror}") from None
     if as_json:

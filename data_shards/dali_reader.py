@@ -59,8 +59,8 @@ def read_batches(
     threads: int,
     prefetch: int,
     beyond_border: bool,
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Ids and images of each request (ids and plan) in turn; images uint8 [B, resolution, resolution, 3] on `device()`.
+) -> Iterator[torch.Tensor]:
+    """The images of each request (ids and plan) in turn: uint8 [B, resolution, resolution, 3] on `device()`.
 
     Raises ShardDamage for the first sample that cannot be read or decoded, when its batch is due.
 
@@ -86,7 +86,8 @@ def read_batches(
                 raise _named(split, source.under_way, error) from None
             yield from source.empty_ones(where)
             # With its default executor DALI allocates outputs batch by batch: the tensor owns this one from here on.
-            yield source.under_way.popleft().ids, torch.from_dlpack(images.as_tensor())
+            source.under_way.popleft()
+            yield torch.from_dlpack(images.as_tensor())
         yield from source.empty_ones(where)
         if source.damage:
             raise source.damage
@@ -121,11 +122,11 @@ class _Source:
             if batch.images:  # DALI knows no empty batch
                 return _inputs(self._split, batch)[: self._given]
 
-    def empty_ones(self, where: torch.device) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Ids and images of the empty batches that are next in turn."""
+    def empty_ones(self, where: torch.device) -> Iterator[torch.Tensor]:
+        """The images of the empty batches that are next in turn."""
         while self.under_way and not self.under_way[0].images:
-            ids, plan, _ = self.under_way.popleft()
-            yield ids, torch.empty((0, plan.resolution, plan.resolution, 3), dtype=torch.uint8, device=where)
+            side = self.under_way.popleft().plan.resolution
+            yield torch.empty((0, side, side, 3), dtype=torch.uint8, device=where)
 
 
 class _Inputs(NamedTuple):

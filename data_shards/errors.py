@@ -43,5 +43,6 @@ class UndecodableImages(ShardDamage):
 
     def __init__(self, source: str, images: Sequence[str], remedy: str):
         self.images = tuple(images)
-        count = "1 image" if len(images) == 1 else f"{len(images):,} images"
-        super().__init__(source, f"{count} cannot be decoded (the first: {images[0]}); nothing is published: {remedy}")
+        what = "1 image" if len(images) == 1 else f"{len(images):,} images"
+        example = images[0] if len(images) == 1 else f"the first: {images[0]}"
+        super().__init__(source, f"{what} cannot be decoded ({example}); nothing is published: {remedy}")

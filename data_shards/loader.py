@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_shards import dali_reader
 from data_shards.augment import Augmentation, Plan, evaluation_plan, plan
+from data_shards.auto_augment import auto_augment
+from data_shards.device_draws import draw_for_device
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.python_reader import read_batch
@@ -46,12 +48,14 @@ class DataConfig(BaseModel):
 class Batch(NamedTuple):
     """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
 
-    All on the CPU, but for the images where DALI left them on the GPU.
+    `draws`: float32 [B, COLUMNS], what the device has yet to do to them (`data_shards.device_augment`); [B, 0] where
+    there is nothing to do, as for evaluation. All on the CPU, but for the images where DALI left them on the GPU.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     ids: torch.Tensor
+    draws: torch.Tensor
 
 
 class _Request(NamedTuple):
@@ -92,10 +96,15 @@ class TrainLoader:
         end_step: int,
     ):
         self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
-        self._largest = len(self.sampler.rank_ids(start_step, rank, world))  # complains about unequal shares now
+        share = len(self.sampler.rank_ids(start_step, rank, world))  # complains now about a batch that cannot be shared
+        if config.augmentation.mixes and share % 2:
+            raise ShardUsageError(
+                f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
+                f"{batch} over {world} is {share}"
+            )
         self.wait_seconds = 0.0
         self._steps = range(start_step, end_step)
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._share = rank, world, share
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         self._reader = _BatchReader(split, config, seed)
         self.reader = self._reader.description
@@ -106,7 +115,7 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._largest)
+        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -189,21 +198,56 @@ class _BatchReader(Dataset):
 
     def __getitem__(self, request: _Request) -> Batch | ShardDamage:
         try:
-            images = read_batch(self.split, request.ids, self.plan(request))
+            images = torch.from_numpy(read_batch(self.split, request.ids, self.plan(request)))
         except ShardDamage as damage:
             return damage
-        return self.batch(torch.from_numpy(images), request.ids)
+        return self.batch(request, images)
 
     def plan(self, request: _Request) -> Plan:
-        rows = self.split.index[request.ids]
-        sizes = rows["height"], rows["width"]
-        if request.epoch is None:
-            return evaluation_plan(*sizes, request.resolution, self.config.evaluation_crop)
-        return plan(self.config.augmentation, self.seed, request.epoch, request.ids, *sizes, request.resolution)
+        """What to show of the samples asked for."""
+        epoch, ids, resolution = request
+        if epoch is None:
+            rows = self.split.index[ids]
+            return evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
+        return _training_plan(self.split, self.config.augmentation, self.seed, epoch, ids, resolution)
 
-    def batch(self, images: torch.Tensor, ids: np.ndarray) -> Batch:
-        labels = torch.from_numpy(self.split.index["label"][ids].astype(np.int64))
-        return Batch(images, labels, torch.from_numpy(ids.copy()))
+    def batch(self, request: _Request, images: torch.Tensor) -> Batch:
+        """The answer to a request, of the images that were read for it."""
+        epoch, ids, _ = request
+        if epoch is None:
+            return _batch(self.split, ids, images, np.empty((len(ids), 0), np.float32))
+        return _training_batch(self.split, self.config.augmentation, self.seed, epoch, ids, images)
+
+
+def training_batch(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, resolution: int
+) -> Batch:
+    """Samples `ids` (int64 [B]) as training shows them in an epoch, but for what the device does.
+
+    Raises ShardDamage for the first sample that cannot be read or decoded.
+    """
+    images = read_batch(split, ids, _training_plan(split, augmentation, seed, epoch, ids, resolution))
+    return _training_batch(split, augmentation, seed, epoch, ids, torch.from_numpy(images))
+
+
+def _training_plan(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, resolution: int
+) -> Plan:
+    rows = split.index[ids]
+    return plan(augmentation, seed, epoch, ids, rows["height"], rows["width"], resolution)
+
+
+def _training_batch(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, images: torch.Tensor
+) -> Batch:
+    if augmentation.auto_augment != "none":
+        auto_augment(images.numpy(), augmentation.auto_augment, seed, epoch, ids)
+    return _batch(split, ids, images, draw_for_device(augmentation, seed, epoch, ids, images.shape[1]))
+
+
+def _batch(split: Split, ids: np.ndarray, images: torch.Tensor, draws: np.ndarray) -> Batch:
+    labels = torch.from_numpy(split.index["label"][ids].astype(np.int64))
+    return Batch(images, labels, torch.from_numpy(ids.copy()), torch.from_numpy(draws))
 
 
 def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
@@ -221,8 +265,10 @@ def _through_dali(reader: _BatchReader, requests: _Requests | Sequence[_Request]
         prefetch=config.prefetch,
         beyond_border=config.augmentation.crop == "padded",
     )
-    for ids, images in batches:
-        yield reader.batch(images, ids)
+    for request, images in zip(requests, batches, strict=True):
+        batch = reader.batch(request, images)
+        # What is not on the GPU yet gets there without a wait only from pinned memory.
+        yield Batch(*(part if part.is_cuda else part.pin_memory() for part in batch)) if images.is_cuda else batch
 
 
 def _through_workers(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:

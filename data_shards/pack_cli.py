@@ -234,8 +234,12 @@ def _in_words(out: Path, manifest: Manifest, packed: bool) -> str:
     sizes = ", ".join(f"{entry.samples:,} {split}" for split, entry in manifest.splits.items())
     lines = [f"{out}: {sizes} images in {len(manifest.classes)} classes" + ("" if packed else ", already there")]
     if manifest.notes:
-        lines += [f"{count:,} images: {change}" for change, count in manifest.notes.changed.items()]
+        lines += [f"{_images(count)}: {change}" for change, count in manifest.notes.changed.items()]
         if manifest.notes.left_out:
-            lines.append(f"{len(manifest.notes.left_out):,} images left out, which cannot be decoded:")
+            lines.append(f"{_images(len(manifest.notes.left_out))} left out as undecodable:")
             lines += [f"  {image.name}: {image.reason}" for image in manifest.notes.left_out]
     return "\n".join(lines)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

@@ -31,6 +31,8 @@ def choose_reader(wanted: ReaderName, augmentation: Augmentation, split: Split) 
 
 
 def _refusal(augmentation: Augmentation, split: Split) -> str | None:
+    if augmentation.auto_augment != "none":  # done after cropping, on the CPU: it would keep the trainer waiting
+        return f"do augmentation.auto_augment: {augmentation.auto_augment}"
     if augmentation.crop == "padded":
         smallest = int(min(split.index["height"].min(), split.index["width"].min()))
         if 2 * augmentation.padding >= smallest:

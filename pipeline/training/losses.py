@@ -33,7 +33,7 @@ def slot_loss(
     step, alone (IKD-Warmup, METHOD §2.5).
 
     Args:
-        logits: [N, classes]; labels: int64 [N].
+        logits: [N, classes]; labels: int64 [N], or float [N, classes] whose rows sum to one; both are smoothed.
         teacher_logits: [N, classes], detached; only None where the slot learns from labels.
     """
     if slot.learns_from == "labels":

@@ -22,7 +22,7 @@ class StepResult:
 
     Attributes:
         losses: mean loss per slot, in the plan's order, before ε.
-        correct: how many of the batch the full model had right.
+        correct: how many of the batch the full model had right; of mixed images, their greater part.
         gradient_norm: global norm before clipping.
     """
 
@@ -35,13 +35,14 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     """Train every subnet of `plan` on one batch, and update once.
 
     Args:
-        images: normalised float [N, 3, H, W]; labels: int64 [N].
+        images: normalised float [N, 3, H, W]; labels: int64 [N], or float [N, classes] for mixed images.
     """
     trunk = SharedTrunk(engine.supernet.trunk(images, any(slot.role == "full" for slot in plan.slots)))
     operations = engine.supernet.operations(images.device.type)
     losses: list[Tensor] = []
     teacher_logits: Tensor | None = None
-    correct = labels.new_zeros(())
+    dominant = labels if labels.ndim == 1 else labels.argmax(1)
+    correct = dominant.new_zeros(())
     for index, slot in enumerate(plan.slots):
         last = index == len(plan.slots) - 1
         logits = engine.forward(trunk.for_sub_step(last), slot.subnet, last)
@@ -50,6 +51,6 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
         losses.append(loss.detach())
         if slot.role == "full":
             teacher_logits = logits.detach()
-            correct = (teacher_logits.argmax(1) == labels).sum()
+            correct = (teacher_logits.argmax(1) == dominant).sum()
     gradient_norm = engine.step(plan.learning_rate)
     return StepResult(tuple(losses), correct, gradient_norm)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from data_shards.device_augment import augment_on_device
 from data_shards.errors import ShardDamage
 from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
@@ -118,11 +119,20 @@ class Trainer:
             self.engine.load_state(sort_channels(self.engine.full_state()))
             self.progress.reorganised = True
         self._seed_dropout(plan.step)
-        images = normalise(batch.images, self.processes.device)
-        labels = batch.labels.to(self.processes.device, non_blocking=True)
+        images, labels = self._varied(batch)
         result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
         self.window.add(plan, result, began, waited)
         self.progress.step += 1
+
+    def _varied(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised images and labels, mixed where the recipe says so, on the device."""
+        device = self.processes.device
+        images, labels, draws = (
+            part.to(device, non_blocking=True) for part in (batch.images, batch.labels, batch.draws)
+        )
+        augmentation, classes = self.recipe.data.augmentation, self.schedule.space.classes
+        images, labels = augment_on_device(images, labels, draws, augmentation, classes)
+        return normalise(images, device), labels
 
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.

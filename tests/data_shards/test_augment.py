@@ -1,7 +1,11 @@
+import ast
+import inspect
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from data_shards import augment, auto_augment, device_draws
 from data_shards.augment import Augmentation, evaluation_plan, plan
 
 RANDOM = Augmentation(crop="random_resized", flip=True)
@@ -111,8 +115,35 @@ def test_evaluation_cuts_the_centre_of_the_resized_image():
         ({"scale": [0.5, 0.1]}, "scale"),
         ({"scale": [0.5, 1.5]}, "scale"),
         ({"ratio": [0, 1]}, "ratio"),
+        ({"ratio": [1, float("inf")]}, "ratio"),
+        ({"colour_jitter": [0.4, 0.4, 0.4]}, "colour_jitter"),
+        ({"colour_jitter": [0.4, 0.4, 1.4, 0.1]}, "colour_jitter"),
+        ({"colour_jitter": [0.4, 0.4, 0.4, 0.6]}, "colour_jitter"),
+        ({"colour_jitter": [0.4, 0.4, float("nan"), 0.1]}, "colour_jitter"),
+        ({"random_erasing": 0.2}, "random_erasing"),
+        ({"random_erasing": {"probability": 1.2}}, "probability"),
+        ({"random_erasing": {"area": [0.0, 0.5]}}, "area"),
+        ({"random_erasing": {"aspect": [2, 1]}}, "aspect"),
+        ({"random_erasing": {"fill": "noise"}}, "fill"),
+        ({"mixup": -0.1}, "mixup"),
+        ({"cutmix": float("inf")}, "cutmix"),
+        ({"mix_probability": 2}, "mix_probability"),
     ],
 )
 def test_a_wrong_recipe_key_is_named(keys, named):
     with pytest.raises(ValidationError, match=named):
         Augmentation(**keys)
+
+
+def test_purposes_keep_all_draws_of_a_sample_apart():
+    purposes = []
+    for module in (augment, auto_augment, device_draws):
+        assigned = [
+            node
+            for node in ast.parse(inspect.getsource(module)).body
+            if isinstance(node, ast.Assign) and "range(" in ast.unparse(node.value)
+        ]
+        assert len(assigned) >= 1
+        for node in assigned:
+            purposes += eval(ast.unparse(node.value))
+    assert len(purposes) == len(set(purposes)) == 20

@@ -175,6 +175,7 @@ def test_auto_is_dali_where_it_is_installed_and_there_is_a_gpu(digits100_root, m
     split = open_split(digits100_root, "train")
     assert choose_reader("auto", Augmentation(crop="padded"), split) == expected
     assert choose_reader("auto", Augmentation(crop="padded", padding=16), split) == "python"
+    assert choose_reader("auto", Augmentation(auto_augment="imagenet"), split) == "python"
     assert choose_reader("python", Augmentation(), split) == "python"
 
 
@@ -183,6 +184,13 @@ def test_a_loader_says_what_reads(digits100_root):
     assert TrainLoader(split, DataConfig(shards=digits100_root, workers=0), 32, 24, 7, 0, 1, 0, 1).reader == "python"
     if dali_reader.installed() and not torch.cuda.is_available():
         assert dali(digits100_root).reader == "dali on cpu"
+
+
+@needs_dali
+def test_auto_augment_is_refused_in_one_line(digits100_root):
+    with pytest.raises(ShardUsageError) as caught:
+        dali(digits100_root, augmentation=Augmentation(auto_augment="cifar10"))
+    assert str(caught.value) == "data.reader: dali does not do augmentation.auto_augment: cifar10; use python"
 
 
 @needs_dali

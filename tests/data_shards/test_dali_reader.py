@@ -17,7 +17,7 @@ from data_shards.python_reader import decode
 
 pytestmark = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
 
-RANDOM = Augmentation(crop="random_resized", flip=True)
+RANDOM = Augmentation(crop="random_resized", flip=True, colour_jitter=(0.4, 0.4, 0.4, 0.1), mixup=0.2)
 PADDED = Augmentation(crop="padded", padding=4, flip=True)
 
 
@@ -71,7 +71,7 @@ class Pictures:
 def read(pictures, *requests, beyond_border=False):
     """Through DALI."""
     batches = dali_reader.read_batches(pictures, requests, 24, threads=1, prefetch=2, beyond_border=beyond_border)
-    return [images.cpu().numpy() for _, images in batches]
+    return [images.cpu().numpy() for images in batches]
 
 
 def difference(pictures, ids, what, images):
@@ -186,6 +186,7 @@ def test_training_shows_the_same_samples_and_crops_as_with_the_python_reader(dig
     for ours, theirs in zip(dalis, pythons, strict=True):
         assert torch.equal(ours.ids, theirs.ids)
         assert torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(ours.draws, theirs.draws)
         assert ours.images.dtype == torch.uint8
         assert (ours.images.cpu().int() - theirs.images.int()).abs().max() <= 1  # nothing is shrunk to 32 px
 
@@ -257,6 +258,6 @@ def test_with_fewer_samples_than_ranks_some_batches_are_empty(digits100_root):
 def test_on_a_gpu_the_images_stay_there_and_look_the_same():
     pictures = Pictures(256)
     ids, what = pictures.plan(RANDOM, 224)
-    ((_, images),) = dali_reader.read_batches(pictures, [(ids, what)], 24, 1, 2, beyond_border=False)
+    (images,) = dali_reader.read_batches(pictures, [(ids, what)], 24, 1, 2, beyond_border=False)
     assert images.device == torch.device("cuda", torch.cuda.current_device())
     assert difference(pictures, ids, what, images.cpu().numpy()).mean() < 2

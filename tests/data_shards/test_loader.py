@@ -6,22 +6,41 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augment import Augmentation, Plan
+from data_shards.augment import Augmentation, Plan, RandomErasing
+from data_shards.device_augment import augment_on_device
+from data_shards.device_draws import MATRIX
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.python_reader import read_batch
 
 AUGMENTATION = Augmentation(crop="random_resized", scale=(0.5, 1.0), flip=True)
+ALL_OF_IT = Augmentation(
+    crop="random_resized",
+    flip=True,
+    auto_augment="imagenet",
+    colour_jitter=(0.4, 0.4, 0.4, 0.1),
+    random_erasing=RandomErasing(probability=0.3, fill="colour"),
+    mixup=0.5,
+    cutmix=0.5,
+)
 
 
-def config(root, workers=0, **keys):
-    return DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers, **keys)
+def config(root, workers=0, augmentation=AUGMENTATION, **keys):
+    return DataConfig(shards=root, augmentation=augmentation, workers=workers, **keys)
 
 
-def train(root, workers=0, resolution=32, batch=24, seed=7, rank=0, world=1, start=0, end=10):
+def train(
+    root, workers=0, resolution=32, batch=24, seed=7, rank=0, world=1, start=0, end=10, augmentation=AUGMENTATION
+):
     split = open_split(root, "train")
-    return TrainLoader(split, config(root, workers), resolution, batch, seed, rank, world, start, end)
+    data = config(root, workers, augmentation)
+    return TrainLoader(split, data, resolution, batch, seed, rank, world, start, end)
+
+
+def as_trained(loader, augmentation=ALL_OF_IT):
+    """What the network sees of each batch: float images and labels [B, 100]."""
+    return [augment_on_device(batch.images, batch.labels, batch.draws, augmentation, classes=100) for batch in loader]
 
 
 def same(ours, theirs):
@@ -63,6 +82,64 @@ def test_ranks_together_show_what_one_process_shows(digits100_root, world):
         tuple(torch.cat(parts) for parts in zip(*batches, strict=True)) for batches in zip(*shares, strict=True)
     ]
     assert same(together, whole)
+
+
+@pytest.mark.parametrize("world", [2, 3, 6])
+def test_all_of_augmentation_is_the_same_on_any_number_of_ranks(digits100_root, world):
+    whole = as_trained(train(digits100_root, end=8, augmentation=ALL_OF_IT))
+    shares = [
+        as_trained(train(digits100_root, rank=rank, world=world, end=8, augmentation=ALL_OF_IT))
+        for rank in range(world)
+    ]
+    together = [tuple(map(torch.cat, zip(*batches, strict=True))) for batches in zip(*shares, strict=True)]
+    assert_close(together, whole)
+
+
+def test_all_of_augmentation_is_the_same_after_a_restart_and_in_a_worker(digits100_root):
+    whole = as_trained(train(digits100_root, end=10, augmentation=ALL_OF_IT))
+    for start in (1, 7):
+        rest = train(digits100_root, start=start, end=10, rank=1, world=2, workers=1, augmentation=ALL_OF_IT)
+        halves = [(images[12:], labels[12:]) for images, labels in whole[start:]]
+        assert_close(as_trained(rest), halves)
+
+
+def assert_close(ours, theirs):
+    # Sums over a batch may be added up in another order where its size differs: nothing else may.
+    for (images, labels), (expected, expected_labels) in zip(ours, theirs, strict=True):
+        assert torch.equal(labels, expected_labels)
+        torch.testing.assert_close(images, expected, atol=2e-3, rtol=0)
+
+
+def test_all_of_augmentation_shows_a_sample_otherwise_in_each_epoch(digits100_root):
+    loader = train(digits100_root, end=12, augmentation=ALL_OF_IT)
+    seen = [{}, {}]
+    for step, (batch, (images, labels)) in enumerate(zip(loader, as_trained(loader), strict=True)):
+        assert images.shape == (24, 32, 32, 3)
+        torch.testing.assert_close(labels.sum(1), torch.ones(24))
+        seen[loader.sampler.epoch(step)].update(
+            zip(batch.ids.tolist(), zip(images, batch.draws, strict=True), strict=True)
+        )
+    both = seen[0].keys() & seen[1].keys()
+    for sample in both:
+        assert not torch.equal(seen[0][sample][0], seen[1][sample][0])
+        assert not torch.equal(seen[0][sample][1][MATRIX], seen[1][sample][1][MATRIX])
+
+
+def test_mixing_refuses_a_batch_that_parts_a_pair(digits100_root):
+    with pytest.raises(ShardUsageError, match="each needs an even number of them; 24 over 8 is 3") as caught:
+        train(digits100_root, world=8, augmentation=ALL_OF_IT)
+    assert "\n" not in str(caught.value)
+    assert len(train(digits100_root, world=8)) == 10, "nothing is wrong with it otherwise"
+
+
+def test_evaluation_is_never_augmented(digits100_root):
+    split = open_split(digits100_root, "test")
+    plain, other = (
+        list(EvaluationLoader(split, config(digits100_root, augmentation=each), 32, 60, 0, 1))
+        for each in (Augmentation(), ALL_OF_IT)
+    )
+    assert same(plain, other)
+    assert other[0].draws.shape == (60, 0)
 
 
 def test_augmentation_differs_from_epoch_to_epoch(digits100_root):

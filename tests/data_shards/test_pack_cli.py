@@ -85,7 +85,7 @@ def test_undecodable_images_are_told_line_by_line_and_in_the_exit_code(src, tmp_
     assert not (tmp_path / "out").exists()
     skipped = deps("folder", src, tmp_path / "out", "--test-share", "0.3", "--on-corrupt", "skip")
     assert (skipped.returncode, skipped.stderr) == (0, "")
-    assert "2 images left out, which cannot be decoded:" in skipped.stdout
+    assert "2 images left out as undecodable:" in skipped.stdout
     assert f"  {src}/dog/5.jpg: Premature end of JPEG file" in skipped.stdout
 
 

@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from data_shards.augment import Augmentation
 from data_shards.cli import app
+from data_shards.device_augment import augment_on_device
 from data_shards.errors import ShardUsageError
 from data_shards.index import open_split
-from data_shards.show import contact_sheet, count
+from data_shards.loader import training_batch
+from data_shards.show import contact_sheet, count, spread_over_classes
+from data_shards.show_augmented import AugmentedLook, augmented_sheet, read_look
 
 
 def run(*arguments):
@@ -100,6 +104,67 @@ def test_a_sheet_shows_every_class_it_has_room_for(digits_root):
 def test_counts_are_per_class(digits100_root):
     counts = count(open_split(digits100_root, "train"))
     assert counts == (150, 100, 1, 1.5, 2)
+
+
+RECIPE = """
+seed: 5
+data:
+  shards: elsewhere
+  augmentation: {crop: padded, flip: true, auto_augment: cifar10, colour_jitter: [0.4, 0.4, 0.4, 0.1], cutmix: 1.0}
+space: {unknown: to this package}
+"""
+
+
+def test_an_augmented_sheet_shows_what_training_shows(photos_root, tmp_path):
+    recipe, drawn = tmp_path / "recipe.yaml", tmp_path / "sheet.png"
+    recipe.write_text(RECIPE)
+    side = 96
+    options = ("--epoch", 3, "--count", 30, "--resolution", side, "--output", drawn)
+    result = run("show", photos_root, "--augmented", recipe, *options)
+    assert result.exit_code == 0, result.output
+    sheet = cv2.imread(str(drawn))[:, :, ::-1]
+    tiles = [[sheet[10 + 128 * line :, 10 + 106 * column :][:side, :side] for column in range(8)] for line in range(4)]
+    split, look = open_split(photos_root, "train"), read_look(recipe)
+    ids = spread_over_classes(split, 4)
+    batch = training_batch(split, look.augmentation, 5, 4, ids, side)
+    images, _ = augment_on_device(batch.images, batch.labels, batch.draws, look.augmentation, 4)
+    for line in range(4):
+        assert np.abs(tiles[line][2] - images[line].numpy()).max() <= 0.51, "epoch 4 is the second after the stored one"
+    assert any((tiles[0][1] != tiles[0][column]).any() for column in range(2, 8))
+
+
+def test_lines_of_an_augmented_sheet_come_in_pairs_where_images_are_mixed(photos_root):
+    mixing, plain = (AugmentedLook(Augmentation(crop="padded", mixup=alpha), 0) for alpha in (0.2, 0.0))
+    split = open_split(photos_root, "train")
+    assert augmented_sheet(split, mixing, images=24, resolution=96).shape[0] == 10 + 2 * 128
+    assert augmented_sheet(split, plain, images=24, resolution=96).shape[0] == 10 + 3 * 128
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "No such file"),
+        ("[1", "is not YAML"),
+        ("name: x", "has no key 'data'"),
+        ("- data", "has no key 'data'"),
+        ("seed: x\ndata: {shards: y}", "seed: 'x' is not a whole number"),
+        ("data: {shards: x, augmentation: {mixup: -1}}", "data.augmentation.mixup: Input should be greater than or"),
+        ("data: {shards: x, augmentation: {colour_jitter: [2, 0, 0, 0]}}", r"colour_jitter: \[2.0, 0.0, 0.0, 0.0\] is"),
+        ("data: 3", "data: Input should be a valid dictionary"),
+    ],
+)
+def test_a_recipe_that_cannot_be_shown_is_named(content, complaint, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    if content is not None:
+        recipe.write_text(content)
+    with pytest.raises(ShardUsageError, match=complaint) as caught:
+        read_look(recipe)
+    assert str(recipe) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_belongs_to_augmented_is_refused_without_it(digits100_root):
+    assert "--epoch is for --augmented" in str(run("show", digits100_root, "--epoch", 2).exception)
 
 
 @pytest.mark.parametrize("command", [(), ("pack",), ("verify",), ("show",)])

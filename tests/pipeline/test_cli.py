@@ -112,6 +112,22 @@ def test_a_torn_supernet_is_named_with_what_to_do(finished: Path, tmp_path: Path
     assert "supernet.json: cannot be loaded" in refused(deps("evaluate", copy), code=1)
 
 
+def test_a_run_trains_with_all_of_augmentation(digits: Path, tmp_path: Path) -> None:
+    augmentation = (
+        "data.augmentation={crop: padded, padding: 3, auto_augment: cifar10, colour_jitter: [0.4, 0.4, 0.4, 0.1], "
+        "random_erasing: {probability: 0.2}, mixup: 0.1, cutmix: 0.1}"
+    )
+    arguments = [*small_run(digits, tmp_path), "engine={name: single}", augmentation, "name=varied"]
+    run(["-m", "pipeline.train", *arguments], world=1)
+    logged = [json.loads(line)["metrics"] for line in (tmp_path / "varied" / "metrics.jsonl").read_text().splitlines()]
+    assert len(logged) == 32
+    assert all(2 < metrics["loss/full"] < 3 for metrics in logged), "that of a network that knows nothing yet"
+    assert any(metrics["acc/train"] > 0 for metrics in logged)
+    # A run under way cannot be continued with other images.
+    done = deps("train", *arguments[:-2], "data.augmentation={crop: none}", "name=varied", "--resume")
+    assert "was begun with data.augmentation" in refused(done)
+
+
 def test_training_twice_into_one_folder_is_refused_and_nothing_is_lost(finished: Path, digits: Path) -> None:
     before = (finished / "metrics.jsonl").read_bytes()
     done = deps("train", *small_run(digits, finished.parent), "engine={name: single}", "name=finished")
@@ -133,6 +149,11 @@ BAD_INPUT = [
     (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),
     (["train_samples=5"], "train_samples: the recipe says 5, "),
     (["batch_size=5000"], "batch_size: 5000 is more than the 1438 training samples"),
+    (["batch_size=15", "data.augmentation.mixup=0.2"], "each needs an even number of them; 15 over 1 is 15"),
+    (
+        ["data.augmentation.colour_jitter=[0.4, 0.4, 0.4, 0.6]"],
+        "data.augmentation: colour_jitter: [0.4, 0.4, 0.4, 0.6]",
+    ),
     (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, and does not fit"),
     (["space.resolution=8", "batch_size=1"], "leaves batch norm a single value"),
     (["runs=/proc/nowhere"], "cannot be written"),

@@ -150,6 +150,39 @@ def test_the_reference_cross_entropy_is_torchs() -> None:
     torch.testing.assert_close(smoothed_cross_entropy(logits), F.cross_entropy(logits, LABELS, label_smoothing=0.1))
 
 
+def soft(shares: Tensor) -> Tensor:
+    """Labels of mixed images: each keeps its share, the next one's label gets the rest."""
+    own, other = (F.one_hot(labels, 10) for labels in (LABELS, LABELS.roll(-1)))
+    return shares[:, None] * own + (1 - shares[:, None]) * other
+
+
+def test_mixed_labels_are_smoothed_too() -> None:
+    logits = torch.randn(4, 10, generator=torch.Generator().manual_seed(2)).double()
+    mixed = soft(torch.tensor([0.7, 1.0, 0.2, 0.5], dtype=torch.float64))
+    target = (1 - SMOOTHING) * mixed + SMOOTHING / 10
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    full = plan().slots[0]
+    torch.testing.assert_close(
+        slot_loss(full, logits, mixed, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS), expected
+    )
+    whole = soft(torch.ones(4, dtype=torch.float64))
+    from_classes = slot_loss(full, logits, LABELS, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS)
+    torch.testing.assert_close(
+        slot_loss(full, logits, whole, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS), from_classes
+    )
+
+
+def test_a_mixed_image_counts_as_right_where_its_greater_part_is_recognised() -> None:
+    with torch.no_grad():
+        guesses = lively(SPACE).train()(images(), SPACE.largest()).argmax(1)
+    others = (guesses + 1) % 10
+    own, other = F.one_hot(guesses, 10), F.one_hot(others, 10)
+    for share, right in ((0.8, 4), (0.2, 0)):
+        engine = SingleEngine(lively(SPACE), OptimizerConfig())
+        result = sandwich_step(engine, plan(), images(), share * own + (1 - share) * other, LossConfig())
+        assert (int(result.correct), result.correct.dtype) == (right, torch.int64)
+
+
 def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
     """Weights and momentum are sorted together: two runs, one of them sorted between steps, keep the same logits."""
     logits = []
