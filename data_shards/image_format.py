@@ -9,6 +9,8 @@ import simplejpeg
 IMAGE_EXTENSIONS = ("jpg", "png")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_END = 33
+_JPEG_END = b"\xff\xd9"
 
 
 def is_png(encoded: bytes) -> bool:
@@ -24,6 +26,24 @@ def extension_of(encoded: bytes) -> str:
 def format_name(encoded: bytes) -> str:
     """What an image is stored as, in words: "JPEG", which all that is no PNG is taken for, or "PNG"."""
     return "PNG" if is_png(encoded) else "JPEG"
+
+
+def stored_size(encoded: bytes) -> tuple[int, int]:
+    """Height and width in pixels, by the header.
+
+    Raises ValueError for what has no header, or no end mark: a decoder may fill in what is missing, and say nothing.
+    """
+    if is_png(encoded):
+        if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
+            raise ValueError("it has no header")
+        whole, height, width = b"IEND" in encoded[-16:], encoded[20:24], encoded[16:20]
+        size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
+    else:
+        height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
+        whole, size = encoded.rfind(_JPEG_END) >= 0, (int(height), int(width))
+    if not whole:
+        raise ValueError("it has no end mark")
+    return size
 
 
 def decode_whole(encoded: bytes) -> np.ndarray:

@@ -55,6 +55,7 @@ class Split:
         self.root, self.name, self.entry, self.classes = Path(root), name, entry, classes
         self.index = _map_index(self.folder / INDEX_NAME, entry.samples)
         self._descriptors: OrderedDict[int, int] = OrderedDict()
+        self._threads = 1
 
     def __reduce__(self):
         return Split, (self.root, self.name, self.entry, self.classes)
@@ -90,6 +91,15 @@ class Split:
         """The sample's key, as it stands in its shard (`KEY.jpg` or `KEY.png`, and `KEY.cls`)."""
         return sample_key(sample)
 
+    def share(self, threads: int) -> Split:
+        """A copy for one of `threads` threads that read at the same time: a Split itself is not for several threads.
+
+        Together they keep to the limit on open files, which is one per process.
+        """
+        split = Split(self.root, self.name, self.entry, self.classes)
+        split._threads = threads
+        return split
+
     def read(self, sample: int) -> bytes:
         """The image's bytes (JPEG or PNG). Raises ShardDamage where they are missing, cut, unreadable or altered."""
         row = self.index[sample]
@@ -116,7 +126,7 @@ class Split:
             return self._descriptors[shard]
         descriptor = os.open(self.folder / self.entry.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
         self._descriptors[shard] = descriptor
-        if len(self._descriptors) > OPEN_SHARDS:
+        if len(self._descriptors) > max(OPEN_SHARDS // self._threads, 1):
             os.close(self._descriptors.popitem(last=False)[1])
         return descriptor
 

@@ -13,12 +13,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import DataLoader, Dataset
 
-from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards import dali_reader
+from data_shards.augment import Augmentation, Plan, evaluation_plan, plan
 from data_shards.auto_augment import auto_augment
 from data_shards.device_draws import draw_for_device
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.python_reader import read_batch
+from data_shards.reader_choice import ReaderName, choose_reader
 from data_shards.reader_processes import end_with_trainer, reader_context
 from data_shards.sampler import EpochSampler
 
@@ -26,8 +28,10 @@ from data_shards.sampler import EpochSampler
 class DataConfig(BaseModel):
     """Where the images are and how they are read.
 
-    `shards`: folder of a packed data set. `workers`: processes that read ahead, per rank; 0 reads in the training
-    process itself. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
+    `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
+    GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
+    that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
+    decode, at least one. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
     evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
     """
 
@@ -35,6 +39,7 @@ class DataConfig(BaseModel):
 
     shards: Path
     augmentation: Augmentation = Augmentation()
+    reader: ReaderName = "python"
     workers: int = Field(default=1, ge=0)
     prefetch: int = Field(default=2, ge=1)
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
@@ -44,7 +49,7 @@ class Batch(NamedTuple):
     """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
 
     `draws`: float32 [B, COLUMNS], what the device has yet to do to them (`data_shards.device_augment`); [B, 0] where
-    there is nothing to do, as for evaluation.
+    there is nothing to do, as for evaluation. All on the CPU, but for the images where DALI left them on the GPU.
     """
 
     images: torch.Tensor
@@ -74,6 +79,7 @@ class TrainLoader:
 
     Attributes:
         sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
+        reader: what reads, in words: "python", "dali on cpu", "dali on cuda:0".
         wait_seconds: time that the consumer has waited for data so far.
     """
 
@@ -98,17 +104,18 @@ class TrainLoader:
             )
         self.wait_seconds = 0.0
         self._steps = range(start_step, end_step)
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._share = rank, world, share
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         self._reader = _BatchReader(split, config, seed)
-        if config.workers:
+        self.reader = self._reader.description
+        if config.workers and self.reader == "python":
             reader_context(__name__)  # its server gets ready while the caller builds the model
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests))
+        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -133,6 +140,9 @@ class EvaluationLoader:
     Args:
         batch: largest number of samples in one rank's batch.
         ids: the samples to read, in this order; the whole split by default.
+
+    Attributes:
+        reader: as `TrainLoader.reader`.
     """
 
     def __init__(
@@ -152,12 +162,14 @@ class EvaluationLoader:
         self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
         self._resolution = resolution
         self._reader = _BatchReader(split, config, seed=0)
+        self.reader = self._reader.description
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _read_ahead(self._reader, [_Request(None, ids, self._resolution) for ids in self._pieces])
+        requests = [_Request(None, ids, self._resolution) for ids in self._pieces]
+        return _read_ahead(self._reader, requests, max(map(len, self._pieces), default=0))
 
 
 class _Requests:
@@ -178,16 +190,33 @@ class _BatchReader(Dataset):
 
     def __init__(self, split: Split, config: DataConfig, seed: int):
         self.split, self.config, self.seed = split, config, seed
+        self.name = choose_reader(config.reader, config.augmentation, split)
+
+    @property
+    def description(self) -> str:
+        return self.name if self.name == "python" else f"dali on {dali_reader.device()}"
 
     def __getitem__(self, request: _Request) -> Batch | ShardDamage:
         try:
-            if request.epoch is None:
-                return evaluation_batch(self.split, self.config, request.ids, request.resolution)
-            return training_batch(
-                self.split, self.config.augmentation, self.seed, request.epoch, request.ids, request.resolution
-            )
+            images = torch.from_numpy(read_batch(self.split, request.ids, self.plan(request)))
         except ShardDamage as damage:
             return damage
+        return self.batch(request, images)
+
+    def plan(self, request: _Request) -> Plan:
+        """What to show of the samples asked for."""
+        epoch, ids, resolution = request
+        if epoch is None:
+            rows = self.split.index[ids]
+            return evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
+        return _training_plan(self.split, self.config.augmentation, self.seed, epoch, ids, resolution)
+
+    def batch(self, request: _Request, images: torch.Tensor) -> Batch:
+        """The answer to a request, of the images that were read for it."""
+        epoch, ids, _ = request
+        if epoch is None:
+            return _batch(self.split, ids, images, np.empty((len(ids), 0), np.float32))
+        return _training_batch(self.split, self.config.augmentation, self.seed, epoch, ids, images)
 
 
 def training_batch(
@@ -197,31 +226,52 @@ def training_batch(
 
     Raises ShardDamage for the first sample that cannot be read or decoded.
     """
+    images = read_batch(split, ids, _training_plan(split, augmentation, seed, epoch, ids, resolution))
+    return _training_batch(split, augmentation, seed, epoch, ids, torch.from_numpy(images))
+
+
+def _training_plan(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, resolution: int
+) -> Plan:
     rows = split.index[ids]
-    what = plan(augmentation, seed, epoch, ids, rows["height"], rows["width"], resolution)
-    images = read_batch(split, ids, what)
+    return plan(augmentation, seed, epoch, ids, rows["height"], rows["width"], resolution)
+
+
+def _training_batch(
+    split: Split, augmentation: Augmentation, seed: int, epoch: int, ids: np.ndarray, images: torch.Tensor
+) -> Batch:
     if augmentation.auto_augment != "none":
-        auto_augment(images, augmentation.auto_augment, seed, epoch, ids)
-    return _batch(images, rows["label"], ids, draw_for_device(augmentation, seed, epoch, ids, resolution))
+        auto_augment(images.numpy(), augmentation.auto_augment, seed, epoch, ids)
+    return _batch(split, ids, images, draw_for_device(augmentation, seed, epoch, ids, images.shape[1]))
 
 
-def evaluation_batch(split: Split, config: DataConfig, ids: np.ndarray, resolution: int) -> Batch:
-    """Samples `ids` (int64 [B]) as stored, their centre at the resolution. Raises ShardDamage as `training_batch`."""
-    rows = split.index[ids]
-    what = evaluation_plan(rows["height"], rows["width"], resolution, config.evaluation_crop)
-    return _batch(read_batch(split, ids, what), rows["label"], ids, np.empty((len(ids), 0), np.float32))
+def _batch(split: Split, ids: np.ndarray, images: torch.Tensor, draws: np.ndarray) -> Batch:
+    labels = torch.from_numpy(split.index["label"][ids].astype(np.int64))
+    return Batch(images, labels, torch.from_numpy(ids.copy()), torch.from_numpy(draws))
 
 
-def _batch(images: np.ndarray, labels: np.ndarray, ids: np.ndarray, draws: np.ndarray) -> Batch:
-    return Batch(
-        torch.from_numpy(images),
-        torch.from_numpy(labels.astype(np.int64)),
-        torch.from_numpy(ids.copy()),
-        torch.from_numpy(draws),
+def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
+    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to."""
+    return _through_dali(reader, requests, largest) if reader.name == "dali" else _through_workers(reader, requests)
+
+
+def _through_dali(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
+    config = reader.config
+    batches = dali_reader.read_batches(
+        reader.split,
+        ((request.ids, reader.plan(request)) for request in requests),
+        largest,
+        threads=max(config.workers, 1),
+        prefetch=config.prefetch,
+        beyond_border=config.augmentation.crop == "padded",
     )
+    for request, images in zip(requests, batches, strict=True):
+        batch = reader.batch(request, images)
+        # What is not on the GPU yet gets there without a wait only from pinned memory.
+        yield Batch(*(part if part.is_cuda else part.pin_memory() for part in batch)) if images.is_cuda else batch
 
 
-def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
+def _through_workers(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
     workers = reader.config.workers
     loader = DataLoader(
         reader,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from data_shards.augment import Plan
+from data_shards.fraction import reduce, reducible
 from data_shards.image_format import decode_whole, format_name, is_png
 from data_shards.index import Split
 
@@ -20,21 +20,12 @@ def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -
 
     Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
     """
-    x, y, w, h = (int(value) for value in window)
-    if min(w, h) >= 2 * resolution and not is_png(encoded):
-        # libjpeg can decode at a fraction of the size, in a fraction of the time, as long as the window keeps at
-        # least the resolution asked for.
+    x, y, w, h = window = tuple(int(value) for value in window)
+    if reducible(window, resolution) and not is_png(encoded):
         height, width = (int(side) for side in simplejpeg.decode_jpeg_header(encoded)[:2])
-        image = simplejpeg.decode_jpeg(
-            encoded,
-            min_height=math.ceil(height * resolution / h),
-            min_width=math.ceil(width * resolution / w),
-            min_factor=2,
-        )
-        across, down = image.shape[1] / width, image.shape[0] / height
-        left, top = round(x * across), round(y * down)
-        x, w = left, max(round((x + w) * across) - left, 1)
-        y, h = top, max(round((y + h) * down) - top, 1)
+        reduced = reduce(height, width, window, resolution)
+        image = simplejpeg.decode_jpeg(encoded, min_height=reduced.height, min_width=reduced.width, min_factor=2)
+        x, y, w, h = reduced.window
     else:
         image = decode_whole(encoded)
     part = _cut(image, x, y, w, h)

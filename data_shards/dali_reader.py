@@ -1,0 +1,249 @@
+"""The NVIDIA DALI reader: decodes, cuts, resizes and mirrors on the GPU where there is one, else on the CPU.
+
+DALI gets the bytes, the windows, the flips and the resolution from us, batch by batch, and draws nothing itself: the
+samples and their crops are those of the Python reader, and a resume begins where it likes. The bytes come from
+threads, as `external_source(parallel=True)` would fork a process that has CUDA and threads already.
+
+How near the pixels come to the Python reader's on the CPU, in grey levels, for pictures with as much detail as
+photographs can have (tests/data_shards/test_dali_reader.py): where nothing is shrunk, one level at most; where a window
+is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages over
+boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
+not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from data_shards import DISTRIBUTION
+from data_shards.augment import Plan
+from data_shards.encoded import EncodedBatch, read_ahead
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.fraction import shown
+from data_shards.image_format import format_name, is_png
+from data_shards.index import Split
+from data_shards.python_reader import decode
+
+
+def installed() -> bool:
+    """Whether DALI can be imported; does not import it, which takes seconds."""
+    try:
+        return importlib.util.find_spec("nvidia.dali") is not None
+    except ModuleNotFoundError:  # nothing of NVIDIA's at all
+        return False
+
+
+def require_dali() -> None:
+    """Raises ShardUsageError, which names the extra to install, where there is no DALI."""
+    if not installed():
+        raise ShardUsageError(f"data.reader: dali needs NVIDIA DALI: pip install '{DISTRIBUTION}[dali]'")
+
+
+def device() -> torch.device:
+    """Where DALI leaves the images: this process's GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def read_batches(
+    split: Split,
+    requests: Iterable[tuple[np.ndarray, Plan]],
+    largest: int,
+    threads: int,
+    prefetch: int,
+    beyond_border: bool,
+) -> Iterator[torch.Tensor]:
+    """The images of each request (ids and plan) in turn: uint8 [B, resolution, resolution, 3] on `device()`.
+
+    Raises ShardDamage for the first sample that cannot be read or decoded, when its batch is due.
+
+    Args:
+        largest: number of samples in the largest request.
+        threads: that read, and as many that decode.
+        prefetch: batches that DALI has ready; as many per thread are read ahead of it.
+        beyond_border: whether windows reach beyond the image.
+    """
+    where = device()
+    batches = read_ahead(split, requests, threads, threads * prefetch)
+    source = _Source(split, batches, _given(beyond_border))
+    pipeline = _pipeline(source, largest, threads, prefetch, beyond_border, where.index)
+    try:
+        while True:
+            try:
+                # On the GPU the consumer's stream waits for the images, not the consumer, and DALI takes their memory
+                # back only after what that stream does with them.
+                (images,) = pipeline.run(torch.cuda.current_stream(where) if where.type == "cuda" else None)
+            except StopIteration:
+                break
+            except RuntimeError as error:
+                raise _named(split, source.under_way, error) from None
+            yield from source.empty_ones(where)
+            # With its default executor DALI allocates outputs batch by batch: the tensor owns this one from here on.
+            source.under_way.popleft()
+            yield torch.from_dlpack(images.as_tensor())
+        yield from source.empty_ones(where)
+        if source.damage:
+            raise source.damage
+    finally:
+        batches.close()  # ends the threads
+
+
+class _Source:
+    """Draws up DALI's inputs for one batch after another.
+
+    Attributes:
+        under_way: the batches that were handed to DALI and have not come out yet.
+        damage: what ended the batches early, to be raised once those before it have come out.
+    """
+
+    def __init__(self, split: Split, batches: Iterator[EncodedBatch], given: int):
+        self.under_way: deque[EncodedBatch] = deque()
+        self.damage: ShardDamage | None = None
+        self._split, self._batches, self._given = split, batches, given
+
+    def __iter__(self) -> _Source:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        while True:
+            try:
+                batch = next(self._batches)
+            except ShardDamage as damage:
+                self.damage = damage
+                raise StopIteration from None
+            self.under_way.append(batch)
+            if batch.images:  # DALI knows no empty batch
+                return _inputs(self._split, batch)[: self._given]
+
+    def empty_ones(self, where: torch.device) -> Iterator[torch.Tensor]:
+        """The images of the empty batches that are next in turn."""
+        while self.under_way and not self.under_way[0].images:
+            side = self.under_way.popleft().plan.resolution
+            yield torch.empty((0, side, side, 3), dtype=torch.uint8, device=where)
+
+
+class _Inputs(NamedTuple):
+    """What DALI is given of one batch; everything but the images is [B, …]. Places are (down, across), in pixels.
+
+    `part` and `part_shape` (int32): the part to decode. `beside` and `above` (int32 [B, 4]): what continues it beyond
+    the border, by reflection: where the strips before and behind begin in the mirrored part, and how long they are.
+    `begin` and `end` (float32): the window within all that, to be resized to `size` (float32). `flip`: int32 [B].
+    """
+
+    images: list[np.ndarray]
+    part: np.ndarray
+    part_shape: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    size: np.ndarray
+    flip: np.ndarray
+    beside: np.ndarray
+    above: np.ndarray
+
+
+def _given(beyond_border: bool) -> int:
+    """How many of the inputs a pipeline takes: the strips only where they are needed."""
+    return len(_Inputs._fields) - (0 if beyond_border else 2)
+
+
+def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
+    rows = split.index[batch.ids]
+    sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
+    windows, resolution = batch.plan.windows.tolist(), batch.plan.resolution
+    places = [
+        _edges(image, size, window, resolution)
+        for image, size, window in zip(batch.images, sizes.tolist(), windows, strict=True)
+    ]
+    edges = np.asarray(places)[:, [1, 0, 3, 2]]  # top, left, bottom, right
+    first, last = np.floor(edges[:, :2]).astype(np.int64), np.ceil(edges[:, 2:]).astype(np.int64)
+    part, part_end = np.maximum(first, 0), np.minimum(last, sizes)
+    most = part_end - part - 1  # that a strip can hold; of interest only where rounding adds to a wide padding
+    before, behind = np.minimum(part - first, most), np.minimum(last - part_end, most)
+    strips = np.stack([most - before, before, np.ones_like(before), behind], axis=2)  # [B, axis, 4]
+    return _Inputs(
+        images=[np.frombuffer(image, np.uint8) for image in batch.images],
+        part=np.ascontiguousarray(part, np.int32),
+        part_shape=np.ascontiguousarray(part_end - part, np.int32),
+        begin=np.ascontiguousarray(edges[:, :2] - (part - before), np.float32),
+        end=np.ascontiguousarray(edges[:, 2:] - (part - before), np.float32),
+        size=np.full((len(windows), 2), resolution, np.float32),
+        flip=np.ascontiguousarray(batch.plan.flips, np.int32),
+        beside=np.ascontiguousarray(strips[:, 1], np.int32),
+        above=np.ascontiguousarray(strips[:, 0], np.int32),
+    )
+
+
+def _edges(image: bytes, size: list[int], window: list[int], resolution: int) -> tuple[float, ...]:
+    (height, width), (x, y, w, h) = size, window
+    return (x, y, x + w, y + h) if is_png(image) else shown(height, width, (x, y, w, h), resolution)
+
+
+def _pipeline(
+    source: Iterator[tuple[Any, ...]], largest: int, threads: int, prefetch: int, beyond_border: bool, gpu: int | None
+) -> Any:
+    from nvidia.dali import Pipeline  # pyright: ignore[reportMissingImports]
+    from nvidia.dali import fn as operators  # pyright: ignore[reportMissingImports]
+    from nvidia.dali import types as dali_types  # pyright: ignore[reportMissingImports]
+
+    fn, types = cast(Any, operators), cast(Any, dali_types)  # its own type hints refuse ordinary calls
+    dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 3][: _given(beyond_border)]
+    dimensions = [0 if name == "flip" else 1 for name in _Inputs._fields[: len(dtypes)]]
+    pipeline = Pipeline(max(largest, 1), num_threads=threads, device_id=gpu, prefetch_queue_depth=prefetch)
+    with pipeline:
+        nodes = fn.external_source(source, num_outputs=len(dtypes), dtype=dtypes, ndim=dimensions)
+        given = dict(zip(_Inputs._fields, nodes, strict=False))
+        images = fn.decoders.image_slice(
+            given["images"],
+            start=given["part"],
+            shape=given["part_shape"],
+            axes=[0, 1],
+            device="cpu" if gpu is None else "mixed",
+            output_type=types.RGB,
+            adjust_orientation=False,  # as the index and the Python reader have it
+            **({} if gpu is None else {"jpeg_fancy_upsampling": True}),  # as libjpeg does on the CPU
+        )
+        if beyond_border:
+            images = _continued(fn, images, given["beside"], axis=1)
+            images = _continued(fn, images, given["above"], axis=0)
+        # Of DALI's filters this one comes nearest to OpenCV's.
+        images = fn.resize(
+            images,
+            size=given["size"],
+            roi_start=given["begin"],
+            roi_end=given["end"],
+            interp_type=types.INTERP_LINEAR,
+            antialias=True,
+        )
+        pipeline.set_outputs(fn.flip(images, horizontal=given["flip"], vertical=0))
+    pipeline.build()
+    return pipeline
+
+
+def _continued(fn: Any, images: Any, strips: Any, axis: int) -> Any:
+    """The images with strips of their mirror images before and behind, as `_Inputs` tells."""
+    mirrored = fn.flip(images, horizontal=int(axis == 1), vertical=int(axis == 0))
+    before = fn.slice(mirrored, start=strips[0:1], shape=strips[1:2], axes=[axis])
+    behind = fn.slice(mirrored, start=strips[2:3], shape=strips[3:4], axes=[axis])
+    return fn.cat(before, images, behind, axis=axis)
+
+
+def _named(split: Split, batches: Iterable[EncodedBatch], error: RuntimeError) -> RuntimeError:
+    """What to raise for an error of DALI's, which stops at one bad image and does not say which."""
+    for batch in batches:
+        for sample, image, window in zip(batch.ids.tolist(), batch.images, batch.plan.windows, strict=True):
+            try:
+                decode(image, window, False, batch.plan.resolution)
+            except ValueError as reason:
+                return split.damage(sample, f"not a whole {format_name(image)}: {reason}")
+    said = " ".join(str(error).split())
+    if "decoders.image_slice" not in said:
+        return error
+    samples = ", ".join(split.key(sample) for batch in batches for sample in batch.ids.tolist())
+    return ShardDamage(split.folder, f"DALI cannot decode all of the samples {samples}, the Python reader can: {said}")
