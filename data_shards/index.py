@@ -5,6 +5,7 @@ The index is written while packing, never derived from the tars: a tar that was 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import zlib
@@ -94,9 +95,10 @@ class Split:
     def share(self, threads: int) -> Split:
         """A copy for one of `threads` threads that read at the same time: a Split itself is not for several threads.
 
-        Together they keep to the limit on open files, which is one per process.
+        Together they keep to the limit on open files, which is one per process, and to one index.
         """
-        split = Split(self.root, self.name, self.entry, self.classes)
+        split = copy.copy(self)
+        split._descriptors = OrderedDict()
         split._threads = threads
         return split
 

@@ -37,8 +37,11 @@ class Photos:
     def __init__(self, train: int, test: int):
         self.splits = {"train": train, "test": test}
 
-    def samples(self, split, start, stop):
-        for number in range(start, stop):
+    def identity(self, split, positions):
+        return b""
+
+    def samples(self, split, positions):
+        for number in positions.tolist():
             height, width = 60 + 7 * (number % 9), 70 + 11 * (number % 5)
             image = photo(height, width, number + 1000 * (split == "test"))
             yield Sample(simplejpeg.encode_jpeg(image, quality=95), number % 4, height, width)
