@@ -3,7 +3,7 @@
 Each thread walks down a strip of some columns of an image, for one channel or a few neighbours. Its registers hold the
 kernel and a window of KERNEL rows of the strip and its surroundings, from which all taps read: a value is read once per
 strip, and its prologue applied once. What neighbouring strips read twice comes from the caches. A worker takes every
-so-manieth block of strips, so that the kernel stays in its registers, and so do sums over its strips, of which it
+n-th block of strips, so that the kernel stays in its registers, and so do sums over its strips, of which it
 leaves one partial; adding up the partials in a fixed order keeps results the same from run to run.
 """
 
@@ -21,9 +21,10 @@ from torch import Tensor
 
 from kernels.gpu.activation import coefficients, derivative, prologue
 from kernels.gpu.launch import bucket, config, empty_images, empty_partials, kernel, parts, rows_of, vector, workers
+from kernels.gpu.window import activated, load_patch, load_taps, place_strips, strip_height, with_moments
 from kernels.primitives import OutputGradient, Prologue
 
-# A strip is ROWS × COLUMNS, both even for stride 2.
+# A strip is at most ROWS × COLUMNS, both even for stride 2.
 FORWARD_BLOCKS = (
     config(4, 1, ROWS=4, COLUMNS=2, BLOCK_P=16, BLOCK_C=32),
     config(4, 1, ROWS=14, COLUMNS=4, BLOCK_P=8, BLOCK_C=32),
@@ -59,77 +60,6 @@ def _values_per_thread(meta: Mapping[str, int]) -> int:
     return meta["BLOCK_P"] * meta["BLOCK_C"] // (32 * 4)
 
 
-@triton.jit
-def _taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL: tl.constexpr):
-    """The kernels of some channels: KERNEL² vectors, row by row."""
-    taps = ()
-    for row in tl.static_range(KERNEL):
-        for column in tl.static_range(KERNEL):
-            address = weight + channel * channel_stride + row * row_stride + column * column_stride
-            taps += (tl.load(address, active, 0.0),)
-    return taps
-
-
-@triton.jit
-def _place(first, height, width, BLOCK_P: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Image, first row and first column of the strips from `first` on, each [BLOCK_P, 1]."""
-    strip = first + tl.arange(0, BLOCK_P)[:, None]
-    down, across = tl.cdiv(height, ROWS), tl.cdiv(width, COLUMNS)
-    return strip // (down * across), strip // across % down * ROWS, strip % across * COLUMNS
-
-
-@triton.jit
-def _load(x, row, column, height, width, channels, mask, DOWN: tl.constexpr, ACROSS: tl.constexpr):
-    """DOWN · ACROSS values of x, row by row; `row` and `column` are those of the first, where `x` points to."""
-    values = ()
-    for i in tl.static_range(DOWN):
-        place = x
-        for j in tl.static_range(ACROSS):
-            values += (tl.load(place, _inside(row + i, column + j, height, width) & mask, 0.0),)
-            place += channels  # step by step: products for all places would take registers
-        x += width * channels
-    return values
-
-
-@triton.jit
-def _inside(row, column, height, width):
-    return (row >= 0) & (row < height) & (column >= 0) & (column < width)
-
-
-@triton.jit
-def _activated(
-    raw,
-    scales,
-    shifts,
-    row,
-    column,
-    height,
-    width,
-    ACTIVATION: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-):
-    """What `_load` gave after its prologue. Padding is zero after the prologue, not before."""
-    values = ()
-    for i in tl.static_range(DOWN):
-        for j in tl.static_range(ACROSS):
-            value = prologue(raw[i * ACROSS + j].to(tl.float32), scales, shifts, ACTIVATION)
-            values += (tl.where(_inside(row + i, column + j, height, width), value, 0.0),)
-    return values
-
-
-@triton.jit
-def _with_moments(direct, y, of_sum, of_square, row, column, height, width, DOWN: tl.constexpr, ACROSS: tl.constexpr):
-    """Gradients of the output with those of its moments, from what `_load` gave; zero outside the image."""
-    values = ()
-    for i in tl.static_range(DOWN):
-        for j in tl.static_range(ACROSS):
-            gradient, output = direct[i * ACROSS + j].to(tl.float32), y[i * ACROSS + j].to(tl.float32)
-            value = gradient + of_sum + of_square * output
-            values += (tl.where(_inside(row + i, column + j, height, width), value, 0.0),)
-    return values
-
-
 @kernel(*FORWARD_BLOCKS, fits=_fits_forward)
 def _forward(
     x,  # [images, height, width, channels]
@@ -163,27 +93,28 @@ def _forward(
     worker = tl.program_id(1)
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     active = channel < channels
-    taps = _taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
+    taps = load_taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
     scales, shifts = coefficients(scale, shift, channel, channels, ACTIVATION)
     total, square = tl.zeros([BLOCK_P, BLOCK_C], tl.float32), tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
-    strips = images * tl.cdiv(height_out, ROWS) * tl.cdiv(width_out, COLUMNS)
+    tall = strip_height(height_out, ROWS, 1)
+    strips = images * tl.cdiv(height_out, tall) * tl.cdiv(width_out, COLUMNS)
     for first in range(worker * BLOCK_P, strips, tl.num_programs(1) * BLOCK_P):
-        image, row, column = _place(first, height_out, width_out, BLOCK_P, ROWS, COLUMNS)
-        mask = (image < images) & active[None, :]
+        image, row, column = place_strips(first, height_out, width_out, tall, BLOCK_P, COLUMNS)
+        mask, end = (image < images) & active[None, :], row + tall
         top, left = row * STRIDE - MARGIN, column * STRIDE - MARGIN
         source = x + ((image * height + top) * width + left).to(tl.int64) * channels + channel[None, :]
         target = y + ((image * height_out + row) * width_out + column).to(tl.int64) * channels + channel[None, :]
-        above = _load(source, top, left, height, width, channels, mask, KERNEL - STRIDE, AROUND)
-        window = _activated(above, scales, shifts, top, left, height, width, ACTIVATION, KERNEL - STRIDE, AROUND)
+        above = load_patch(source, top, left, height, width, channels, mask, KERNEL - STRIDE, AROUND)
+        window = activated(above, scales, shifts, top, left, height, width, ACTIVATION, KERNEL - STRIDE, AROUND)
         top += KERNEL - STRIDE
         source += (KERNEL - STRIDE) * width * channels
-        coming = _load(source, top, left, height, width, channels, mask, STRIDE, AROUND)
-        for step in range(ROWS):
-            window += _activated(coming, scales, shifts, top, left, height, width, ACTIVATION, STRIDE, AROUND)
+        coming = load_patch(source, top, left, height, width, channels, mask, STRIDE, AROUND)
+        for _step in range(tall):
+            window += activated(coming, scales, shifts, top, left, height, width, ACTIVATION, STRIDE, AROUND)
             top += STRIDE
             source += STRIDE * width * channels
             # On their way while this row is computed.
-            coming = _load(source, top, left, height, width, channels, mask & (step + 1 < ROWS), STRIDE, AROUND)
+            coming = load_patch(source, top, left, height, width, channels, mask & (row + 1 < end), STRIDE, AROUND)
             for c in tl.static_range(COLUMNS):
                 accumulator = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
                 for k in tl.static_range(KERNEL):
@@ -246,7 +177,7 @@ def _backward(
     worker = tl.program_id(1)
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     active = channel < channels
-    taps = _taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
+    taps = load_taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
     scales, shifts = coefficients(scale, shift, channel, channels, ACTIVATION)
     of_sum = tl.load(moments + channel, active, 0.0)
     of_square = 2 * tl.load(moments + channels + channel, active, 0.0)
@@ -254,27 +185,28 @@ def _backward(
     of_taps = ()
     for _tap in tl.static_range(KERNEL * KERNEL):
         of_taps += (tl.zeros([BLOCK_P, BLOCK_C], tl.float32),)
-    strips = images * tl.cdiv(height, ROWS) * tl.cdiv(width, COLUMNS)
+    tall = strip_height(height, ROWS, STRIDE)
+    strips = images * tl.cdiv(height, tall) * tl.cdiv(width, COLUMNS)
     for first in range(worker * BLOCK_P, strips, tl.num_programs(1) * BLOCK_P):
-        image, row, column = _place(first, height, width, BLOCK_P, ROWS, COLUMNS)
-        mask = (image < images) & active[None, :]
+        image, row, column = place_strips(first, height, width, tall, BLOCK_P, COLUMNS)
+        mask, end = (image < images) & active[None, :], row + tall
         top, left = row // STRIDE - BEFORE, column // STRIDE - BEFORE
         source = ((image * height_out + top) * width_out + left).to(tl.int64) * channels + channel[None, :]
         target = ((image * height + row) * width + column).to(tl.int64) * channels + channel[None, :]
-        directs = _load(direct + source, top, left, height_out, width_out, channels, mask, DOWN - 1, AROUND)
-        outputs = _load(y + source, top, left, height_out, width_out, channels, mask, DOWN - 1, AROUND)
-        window = _with_moments(directs, outputs, of_sum, of_square, top, left, height_out, width_out, DOWN - 1, AROUND)
+        directs = load_patch(direct + source, top, left, height_out, width_out, channels, mask, DOWN - 1, AROUND)
+        outputs = load_patch(y + source, top, left, height_out, width_out, channels, mask, DOWN - 1, AROUND)
+        window = with_moments(directs, outputs, of_sum, of_square, top, left, height_out, width_out, DOWN - 1, AROUND)
         top += DOWN - 1
         source += (DOWN - 1) * width_out * channels
-        directs = _load(direct + source, top, left, height_out, width_out, channels, mask, 1, AROUND)
-        outputs = _load(y + source, top, left, height_out, width_out, channels, mask, 1, AROUND)
-        for step in range(ROWS // STRIDE):
-            window += _with_moments(directs, outputs, of_sum, of_square, top, left, height_out, width_out, 1, AROUND)
+        directs = load_patch(direct + source, top, left, height_out, width_out, channels, mask, 1, AROUND)
+        outputs = load_patch(y + source, top, left, height_out, width_out, channels, mask, 1, AROUND)
+        for _step in range(tall // STRIDE):
+            window += with_moments(directs, outputs, of_sum, of_square, top, left, height_out, width_out, 1, AROUND)
             top += 1
             source += width_out * channels
-            needed = mask & (step + 1 < ROWS // STRIDE)
-            directs = _load(direct + source, top, left, height_out, width_out, channels, needed, 1, AROUND)
-            outputs = _load(y + source, top, left, height_out, width_out, channels, needed, 1, AROUND)
+            needed = mask & (row + STRIDE < end)
+            directs = load_patch(direct + source, top, left, height_out, width_out, channels, needed, 1, AROUND)
+            outputs = load_patch(y + source, top, left, height_out, width_out, channels, needed, 1, AROUND)
             for r in tl.static_range(STRIDE):
                 for c in tl.static_range(COLUMNS):
                     inside = (row < height) & (column + c < width) & mask

@@ -90,7 +90,7 @@ def workers(rows: int, least: int, across: int) -> int:
 
 
 def rows_of(x: Tensor) -> int:
-    """N · H · W of activations in the channels_last format."""
+    """N · H · W of activations in the channels_last format; less than 2^31."""
     assert x.is_contiguous(memory_format=torch.channels_last)
     return x.shape[0] * x.shape[2] * x.shape[3]
 

@@ -1,6 +1,6 @@
 """1×1 convolution as a matrix product over the rows of channels_last activations, and its gradients.
 
-A worker takes every so-manieth tile of rows, so that sums over rows stay in its registers and leave one partial each;
+A worker takes every n-th tile of rows, so that sums over rows stay in its registers and leave one partial each;
 adding up the partials in a fixed order keeps results the same from run to run. Where all input channels fit in one
 tile, as in the large early layers, the worker also keeps its block of the weight.
 """
