@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,9 +16,19 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import Progress, TaskID
 
+from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import open_split
-from data_shards.manifest import FORMAT, INDEX_NAME, MANIFEST_NAME, Manifest, ShardEntry, SplitEntry, read_manifest
+from data_shards.manifest import (
+    FORMAT,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ShardEntry,
+    SplitEntry,
+    read_manifest,
+    write_durably,
+)
 from data_shards.progress import sample_progress
 from data_shards.shard_writer import ShardWriter
 from data_shards.sources import Source
@@ -127,7 +138,12 @@ def _write_shard(
 ) -> tuple[ShardEntry, np.ndarray]:
     path = folder / plan.split / f"{plan.split}-{plan.number:06d}.tar"
     with ShardWriter(path, plan.number, plan.start) as writer:
-        for sample in source.samples(plan.split, plan.start, plan.stop):
+        for number, sample in enumerate(source.samples(plan.split, plan.start, plan.stop), start=plan.start):
+            if not 0 <= sample.label < len(source.classes):
+                raise ShardUsageError(
+                    f"{source.name}: sample {number} of {plan.split} has the label {sample.label}, which is not one "
+                    f"of 0 … {len(source.classes) - 1}"
+                )
             writer.write(sample)
             progress.advance(task)
     return writer.entry, writer.rows
@@ -135,10 +151,11 @@ def _write_shard(
 
 def _write_index(folder: Path, parts: list[tuple[ShardEntry, np.ndarray]]) -> SplitEntry:
     index = np.concatenate([rows for _, rows in parts])
-    path = folder / INDEX_NAME
-    np.save(path, index, allow_pickle=False)
+    content = io.BytesIO()
+    np.save(content, index, allow_pickle=False)
+    write_durably(folder / INDEX_NAME, content.getvalue())
     return SplitEntry(
         samples=len(index),
-        index_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        index_sha256=hashlib.sha256(content.getvalue()).hexdigest(),
         shards=tuple(entry for entry, _ in parts),
     )

@@ -7,6 +7,8 @@ import io
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ class ShardWriter:
     """A tar of `KEY.jpg` and `KEY.cls` (the label in decimal digits) per sample, in the order written.
 
     The bytes depend on the samples alone: no times, no owners. Use as a context manager; `entry` and `rows` are
-    complete after it.
+    complete after it. What the disk refuses is an OSError that names the tar, the sample and the place in it.
 
     Args:
         path: of the tar; must not exist.
@@ -39,20 +41,31 @@ class ShardWriter:
         return self
 
     def __exit__(self, *failure) -> None:
-        try:
-            if failure[0] is None:
-                self._tar.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
+        if failure[0] is not None:
+            with suppress(OSError):  # of bytes still to be written, to a full disk perhaps; the failure is under way
+                self._file.close()
+            return
+        with self._named("end"), self._file:
+            self._tar.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def write(self, sample: Sample) -> None:
         key = sample_key(self._first + len(self._rows))
-        offset = self._member(f"{key}.jpg", sample.jpeg)
-        self._member(f"{key}.cls", str(sample.label).encode())
+        with self._named(f"sample {key}"):
+            offset = self._member(f"{key}.jpg", sample.jpeg)
+            self._member(f"{key}.cls", str(sample.label).encode())
         crc = zlib.crc32(sample.jpeg)
         self._rows.append((offset, len(sample.jpeg), crc, self._number, sample.label, sample.height, sample.width))
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        offset = self._file.tell()
+        try:
+            yield
+        except OSError as error:
+            reason = f"{what} at byte {offset} cannot be written: {error.strerror}"
+            raise OSError(error.errno, reason, str(self.path)) from None
 
     @property
     def rows(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 
 from data_shards.errors import ShardDamage
-from data_shards.index import Split, check_index, sample_key
+from data_shards.index import read_index, sample_key
 from data_shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from data_shards.progress import sample_progress
 from data_shards.tar_walk import Break, Member, TarWalk
@@ -78,15 +78,15 @@ class _SplitCheck:
         self.rows: np.ndarray | None = None
         self.index_damage: ShardDamage | None = None
         try:
-            check_index(self.folder / INDEX_NAME, self.entry)
-            self.rows = Split(root, name, self.entry, manifest.classes).index
+            self.rows = read_index(self.folder / INDEX_NAME, self.entry, self.classes)
         except ShardDamage as damage:
             self.index_damage = damage
 
     def around_shards(self) -> Iterator[Damage]:
         """Damage to the index and files that do not belong."""
         if self.index_damage is not None:
-            yield Damage(self.index_damage.shard, None, None, self.index_damage.reason, 0)
+            found = self.index_damage
+            yield Damage(found.shard, found.key, found.offset, found.reason, 0)
         known = {INDEX_NAME, *(shard.name for shard in self.entry.shards)}
         if self.folder.is_dir():
             for path in sorted(self.folder.iterdir()):
