@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from data_shards.index import Split
 from data_shards.python_reader import read_batch
 from data_shards.reader_processes import end_with_trainer, reader_context
 from data_shards.sampler import EpochSampler
+from data_shards.substitution import healthy_ids
 
 
 class DataConfig(BaseModel):
@@ -27,6 +28,11 @@ class DataConfig(BaseModel):
     `shards`: folder of a packed data set. `workers`: processes that read ahead, per rank; 0 reads in the training
     process itself. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
     evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
+
+    `on_corrupt`: what a damaged training sample does: `fail` ends the run; `skip` shows another sample, with its own
+    label, in its place (see `data_shards.substitution`). `max_corrupt`: the largest share of the training samples that
+    may be found damaged before a run that skips fails after all. Samples that results are computed from are never
+    skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +42,8 @@ class DataConfig(BaseModel):
     workers: int = Field(default=1, ge=0)
     prefetch: int = Field(default=2, ge=1)
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    max_corrupt: float = Field(default=0.001, ge=0, lt=1)
 
 
 class Batch(NamedTuple):
@@ -54,6 +62,13 @@ class _Request(NamedTuple):
     resolution: int
 
 
+class _Answer(NamedTuple):
+    """What a worker gives back: a batch, and the damage to samples that it shows others in place of."""
+
+    batch: Batch
+    skipped: list[ShardDamage]
+
+
 class TrainLoader:
     """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
 
@@ -68,6 +83,8 @@ class TrainLoader:
     Attributes:
         sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
         wait_seconds: time that the consumer has waited for data so far.
+        skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
+            reports it, and empties the list.
     """
 
     def __init__(
@@ -85,10 +102,11 @@ class TrainLoader:
         self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
         self.sampler.rank_ids(start_step, rank, world)  # complain now about a batch that cannot be shared
         self.wait_seconds = 0.0
+        self.skipped: list[ShardDamage] = []
         self._steps = range(start_step, end_step)
         self._rank, self._world = rank, world
         self._resolution = resolution if callable(resolution) else lambda step: resolution
-        self._reader = _BatchReader(split, config, seed)
+        self._reader = _BatchReader(split, config, seed, substitute=config.on_corrupt == "skip")
         if config.workers:
             reader_context(__name__)  # its server gets ready while the caller builds the model
 
@@ -96,7 +114,7 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests))
+        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self.skipped)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -121,6 +139,11 @@ class EvaluationLoader:
     Args:
         batch: largest number of samples in one rank's batch.
         ids: the samples to read, in this order; the whole split by default.
+        substitute: where `config` says so, show other samples in place of damaged ones: for samples that no figure is
+            computed from.
+
+    Attributes:
+        skipped: damage to samples that others were shown in place of, as it was met.
     """
 
     def __init__(
@@ -132,6 +155,7 @@ class EvaluationLoader:
         rank: int,
         world: int,
         ids: Sequence[int] | np.ndarray | None = None,
+        substitute: bool = False,
     ):
         if batch < 1:
             raise ShardUsageError(f"batch: {batch} is not a positive number")
@@ -139,13 +163,15 @@ class EvaluationLoader:
         steps = math.ceil(len(chosen) / (batch * world))
         self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
         self._resolution = resolution
-        self._reader = _BatchReader(split, config, seed=0)
+        self.skipped: list[ShardDamage] = []
+        self._reader = _BatchReader(split, config, seed=0, substitute=substitute and config.on_corrupt == "skip")
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _read_ahead(self._reader, [_Request(None, ids, self._resolution) for ids in self._pieces])
+        requests = [_Request(None, ids, self._resolution) for ids in self._pieces]
+        return _read_ahead(self._reader, requests, self.skipped)
 
 
 class _Requests:
@@ -164,10 +190,30 @@ class _Requests:
 class _BatchReader(Dataset):
     """Answers requests in a worker process. Damage is returned, not raised: torch would wrap a raised exception."""
 
-    def __init__(self, split: Split, config: DataConfig, seed: int):
-        self.split, self.config, self.seed = split, config, seed
+    def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool):
+        self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
 
-    def __getitem__(self, request: _Request) -> Batch | ShardDamage:
+    def __getitem__(self, request: _Request) -> _Answer | ShardDamage:
+        try:
+            return self._answer(request)
+        except ShardDamage as damage:
+            return damage
+
+    def _answer(self, request: _Request) -> _Answer:
+        _ = self.split.index  # its damage is no sample's, and nothing can stand in for it
+        try:
+            return _Answer(self._batch(request), [])
+        except ShardDamage:
+            if not self.substitute:
+                raise
+
+        def read_alone(sample: int) -> Batch:
+            return self._batch(request._replace(ids=np.array([sample])))
+
+        ids, damages = healthy_ids(request.ids, self.seed, request.epoch or 0, len(self.split), read_alone)
+        return _Answer(self._batch(request._replace(ids=ids)), damages)
+
+    def _batch(self, request: _Request) -> Batch:
         epoch, ids, resolution = request
         rows = self.split.index[ids]
         if epoch is None:
@@ -175,15 +221,15 @@ class _BatchReader(Dataset):
         else:
             sizes = rows["height"], rows["width"]
             what = plan(self.config.augmentation, self.seed, epoch, ids, *sizes, resolution=resolution)
-        try:
-            images = read_batch(self.split, ids, what)
-        except ShardDamage as damage:
-            return damage
+        images = read_batch(self.split, ids, what)
         labels = torch.from_numpy(rows["label"].astype(np.int64))
         return Batch(torch.from_numpy(images), labels, torch.from_numpy(ids.copy()))
 
 
-def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
+def _read_ahead(
+    reader: _BatchReader, requests: _Requests | Sequence[_Request], skipped: list[ShardDamage]
+) -> Iterator[Batch]:
+    """The answers to `requests`, in their order; adds to `skipped` with each what it skips."""
     workers = reader.config.workers
     loader = DataLoader(
         reader,
@@ -199,7 +245,8 @@ def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request]) 
     for answer in loader:
         if isinstance(answer, ShardDamage):
             raise answer
-        yield answer
+        skipped += answer.skipped
+        yield answer.batch
 
 
 def _unchanged(batch):

@@ -19,16 +19,7 @@ from rich.progress import Progress, TaskID
 from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import open_split
-from data_shards.manifest import (
-    FORMAT,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    Manifest,
-    ShardEntry,
-    SplitEntry,
-    read_manifest,
-    write_durably,
-)
+from data_shards.manifest import FORMAT, INDEX_NAME, MANIFEST_NAME, Manifest, ShardEntry, SplitEntry, read_manifest
 from data_shards.progress import sample_progress
 from data_shards.shard_writer import ShardWriter
 from data_shards.sources import Source

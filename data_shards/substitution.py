@@ -1,4 +1,4 @@
-"""Which healthy sample is shown in the place of a damaged one: a pure function of (seed, epoch, id) and of what is damaged.
+"""Which healthy sample is shown in the place of a damaged one: a pure function of (seed, epoch, id) and the damage.
 
 Neither the batch, nor the rank, nor a resume has a part in it, so that all show the same samples at any world size.
 """

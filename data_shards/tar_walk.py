@@ -30,12 +30,14 @@ class Break(NamedTuple):
 class TarWalk:
     """Iterates over the members of the tar at `path`, and the breaks between them, in one sequential read.
 
-    After the iteration, `sha256` (hex) and `bytes` are those of the whole file. Raises OSError where it is unreadable.
+    After the iteration, `sha256` (hex) and `bytes` are those of the whole file, unless `unreadable` tells why the disk
+    gave no more than the first `bytes` of it. Raises OSError where it gives nothing.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.bytes = 0
+        self.unreadable: str | None = None
         self._digest = hashlib.sha256()
 
     @property
@@ -59,11 +61,17 @@ class TarWalk:
                 elif not lost:  # one break, however many blocks until the next header
                     yield Break(offset, reason)
                     lost = True
-            if not ended:
+            if not ended and self.unreadable is None:
                 yield Break(self.bytes, "the tar ends without its end mark")
 
     def _read(self, size: int) -> bytes:
-        data = self._file.read(size)
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            if self.bytes == 0:
+                raise
+            self.unreadable = f"cannot be read: {error.strerror}"
+            return b""
         self._digest.update(data)
         self.bytes += len(data)
         return data

@@ -103,7 +103,9 @@ class _SplitCheck:
             reason = f"cannot be read: {error.strerror}"
             return [Damage(str(walk.path), sample_key(first), walk.bytes or None, reason, entry.samples)]
         damages = _merged(walk.path, problems) + others
-        if walk.bytes != entry.bytes:
+        if walk.unreadable:
+            damages.append(Damage(str(walk.path), None, walk.bytes, f"{walk.unreadable} from here on", 0))
+        elif walk.bytes != entry.bytes:
             damages.append(Damage(str(walk.path), None, None, f"has {walk.bytes} bytes; {entry.bytes} were packed", 0))
         elif walk.sha256 != entry.sha256:
             what = "SHA-256 differs" + ("" if damages else ", though each sample is whole: a header or filling byte")
@@ -128,6 +130,8 @@ class _SplitCheck:
                     problems.setdefault(sample, (found.offset, problem))
                 seen.add(found.name)
         cut = f": the shard ends at byte {walk.bytes}" if walk.bytes < entry.bytes else ""
+        if walk.unreadable:
+            cut = f": the shard {walk.unreadable}"
         for sample in range(first, first + entry.samples):
             missing = [kind for kind in ("jpg", "cls") if f"{sample_key(sample)}.{kind}" not in seen]
             if missing:
