@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ class TarWalk:
 
     def __iter__(self) -> Iterator[Member | Break]:
         with open(self.path, "rb") as self._file:
+            self._length = os.fstat(self._file.fileno()).st_size
             lost, ended = False, False
             while block := self._read(BLOCK):
                 offset = self.bytes - len(block)
@@ -66,7 +68,7 @@ class TarWalk:
 
     def _read(self, size: int) -> bytes:
         try:
-            data = self._file.read(size)
+            data = self._file.read(min(size, self._length))  # a damaged header may claim more than memory holds
         except OSError as error:
             if self.bytes == 0:
                 raise
@@ -79,6 +81,7 @@ class TarWalk:
 
 def _parse(block: bytes) -> tuple[tarfile.TarInfo | None, str]:
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), ""
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         return None, f"not a tar header ({error})"
+    return (member, "") if member.size >= 0 else (None, "not a tar header (negative size)")

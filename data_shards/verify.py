@@ -19,6 +19,9 @@ from data_shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from data_shards.progress import sample_progress
 from data_shards.tar_walk import Break, Member, TarWalk
 
+_MOST_PIXELS = 2**28  # beyond, where no index tells the size, it is a damaged header rather than an image
+_MOST_DIGITS = 10  # of a label
+
 _Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: where, and what is wrong
 
 
@@ -125,7 +128,13 @@ class _SplitCheck:
                 reason = f"the member {found.name!r} is not among the samples packed into this shard"
                 others.append(Damage(str(walk.path), None, found.offset, reason, 0))
             else:
-                problem = f"{found.name} occurs twice" if found.name in seen else self._check_member(found, sample)
+                if found.name in seen:
+                    problem = f"{found.name} occurs twice"
+                elif len(found.payload) < found.size:
+                    why = walk.unreadable or f"the shard ends after {len(found.payload)} of its {found.size} bytes"
+                    problem = f"{found.name} is cut: {why}"
+                else:
+                    problem = self._check_member(found, sample)
                 if problem:
                     problems.setdefault(sample, (found.offset, problem))
                 seen.add(found.name)
@@ -143,9 +152,7 @@ class _SplitCheck:
         return None if self.rows is None else int(self.rows[sample]["offset"])
 
     def _check_member(self, member: Member, sample: int) -> str | None:
-        """What is wrong with a member, in words."""
-        if len(member.payload) < member.size:
-            return f"{member.name} is cut: the shard ends after {len(member.payload)} of its {member.size} bytes"
+        """What is wrong with a member that is all there, in words."""
         row = None if self.rows is None else self.rows[sample]
         if member.name.endswith(".cls"):
             return self._check_label(member.payload, None if row is None else int(row["label"]))
@@ -156,15 +163,18 @@ class _SplitCheck:
         intact = row is None or zlib.crc32(member.payload) == row["crc32"]
         altered = "" if intact else "the image's bytes are not those that were packed (CRC-32 differs); "
         try:
-            height, width, _ = simplejpeg.decode_jpeg(member.payload).shape
+            height, width = (int(side) for side in simplejpeg.decode_jpeg_header(member.payload)[:2])
+            if row is not None and (height, width) != (row["height"], row["width"]):
+                return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
+            if height * width > _MOST_PIXELS:
+                return f"{altered}the image claims to be {width}×{height}"
+            simplejpeg.decode_jpeg(member.payload)
         except ValueError as error:
             return f"{altered}not a whole JPEG: {error}"
-        if row is not None and (height, width) != (row["height"], row["width"]):
-            return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
         return altered.rstrip("; ") or None
 
     def _check_label(self, payload: bytes, label: int | None) -> str | None:
-        if not payload.isdigit() or int(payload) >= self.classes:
+        if len(payload) > _MOST_DIGITS or not payload.isdigit() or int(payload) >= self.classes:
             return f"the label {payload[:20]!r} is not one of 0 … {self.classes - 1}"
         if label is not None and int(payload) != label:
             return f"the label is {int(payload)}; the index says {label}"
