@@ -46,10 +46,11 @@ def read_ahead(
 
     ShardDamage is raised in the place of the batch that it concerns.
     """
+    shares = [split.share(threads) for _ in range(threads)]
     of_thread = threading.local()
 
     def begin() -> None:
-        of_thread.split = split.share(threads)
+        of_thread.split = shares.pop()
 
     def read(ids: np.ndarray) -> list[bytes]:
         return read_encoded(of_thread.split, ids)

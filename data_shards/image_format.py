@@ -28,20 +28,23 @@ def format_name(encoded: bytes) -> str:
     return "PNG" if is_png(encoded) else "JPEG"
 
 
+def claimed_size(encoded: bytes) -> tuple[int, int]:
+    """Height and width in pixels, by the header. Raises ValueError for what has none."""
+    if is_png(encoded):
+        if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
+            raise ValueError("it has no header")
+        return int.from_bytes(encoded[20:24], "big"), int.from_bytes(encoded[16:20], "big")
+    height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
+    return int(height), int(width)
+
+
 def stored_size(encoded: bytes) -> tuple[int, int]:
     """Height and width in pixels, by the header.
 
     Raises ValueError for what has no header, or no end mark: a decoder may fill in what is missing, and say nothing.
     """
-    if is_png(encoded):
-        if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
-            raise ValueError("it has no header")
-        whole, height, width = b"IEND" in encoded[-16:], encoded[20:24], encoded[16:20]
-        size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
-    else:
-        height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
-        whole, size = encoded.rfind(_JPEG_END) >= 0, (int(height), int(width))
-    if not whole:
+    size = claimed_size(encoded)
+    if not (b"IEND" in encoded[-16:] if is_png(encoded) else encoded.rfind(_JPEG_END) >= 0):
         raise ValueError("it has no end mark")
     return size
 
@@ -50,7 +53,10 @@ def decode_whole(encoded: bytes) -> np.ndarray:
     """Decodes a stored image: uint8 RGB [H, W, 3]. Raises ValueError for what is not a whole JPEG or PNG."""
     if not is_png(encoded):
         return simplejpeg.decode_jpeg(encoded)
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a size beyond what OpenCV takes
+        image = None
     if image is None:
         raise ValueError("the PNG is cut or altered")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

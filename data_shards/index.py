@@ -1,12 +1,18 @@
-"""Random access to packed samples: a memory-mapped index, and reading at it with a checksum per sample.
+"""Random access to packed samples: the index, and reading at it with a checksum per sample.
 
 The index is written while packing, never derived from the tars: a tar that was cut cannot make it shorter unnoticed.
+It is read whole and not mapped: cutting a mapped file ends the processes that read it, and overwriting it changes their
+labels.
+
+What becomes of a shard that is replaced while it is read: where it is written over in place, samples that changed fail
+their checksums. Where another file takes its name, or it is deleted, whoever has the packed file open goes on reading
+that one, and whoever opens it next meets the new one, where samples that are not the packed ones fail their checksums.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import io
 import os
 import zlib
 from collections import OrderedDict
@@ -18,7 +24,7 @@ import numpy as np
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.manifest import INDEX_NAME, SplitEntry, read_manifest
 
-# 32 bytes per sample: 1.28M samples are 41 MB on disk, shared by all processes through the page cache.
+# 32 bytes per sample: 1.28M samples are 41 MB in each process that reads.
 INDEX_DTYPE = np.dtype(
     [
         ("offset", "<u8"),  # of the image's first byte in its shard
@@ -43,18 +49,16 @@ def sample_key(sample: int) -> str:
 class Split:
     """One split of a packed data set; ids are 0 … len - 1. Get one from `open_split`.
 
-    Cheap to pickle (the index is mapped anew, files are opened when first read), hence to send to worker processes.
+    Cheap to pickle (the index is read anew, files are opened when first read), hence to send to worker processes.
 
     Attributes:
         root, name: the data set's folder and the split's name.
         entry: the split's part of the manifest.
         classes: class names, by label.
-        index: [samples] of `INDEX_DTYPE`, mapped read-only.
     """
 
     def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...]):
         self.root, self.name, self.entry, self.classes = Path(root), name, entry, classes
-        self.index = _map_index(self.folder / INDEX_NAME, entry.samples)
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._threads = 1
 
@@ -84,6 +88,11 @@ class Split:
         return len(self.classes)
 
     @cached_property
+    def index(self) -> np.ndarray:
+        """[samples] of `INDEX_DTYPE`, read-only. Raises ShardDamage, on first use, unless it is the packed one."""
+        return read_index(self.folder / INDEX_NAME, self.entry, self.num_classes)
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """int64 [samples]."""
         return self.index["label"].astype(np.int64)
@@ -95,10 +104,11 @@ class Split:
     def share(self, threads: int) -> Split:
         """A copy for one of `threads` threads that read at the same time: a Split itself is not for several threads.
 
-        Together they keep to the limit on open files, which is one per process, and to one index.
+        Together they keep to the limit on open files, which is one per process, and to one index. To be called from
+        one thread: the index is read here where it was not before, and NumPy's parser is not for several threads.
         """
-        split = copy.copy(self)
-        split._descriptors = OrderedDict()
+        split = Split(self.root, self.name, self.entry, self.classes)
+        split.index = self.index
         split._threads = threads
         return split
 
@@ -113,7 +123,9 @@ class Split:
         if len(payload) < size:
             raise self.damage(sample, f"the shard ends after {len(payload)} of the image's {size} bytes")
         if zlib.crc32(payload) != row["crc32"]:
-            raise self.damage(sample, "the image's bytes are not those that were packed (CRC-32 differs)")
+            raise self.damage(
+                sample, f"the image's bytes are not those that were packed (CRC-32 differs){self._length(shard)}"
+            )
         return payload
 
     def damage(self, sample: int, reason: str) -> ShardDamage:
@@ -121,6 +133,11 @@ class Split:
         row = self.index[sample]
         shard = self.folder / self.entry.shards[int(row["shard"])].name
         return ShardDamage(shard, reason, key=self.key(sample), offset=int(row["offset"]))
+
+    def _length(self, shard: int) -> str:
+        """What the length of a shard has to say, where it is not the packed one."""
+        length, packed = os.fstat(self._descriptor(shard)).st_size, self.entry.shards[shard].bytes
+        return "" if length == packed else f"; the shard has {length} bytes, {packed} were packed"
 
     def _descriptor(self, shard: int) -> int:
         if shard in self._descriptors:
@@ -144,7 +161,8 @@ def open_split(root: Path | str, split: str) -> Split:
     if split not in manifest.splits:
         raise ShardUsageError(f"{root}: no split {split!r}; it has {', '.join(manifest.splits)}")
     entry = manifest.splits[split]
-    check_index(root / split / INDEX_NAME, entry)
+    opened = Split(root, split, entry, manifest.classes)
+    _ = opened.index  # read now, to complain now
     for shard in entry.shards:
         path = root / split / shard.name
         try:
@@ -153,29 +171,38 @@ def open_split(root: Path | str, split: str) -> Split:
             raise ShardDamage(path, f"cannot be opened: {error.strerror}") from None
         if length != shard.bytes:
             raise ShardDamage(path, f"has {length} bytes; {shard.bytes} were packed (`deps shards verify {root}`)")
-    return Split(root, split, entry, manifest.classes)
+    return opened
 
 
-def check_index(path: Path, entry: SplitEntry) -> None:
-    """Raises ShardDamage unless the index at `path` is the one that was written with the shards."""
+def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:
+    """The index at `path`: [samples] of `INDEX_DTYPE`, read-only.
+
+    Raises ShardDamage unless it is the one that was written with the shards, and its labels are below `classes`.
+    """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
     except OSError as error:
         raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
-    _map_index(path, entry.samples)
-    if digest != entry.index_sha256:
+    index = _parsed(path, content, entry.samples)
+    if hashlib.sha256(content).hexdigest() != entry.index_sha256:
         raise ShardDamage(path, "is not the index that was packed with these shards (SHA-256 differs)")
+    strange = np.flatnonzero((index["label"] < 0) | (index["label"] >= classes))
+    if len(strange):
+        first = int(strange[0])
+        row = len(content) - index.nbytes + first * INDEX_DTYPE.itemsize
+        reason = f"the label {index[first]['label']} is not one of 0 … {classes - 1}"
+        raise ShardDamage(path, f"{reason} ({len(strange)} such samples)", key=sample_key(first), offset=row)
+    return index
 
 
-def _map_index(path: Path, samples: int) -> np.ndarray:
+def _parsed(path: Path, content: bytes, samples: int) -> np.ndarray:
     try:
-        index = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise ShardDamage(path, f"cannot be read: {error.strerror or error}") from None
+        index = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # NumPy parses the header as Python: a damaged one fails in ways beyond listing
         raise ShardDamage(path, f"is not a whole index: {' '.join(str(error).split())}") from None
-    if index.dtype != INDEX_DTYPE or index.ndim != 1:
-        raise ShardDamage(path, f"is not an index of format 1 (found {index.ndim} dimensions of {index.dtype})")
+    if not isinstance(index, np.ndarray) or index.dtype != INDEX_DTYPE or index.ndim != 1:
+        raise ShardDamage(path, "is not an index: no list of samples")
     if len(index) != samples:
         raise ShardDamage(path, f"lists {len(index)} samples; the shards were packed with {samples}")
+    index.setflags(write=False)
     return index

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,16 +23,22 @@ from data_shards.python_reader import read_batch
 from data_shards.reader_choice import ReaderName, choose_reader
 from data_shards.reader_processes import end_with_trainer, reader_context
 from data_shards.sampler import EpochSampler
+from data_shards.substitution import healthy_ids
 
 
 class DataConfig(BaseModel):
     """Where the images are and how they are read.
 
     `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
-    GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
-    that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
-    decode, at least one. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
-    evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
+    GPU where there is one) or `auto`, which is `dali` where it is installed, there is a GPU, and it does all that is
+    asked for. `workers`: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, threads
+    that read and as many that decode, at least one. `prefetch`: batches that each worker has ready. `evaluation_crop`:
+    side of the square that evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
+
+    `on_corrupt`: what a damaged training sample does: `fail` ends the run; `skip` shows another sample, with its own
+    label, in its place (see `data_shards.substitution`). `max_corrupt`: the largest share of the training samples that
+    may be found damaged before a run that skips fails after all. Samples that results are computed from are never
+    skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +49,8 @@ class DataConfig(BaseModel):
     workers: int = Field(default=1, ge=0)
     prefetch: int = Field(default=2, ge=1)
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    max_corrupt: float = Field(default=0.001, ge=0, lt=1)
 
 
 class Batch(NamedTuple):
@@ -66,6 +74,13 @@ class _Request(NamedTuple):
     resolution: int
 
 
+class _Answer(NamedTuple):
+    """What a worker gives back: a batch, and the damage to samples that it shows others in place of."""
+
+    batch: Batch
+    skipped: list[ShardDamage]
+
+
 class TrainLoader:
     """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
 
@@ -81,6 +96,8 @@ class TrainLoader:
         sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
         reader: what reads, in words: "python", "dali on cpu", "dali on cuda:0".
         wait_seconds: time that the consumer has waited for data so far.
+        skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
+            reports it, and empties the list.
     """
 
     def __init__(
@@ -103,10 +120,11 @@ class TrainLoader:
                 f"{batch} over {world} is {share}"
             )
         self.wait_seconds = 0.0
+        self.skipped: list[ShardDamage] = []
         self._steps = range(start_step, end_step)
         self._rank, self._world, self._share = rank, world, share
         self._resolution = resolution if callable(resolution) else lambda step: resolution
-        self._reader = _BatchReader(split, config, seed)
+        self._reader = _BatchReader(split, config, seed, substitute=config.on_corrupt == "skip")
         self.reader = self._reader.description
         if config.workers and self.reader == "python":
             reader_context(__name__)  # its server gets ready while the caller builds the model
@@ -115,7 +133,8 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = _read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share)
+        requests = _Requests(len(self._steps), self._requests)
+        batches = _read_ahead(self._reader, requests, self._share, self.skipped)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -140,9 +159,12 @@ class EvaluationLoader:
     Args:
         batch: largest number of samples in one rank's batch.
         ids: the samples to read, in this order; the whole split by default.
+        substitute: where `config` says so, show other samples in place of damaged ones: for samples that no figure is
+            computed from.
 
     Attributes:
         reader: as `TrainLoader.reader`.
+        skipped: damage to samples that others were shown in place of, as it was met.
     """
 
     def __init__(
@@ -154,6 +176,7 @@ class EvaluationLoader:
         rank: int,
         world: int,
         ids: Sequence[int] | np.ndarray | None = None,
+        substitute: bool = False,
     ):
         if batch < 1:
             raise ShardUsageError(f"batch: {batch} is not a positive number")
@@ -161,7 +184,8 @@ class EvaluationLoader:
         steps = math.ceil(len(chosen) / (batch * world))
         self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
         self._resolution = resolution
-        self._reader = _BatchReader(split, config, seed=0)
+        self.skipped: list[ShardDamage] = []
+        self._reader = _BatchReader(split, config, seed=0, substitute=substitute and config.on_corrupt == "skip")
         self.reader = self._reader.description
 
     def __len__(self) -> int:
@@ -169,7 +193,7 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         requests = [_Request(None, ids, self._resolution) for ids in self._pieces]
-        return _read_ahead(self._reader, requests, max(map(len, self._pieces), default=0))
+        return _read_ahead(self._reader, requests, max(map(len, self._pieces), default=0), self.skipped)
 
 
 class _Requests:
@@ -188,20 +212,37 @@ class _Requests:
 class _BatchReader(Dataset):
     """Answers requests in a worker process. Damage is returned, not raised: torch would wrap a raised exception."""
 
-    def __init__(self, split: Split, config: DataConfig, seed: int):
-        self.split, self.config, self.seed = split, config, seed
-        self.name = choose_reader(config.reader, config.augmentation, split)
+    def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool):
+        self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
+        self.name = choose_reader(config.reader, config.augmentation, split, config.on_corrupt == "skip")
 
     @property
     def description(self) -> str:
         return self.name if self.name == "python" else f"dali on {dali_reader.device()}"
 
-    def __getitem__(self, request: _Request) -> Batch | ShardDamage:
+    def __getitem__(self, request: _Request) -> _Answer | ShardDamage:
         try:
-            images = torch.from_numpy(read_batch(self.split, request.ids, self.plan(request)))
+            return self._answer(request)
         except ShardDamage as damage:
             return damage
-        return self.batch(request, images)
+
+    def _answer(self, request: _Request) -> _Answer:
+        _ = self.split.index  # its damage is no sample's, and nothing can stand in for it
+        try:
+            return _Answer(self.batch(request, self._images(request)), [])
+        except ShardDamage:
+            if not self.substitute:
+                raise
+
+        def read_alone(sample: int) -> torch.Tensor:
+            return self._images(request._replace(ids=np.array([sample])))
+
+        ids, damages = healthy_ids(request.ids, self.seed, request.epoch or 0, len(self.split), read_alone)
+        request = request._replace(ids=ids)
+        return _Answer(self.batch(request, self._images(request)), damages)
+
+    def _images(self, request: _Request) -> torch.Tensor:
+        return torch.from_numpy(read_batch(self.split, request.ids, self.plan(request)))
 
     def plan(self, request: _Request) -> Plan:
         """What to show of the samples asked for."""
@@ -250,9 +291,16 @@ def _batch(split: Split, ids: np.ndarray, images: torch.Tensor, draws: np.ndarra
     return Batch(images, labels, torch.from_numpy(ids.copy()), torch.from_numpy(draws))
 
 
-def _read_ahead(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
-    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to."""
-    return _through_dali(reader, requests, largest) if reader.name == "dali" else _through_workers(reader, requests)
+def _read_ahead(
+    reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int, skipped: list[ShardDamage]
+) -> Iterator[Batch]:
+    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to.
+
+    Adds to `skipped` with each what it skips.
+    """
+    if reader.name == "dali":
+        return _through_dali(reader, requests, largest)
+    return _through_workers(reader, requests, skipped)
 
 
 def _through_dali(reader: _BatchReader, requests: _Requests | Sequence[_Request], largest: int) -> Iterator[Batch]:
@@ -271,7 +319,9 @@ def _through_dali(reader: _BatchReader, requests: _Requests | Sequence[_Request]
         yield Batch(*(part if part.is_cuda else part.pin_memory() for part in batch)) if images.is_cuda else batch
 
 
-def _through_workers(reader: _BatchReader, requests: _Requests | Sequence[_Request]) -> Iterator[Batch]:
+def _through_workers(
+    reader: _BatchReader, requests: _Requests | Sequence[_Request], skipped: list[ShardDamage]
+) -> Iterator[Batch]:
     workers = reader.config.workers
     loader = DataLoader(
         reader,
@@ -287,7 +337,8 @@ def _through_workers(reader: _BatchReader, requests: _Requests | Sequence[_Reque
     for answer in loader:
         if isinstance(answer, ShardDamage):
             raise answer
-        yield answer
+        skipped += answer.skipped
+        yield answer.batch
 
 
 def _unchanged(batch):

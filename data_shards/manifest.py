@@ -9,15 +9,26 @@ Layout of a packed data set::
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum of the manifest itself
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "index.npy"
+
+_UNSIGNED = "0" * 64  # stands where the checksum will, while it is computed
+
+
+class _Version(BaseModel):
+    """What manifests of all formats have in common."""
+
+    format: int
+    checksum: str | None = None
 
 
 class _Entry(BaseModel):
@@ -57,9 +68,13 @@ class PackingNotes(_Entry):
 
 
 class Manifest(_Entry):
-    """A packed data set. `options` holds all that decides its content (sizes, seed …). `notes`: None if all is kept."""
+    """A packed data set. `options` holds all that decides its content (sizes, seed …). `notes`: None if all is kept.
+
+    `checksum` is the SHA-256, in hex, of the file with zeros in its place; `write` fills it in.
+    """
 
     format: int
+    checksum: str = _UNSIGNED
     dataset: str
     classes: tuple[str, ...]
     options: dict[str, int | str]
@@ -69,17 +84,25 @@ class Manifest(_Entry):
 
     def write(self, root: Path) -> None:
         """Writes ROOT/manifest.json; by convention the last file of a pack."""
-        (root / MANIFEST_NAME).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n")
+        unsigned = self.model_copy(update={"checksum": _UNSIGNED})
+        content = (unsigned.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
+        write_durably(root / MANIFEST_NAME, content.replace(_UNSIGNED.encode(), _sha256(content).encode(), 1))
 
 
 def read_manifest(root: Path) -> Manifest:
     """Reads ROOT/manifest.json.
 
-    Raises ShardUsageError where there is none (or one of another format version), ShardDamage where it is unreadable.
+    Raises ShardUsageError where there is none (or one of another format version), ShardDamage where it is unreadable
+    or not as it was written.
     """
     path = Path(root) / MANIFEST_NAME
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        version = _Version.model_validate_json(content)
+        _refuse_other_formats(path, version)
+        if version.checksum != _checksum(content, version.checksum or ""):
+            raise ShardDamage(path, "is not the manifest that was packed (SHA-256 differs)")
+        return Manifest.model_validate_json(content)
     except (FileNotFoundError, NotADirectoryError):
         raise ShardUsageError(
             f"no shards at {root}: pack them there first, for example with `deps shards pack digits {root}`"
@@ -90,6 +113,21 @@ def read_manifest(root: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ShardDamage(path, f"not a valid manifest: {where + ': ' if where else ''}{first['msg']}") from None
-    if manifest.format != FORMAT:
-        raise ShardUsageError(f"{path}: format {manifest.format} is not format {FORMAT}, which this version reads")
-    return manifest
+
+
+def _refuse_other_formats(path: Path, version: _Version) -> None:
+    if version.format > FORMAT:
+        remedy = "read it with the version that packed it"
+    elif version.format < FORMAT and version.checksum is None:
+        remedy = f"delete {path.parent} and pack it again"
+    else:
+        return  # an older number beside a checksum, which older formats lack, is damage: the checksum will tell
+    raise ShardUsageError(f"{path}: format {version.format} is not format {FORMAT}, which this version reads; {remedy}")
+
+
+def _checksum(content: bytes, stated: str) -> str:
+    return _sha256(content.replace(stated.encode(), _UNSIGNED.encode(), 1))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
 from data_shards.index import open_split
 from data_shards.manifest import (
@@ -143,10 +145,12 @@ def _manifest(
         if left_out.get(split):
             _check_classes(source, split, index["label"])
         path = folder.shards / split / INDEX_NAME
-        np.save(path, index, allow_pickle=False)
+        content = io.BytesIO()
+        np.save(content, index, allow_pickle=False)
+        write_durably(path, content.getvalue())
         splits[split] = SplitEntry(
             samples=len(index),
-            index_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            index_sha256=hashlib.sha256(content.getvalue()).hexdigest(),
             shards=tuple(shard.record.entry for shard in parts),
         )
         for shard in parts:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from data_shards.durable_file import WriteError
 from data_shards.errors import ShardDamage, ShardUsageError
 
 _LOCK_NAME = ".lock"
@@ -98,5 +99,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = f"cannot be written: {error.strerror or error}"
+        if isinstance(error, WriteError):
+            path, reason = Path(error.filename), error.strerror
+        else:
+            reason = f"cannot be written: {error.strerror or error}"
         raise ShardDamage(path, f"{reason}; the finished shards are kept: run it again to go on") from None

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from rich.progress import Progress, TaskID
 
+from data_shards.errors import ShardUsageError
 from data_shards.manifest import FORMAT
 from data_shards.packing_folder import PackingFolder, writing
 from data_shards.progress import sample_progress
@@ -130,7 +131,10 @@ class ShardPacker:
                 if isinstance(sample, Undecodable):
                     undecodable[position] = sample
                     writer.discard()
-                elif not undecodable:
+                    progress.advance(task)
+                    continue
+                self._check_label(plan.split, position, sample.label)
+                if not undecodable:
                     writer.write(sample)
                     if sample.change is not None:
                         changed[sample.change] += 1
@@ -141,6 +145,14 @@ class ShardPacker:
             record = files.write(fingerprint, writer.entry, writer.rows, dict(changed))
         self._finished[fingerprint] = FinishedShard(record, files)
         return self._finished[fingerprint]
+
+    def _check_label(self, split: str, position: int, label: int) -> None:
+        classes = len(self.source.classes)
+        if not 0 <= label < classes:
+            raise ShardUsageError(
+                f"{self.source.name}: sample {position} of {split} has the label {label}, which is not one "
+                f"of 0 … {classes - 1}"
+            )
 
     def _fingerprint(self, plan: ShardPlan) -> str:
         """Of all that decides a shard's bytes."""

@@ -7,11 +7,13 @@ import io
 import os
 import tarfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from data_shards.durable_file import WriteError
 from data_shards.image_format import extension_of
 from data_shards.index import INDEX_DTYPE, sample_key
 from data_shards.manifest import ShardEntry
@@ -23,7 +25,7 @@ class ShardWriter:
 
     The bytes depend on the samples alone: no times, no owners. Use as a context manager; the tar is written beside
     `path`, and is at `path`, with `entry` and `rows` complete, after it: not if an error is raised in it, or after
-    `discard`.
+    `discard`. What the disk refuses is a WriteError that names the tar, the sample and the place in it.
 
     Args:
         path: of the tar; what is there is replaced.
@@ -47,10 +49,12 @@ class ShardWriter:
         whole = failure[0] is None and not self._discarded
         try:
             if whole:
-                self._tar.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                os.replace(self._part, self.path)
+                with self._named("end"):
+                    self._tar.close()
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._file.close()
+                    os.replace(self._part, self.path)
         finally:
             with suppress(OSError):  # on a full disk, closing fails too; the first error is the one to tell
                 self._file.close()
@@ -62,10 +66,20 @@ class ShardWriter:
 
     def write(self, sample: Sample) -> None:
         key = sample_key(self._first + len(self._rows))
-        offset = self._member(f"{key}.{extension_of(sample.encoded)}", sample.encoded)
-        self._member(f"{key}.cls", str(sample.label).encode())
+        with self._named(f"sample {key}"):
+            offset = self._member(f"{key}.{extension_of(sample.encoded)}", sample.encoded)
+            self._member(f"{key}.cls", str(sample.label).encode())
         crc = zlib.crc32(sample.encoded)
         self._rows.append((offset, len(sample.encoded), crc, self._number, sample.label, sample.height, sample.width))
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        offset = self._file.tell()
+        try:
+            yield
+        except OSError as error:
+            reason = f"{what} at byte {offset} cannot be written: {error.strerror}"
+            raise WriteError(error.errno, reason, str(self.path)) from None
 
     @property
     def rows(self) -> np.ndarray:

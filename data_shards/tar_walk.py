@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +31,14 @@ class Break(NamedTuple):
 class TarWalk:
     """Iterates over the members of the tar at `path`, and the breaks between them, in one sequential read.
 
-    After the iteration, `sha256` (hex) and `bytes` are those of the whole file. Raises OSError where it is unreadable.
+    After the iteration, `sha256` (hex) and `bytes` are those of the whole file, unless `unreadable` tells why the disk
+    gave no more than the first `bytes` of it. Raises OSError where it gives nothing.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.bytes = 0
+        self.unreadable: str | None = None
         self._digest = hashlib.sha256()
 
     @property
@@ -44,6 +47,7 @@ class TarWalk:
 
     def __iter__(self) -> Iterator[Member | Break]:
         with open(self.path, "rb") as self._file:
+            self._length = os.fstat(self._file.fileno()).st_size
             lost, ended = False, False
             while block := self._read(BLOCK):
                 offset = self.bytes - len(block)
@@ -59,11 +63,17 @@ class TarWalk:
                 elif not lost:  # one break, however many blocks until the next header
                     yield Break(offset, reason)
                     lost = True
-            if not ended:
+            if not ended and self.unreadable is None:
                 yield Break(self.bytes, "the tar ends without its end mark")
 
     def _read(self, size: int) -> bytes:
-        data = self._file.read(size)
+        try:
+            data = self._file.read(min(size, self._length))  # a damaged header may claim more than memory holds
+        except OSError as error:
+            if self.bytes == 0:
+                raise
+            self.unreadable = f"cannot be read: {error.strerror}"
+            return b""
         self._digest.update(data)
         self.bytes += len(data)
         return data
@@ -71,6 +81,7 @@ class TarWalk:
 
 def _parse(block: bytes) -> tuple[tarfile.TarInfo | None, str]:
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), ""
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         return None, f"not a tar header ({error})"
+    return (member, "") if member.size >= 0 else (None, "not a tar header (negative size)")

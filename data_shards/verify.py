@@ -13,11 +13,14 @@ from typing import TypeAlias
 import numpy as np
 
 from data_shards.errors import ShardDamage
-from data_shards.image_format import IMAGE_EXTENSIONS, decode_whole, format_name
-from data_shards.index import Split, check_index, sample_key
+from data_shards.image_format import IMAGE_EXTENSIONS, claimed_size, decode_whole, format_name
+from data_shards.index import read_index, sample_key
 from data_shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from data_shards.progress import sample_progress
 from data_shards.tar_walk import Break, Member, TarWalk
+
+_MOST_PIXELS = 2**28  # beyond, where no index tells the size, it is a damaged header rather than an image
+_MOST_DIGITS = 10  # of a label
 
 _Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: where, and what is wrong
 
@@ -78,15 +81,15 @@ class _SplitCheck:
         self.rows: np.ndarray | None = None
         self.index_damage: ShardDamage | None = None
         try:
-            check_index(self.folder / INDEX_NAME, self.entry)
-            self.rows = Split(root, name, self.entry, manifest.classes).index
+            self.rows = read_index(self.folder / INDEX_NAME, self.entry, self.classes)
         except ShardDamage as damage:
             self.index_damage = damage
 
     def around_shards(self) -> Iterator[Damage]:
         """Damage to the index and files that do not belong."""
         if self.index_damage is not None:
-            yield Damage(self.index_damage.shard, None, None, self.index_damage.reason, 0)
+            found = self.index_damage
+            yield Damage(found.shard, found.key, found.offset, found.reason, 0)
         known = {INDEX_NAME, *(shard.name for shard in self.entry.shards)}
         if self.folder.is_dir():
             for path in sorted(self.folder.iterdir()):
@@ -103,7 +106,9 @@ class _SplitCheck:
             reason = f"cannot be read: {error.strerror}"
             return [Damage(str(walk.path), sample_key(first), walk.bytes or None, reason, entry.samples)]
         damages = _merged(walk.path, problems) + others
-        if walk.bytes != entry.bytes:
+        if walk.unreadable:
+            damages.append(Damage(str(walk.path), None, walk.bytes, f"{walk.unreadable} from here on", 0))
+        elif walk.bytes != entry.bytes:
             damages.append(Damage(str(walk.path), None, None, f"has {walk.bytes} bytes; {entry.bytes} were packed", 0))
         elif walk.sha256 != entry.sha256:
             what = "SHA-256 differs" + ("" if damages else ", though each sample is whole: a header or filling byte")
@@ -124,11 +129,19 @@ class _SplitCheck:
                 others.append(Damage(str(walk.path), None, found.offset, reason, 0))
             else:
                 part = (sample, "label" if found.name.endswith(".cls") else "image")
-                problem = f"{found.name} occurs twice" if part in seen else self._check_member(found, sample)
+                if part in seen:
+                    problem = f"{found.name} occurs twice"
+                elif len(found.payload) < found.size:
+                    why = walk.unreadable or f"the shard ends after {len(found.payload)} of its {found.size} bytes"
+                    problem = f"{found.name} is cut: {why}"
+                else:
+                    problem = self._check_member(found, sample)
                 if problem:
                     problems.setdefault(sample, (found.offset, problem))
                 seen.add(part)
         cut = f": the shard ends at byte {walk.bytes}" if walk.bytes < entry.bytes else ""
+        if walk.unreadable:
+            cut = f": the shard {walk.unreadable}"
         for sample in range(first, first + entry.samples):
             missing = [part for part in ("image", "label") if (sample, part) not in seen]
             if missing:
@@ -140,9 +153,7 @@ class _SplitCheck:
         return None if self.rows is None else int(self.rows[sample]["offset"])
 
     def _check_member(self, member: Member, sample: int) -> str | None:
-        """What is wrong with a member, in words."""
-        if len(member.payload) < member.size:
-            return f"{member.name} is cut: the shard ends after {len(member.payload)} of its {member.size} bytes"
+        """What is wrong with a member that is all there, in words."""
         row = None if self.rows is None else self.rows[sample]
         if member.name.endswith(".cls"):
             return self._check_label(member.payload, None if row is None else int(row["label"]))
@@ -153,15 +164,18 @@ class _SplitCheck:
         intact = row is None or zlib.crc32(member.payload) == row["crc32"]
         altered = "" if intact else "the image's bytes are not those that were packed (CRC-32 differs); "
         try:
-            height, width, _ = decode_whole(member.payload).shape
+            height, width = claimed_size(member.payload)
+            if row is not None and (height, width) != (row["height"], row["width"]):
+                return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
+            if height * width > _MOST_PIXELS:
+                return f"{altered}the image claims to be {width}×{height}"
+            decode_whole(member.payload)
         except ValueError as error:
             return f"{altered}not a whole {format_name(member.payload)}: {error}"
-        if row is not None and (height, width) != (row["height"], row["width"]):
-            return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
         return altered.rstrip("; ") or None
 
     def _check_label(self, payload: bytes, label: int | None) -> str | None:
-        if not payload.isdigit() or int(payload) >= self.classes:
+        if len(payload) > _MOST_DIGITS or not payload.isdigit() or int(payload) >= self.classes:
             return f"the label {payload[:20]!r} is not one of 0 … {self.classes - 1}"
         if label is not None and int(payload) != label:
             return f"the label is {int(payload)}; the index says {label}"

@@ -20,7 +20,8 @@ from pipeline.whole_file import write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
 
-# A resumed run may differ in these and still train the same weights.
+# A resumed run may differ in these and still train the same weights (damaged samples apart: a run that failed for one
+# may go on by skipping it).
 _FREE_KEYS = (
     "runs",
     "engine",
@@ -32,6 +33,8 @@ _FREE_KEYS = (
     "data.shards",
     "data.workers",
     "data.prefetch",
+    "data.on_corrupt",
+    "data.max_corrupt",
 )
 
 

@@ -34,6 +34,7 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import load_newest_checkpoint
 from pipeline.training.control import StopRequest
 from pipeline.training.schedule import Schedule
+from pipeline.training.skipped import DAMAGE, SkippedSamples
 from pipeline.training.trainer import Progress, Trainer
 
 
@@ -78,7 +79,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
     with launched_processes() as processes, stop_request.listening(), ExitStack() as closing:
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
-        experiment = prepare(recipe)
+        experiment = processes.together(lambda: prepare(recipe))
+        assert experiment is not None
         schedule = experiment.schedule
         continued = run_folder.begin(recipe, experiment.identity, resume)
         warnings: list[str] = []
@@ -111,6 +113,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         processes.together(lambda: run_folder.write(recipe, about), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)
+        skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
         evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
         tracker = None
         if processes.is_main:
@@ -118,7 +121,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             tracker = Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
             closing.callback(tracker.close, "FAILED")
         trainer = Trainer(
-            recipe, schedule, engine, loader, evaluator, processes, ledger, tracker, progress, stop_request
+            recipe, schedule, engine, loader, skipped, evaluator, processes, ledger, tracker, progress, stop_request
         )
         for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels)):
             trainer.display.say(line)
@@ -130,6 +133,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             processes.together(lambda: save_supernet(recipe.folder, schedule.space, state.weights), main_only=True)
         if tracker is not None:
             closing.pop_all()
+            if summary := skipped.summary():
+                trainer.display.say(summary)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
             close(tracker, ledger, recipe.folder, stopped)
         processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
@@ -139,7 +144,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
 def close(tracker: Tracker, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
     """Hand over what the run has come to, and end its tracking."""
     ledger.save()
-    for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *(() if stopped else (WEIGHTS, SPACE))):
+    damage = (DAMAGE,) if (folder / DAMAGE).exists() else ()
+    for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *damage, *(() if stopped else (WEIGHTS, SPACE))):
         tracker.log_artifact(folder / name)
     tracker.close("KILLED" if stopped else "FINISHED")
     ledger.save()

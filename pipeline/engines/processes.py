@@ -12,11 +12,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from data_shards.errors import ShardDamage
+from data_shards.errors import ShardDamage, ShardUsageError
 from pipeline.engines.base import EngineError
 from pipeline.errors import PeerFailure, RunFailure, UsageError
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,27 @@ class Processes:
     def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
         """Do `work` here; if it fails on any process, it fails on all of them, and none is left waiting.
 
+        What is no user's mistake is told once: where all meet the same damage, the first of them has it to tell.
+
         Args:
             main_only: the main process works for all; the others get None.
 
         Raises:
-            The failure, on the process that met it; PeerFailure on the others.
+            The failure, on the first process that met one; PeerFailure on the others. A user's mistake is raised by
+            all that met it, who leave with its exit code.
         """
         result, failure = None, None
         if self.is_main or not main_only:
             try:
                 result = work()
-            except (UsageError, RunFailure, ShardDamage, OSError) as error:
+            except (UsageError, ShardUsageError, RunFailure, ShardDamage, OSError) as error:
                 failure = error
-        if self.highest(int(failure is not None)):
-            raise failure or PeerFailure("another process failed; its message says why")
+        precedence = self.world - self.rank
+        first = self.highest(precedence if failure else 0)
+        if failure and (first == precedence or isinstance(failure, UsageError | ShardUsageError)):
+            raise failure
+        if first:
+            raise PeerFailure("another process failed; its message says why")
         return result
 
     def total(self, values: list[float]) -> list[float]:
@@ -65,6 +73,14 @@ class Processes:
         summed = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(summed, group=_host_group())
         return summed.tolist()
+
+    def gathered(self, values: list[Value]) -> list[Value]:
+        """The `values` of all processes, by rank; any that can be pickled."""
+        if self.world == 1:
+            return values
+        every: list[list[Value]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(every, values, group=_host_group())
+        return [value for part in every for value in part]
 
 
 _groups: dict[str, dist.ProcessGroup] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data_shards.damage_record import DamageRecord
+from data_shards.errors import ShardDamage
 from data_shards.index import Split
 from data_shards.loader import Batch, DataConfig, EvaluationLoader
 from pipeline.engines.processes import Processes
@@ -83,9 +86,20 @@ class Evaluator:
             size = self._config.batch_size
             # The same images in every process, so that all recalibrate to the same statistics.
             ids = recalibration_ids(len(self._train), self._config.recalibration_samples, size)
-            loader = EvaluationLoader(self._train, self._data, resolution, size, rank=0, world=1, ids=ids)
+            # They are training images, from which no figure is computed: skipped where training skips them.
+            loader = EvaluationLoader(
+                self._train, self._data, resolution, size, rank=0, world=1, ids=ids, substitute=True
+            )
             self._recalibration_images[resolution] = [batch.images for batch in loader]
+            self._tell_skipped(loader.skipped)
         return self._recalibration_images[resolution]
+
+    def _tell_skipped(self, damages: list[ShardDamage]) -> None:
+        record = DamageRecord(self._train.folder, len(self._train), self._data.max_corrupt)
+        firsts = record.add(damages)
+        if firsts and self.processes.is_main:
+            logging.getLogger(__name__).warning("recalibration: other samples shown: %s; first %s", record, firsts[0])
+        record.check()
 
 
 def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from pipeline.training.normalise import normalise
 from pipeline.training.progress import TrainingProgress
 from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Schedule, StepPlan
+from pipeline.training.skipped import SkippedSamples
 from pipeline.training.window import Window
 
 
@@ -54,6 +55,7 @@ class Trainer:
         schedule: Schedule,
         engine: Engine,
         loader: TrainLoader,
+        skipped: SkippedSamples,
         evaluator: Evaluator,
         processes: Processes,
         ledger: Ledger,
@@ -65,6 +67,7 @@ class Trainer:
         self.schedule = schedule
         self.engine = engine
         self.loader = loader
+        self.skipped = skipped
         self.evaluator = evaluator
         self.processes = processes
         self.ledger = ledger
@@ -83,7 +86,7 @@ class Trainer:
         """Train to the end; the signal where one asked to stop before. Either way, a checkpoint is written.
 
         Raises:
-            ShardDamage: on the process that met it, after saving.
+            ShardDamage: on the process that met it, after saving; or on the main one, for more than may be skipped.
             RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
         """
         with self.display:
@@ -92,6 +95,8 @@ class Trainer:
                 began = time.perf_counter()
                 with self.ledger.charge("data_wait"), self._saving_on_damage():
                     batch = self.processes.together(lambda: next(batches))
+                    self.skipped.settle(self.loader.skipped)
+                    self.loader.skipped.clear()
                     stop = self.processes.highest(self.stop_request.signal or 0)
                 if stop:
                     self._save()
@@ -173,7 +178,7 @@ class Trainer:
         return to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
 
     def _log(self, plan: StepPlan, done: int, evaluated: dict[str, float]) -> None:
-        metrics = self.window.read() | evaluated
+        metrics = self.window.read() | evaluated | self.skipped.metrics()
         record = self.ledger.record()
         metrics |= record.metrics()
         if self.tracker is not None:

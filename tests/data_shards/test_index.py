@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import shutil
@@ -9,7 +10,7 @@ import pytest
 from data_shards import index as index_module
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import INDEX_DTYPE, open_split
-from data_shards.manifest import Manifest, ShardEntry, SplitEntry
+from data_shards.manifest import FORMAT, Manifest, ShardEntry, SplitEntry
 
 
 def open_shards(root):
@@ -71,6 +72,11 @@ def flip(path, offset):
         file.write(bytes([byte[0] ^ 0xFF]))
 
 
+def swap(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "file", "reason"),
     [
@@ -81,9 +87,12 @@ def flip(path, offset):
         (lambda path: cut(path, 0), "index.npy", "not a whole index"),
         (lambda path: flip(path, 2000), "index.npy", "not the index that was packed"),
         (lambda path: np.save(path, np.load(path)[:-5]), "index.npy", "lists 145 samples; .* with 150"),
-        (lambda path: np.save(path, np.zeros(150)), "index.npy", "is not an index of format 1"),
+        (lambda path: np.save(path, np.zeros(150)), "index.npy", "is not an index: no list of samples"),
         (lambda path: cut(path, 300), "../manifest.json", "not a valid manifest"),
         (lambda path: path.write_text("{}"), "../manifest.json", "not a valid manifest: format"),
+        (lambda path: swap(path, '"00",', '"01",'), "../manifest.json", "not the manifest that was packed"),
+        (lambda path: swap(path, ": 150", ": 15"), "../manifest.json", "not the manifest that was packed"),
+        (lambda path: swap(path, '"format": 2', '"format": 1'), "../manifest.json", "not the manifest that was packed"),
     ],
 )
 def test_files_that_do_not_fit_the_manifest_are_refused_at_once(breakable, damage, file, reason):
@@ -93,10 +102,19 @@ def test_files_that_do_not_fit_the_manifest_are_refused_at_once(breakable, damag
     assert os.path.basename(file) in caught.value.shard
 
 
-def test_another_format_is_refused(breakable):
+def test_a_later_format_is_refused(breakable):
     path = breakable / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(ShardUsageError, match="format 2 is not format 1"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3').replace('"dataset"', '"name"'))
+    with pytest.raises(ShardUsageError, match=r"manifest\.json: format 3 is not format 2, .* the version that packed"):
+        open_split(breakable, "train")
+
+
+def test_the_format_without_a_checksum_is_refused_with_the_remedy(breakable):
+    path = breakable / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"format": 1}
+    del manifest["checksum"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ShardUsageError, match=r"format 1 is not format 2, .*; delete .*digits100 and pack it again"):
         open_split(breakable, "train")
 
 
@@ -141,7 +159,7 @@ def test_a_split_as_large_as_imagenet_opens_at_once(tmp_path):
     shards = tuple(ShardEntry(name=name, samples=5000, bytes=0, sha256="") for name in names)
     entry = SplitEntry(samples=samples, index_sha256=digest, shards=shards)
     Manifest(
-        format=1, dataset="large", classes=("a",), options={}, samples_per_shard=5000, splits={"train": entry}
+        format=FORMAT, dataset="large", classes=("a",), options={}, samples_per_shard=5000, splits={"train": entry}
     ).write(tmp_path)
     began = time.perf_counter()
     split = open_split(tmp_path, "train")

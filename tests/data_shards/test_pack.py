@@ -1,5 +1,8 @@
+import builtins
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +136,92 @@ def test_a_pack_that_is_killed_leaves_nothing_that_looks_whole(tmp_path):
         open_split(tmp_path / "out", "train")
     assert pack(Digits(), tmp_path / "out", samples_per_shard=500)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("limit", [30_000, 105_000, 3_000])
+def test_a_disk_that_fills_up_while_packing_is_one_line_that_names_the_place(tmp_path, limit):
+    """A limit on file sizes stands for the full disk: the system refuses a write in the middle, with its own word."""
+    program = textwrap.dedent("""
+        import resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+        import deps_command
+        sys.argv = ["deps", "shards", "pack", "digits100", sys.argv[2], "--train", "150", "--test", "20"]
+        deps_command.main()
+    """)
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", program, str(limit), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    place = rf"deps: {out}\.packing/shards/(train|test)/(train|test)-000000\.tar: (sample \d{{9}}|end) at byte \d+"
+    kept = "the finished shards are kept: run it again to go on"
+    assert re.fullmatch(rf"{place} cannot be written: File too large; {kept}\n", done.stderr)
+    assert not out.exists()
+
+
+class Full:
+    """A file on a disk without space left: takes `room` bytes."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self.file.close()
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(data)
+
+    def close(self):
+        self.file.close()
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "room"),
+    [
+        ("shard_writer", "train-000001.tar.part", 9_000),
+        ("durable_file", "index.npy", 0),
+        ("durable_file", "manifest.json", 0),
+    ],
+)
+def test_whichever_file_the_disk_has_no_space_for_is_named(tmp_path, monkeypatch, module, name, room):
+    def open_on_full_disk(path, mode):
+        file = builtins.open(path, mode)  # noqa: SIM115 (as its caller asked)
+        return Full(file, room) if path.name == name else file
+
+    monkeypatch.setattr(f"data_shards.{module}.open", open_on_full_disk, raising=False)
+    source = Digits100(train=60, test=6)
+    file = name.removesuffix(".part")
+    place = r": sample 0000000\d\d at byte \d+" if file.endswith(".tar") else ":"
+    told = rf"^{tmp_path}/out\.packing/shards/.*{file}{place} cannot be written: No space left on device; the finished"
+    with pytest.raises(ShardDamage, match=told):
+        pack(source, tmp_path / "out", samples_per_shard=20, threads=1)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    assert pack(source, tmp_path / "out")
+
+
+class Mislabelled(Digits):
+    @property
+    def classes(self):
+        return super().classes[:9]
+
+
+def test_a_label_without_a_class_is_not_packed(tmp_path):
+    with pytest.raises(
+        ShardUsageError, match=r"digits: sample \d+ of train has the label 9, which is not one of 0 … 8"
+    ):
+        pack(Mislabelled(), tmp_path / "out", threads=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_manifest_states_what_was_packed(digits100_root):

@@ -97,12 +97,12 @@ def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
             class Asking(loader._BatchReader):
                 def __getitem__(self, request):
                     super().__getitem__(request)
-                    return torch.get_num_threads(), cv2.getNumThreads()
+                    return loader._Answer((torch.get_num_threads(), cv2.getNumThreads()), [])
             if __name__ == "__main__":
                 split = open_split(sys.argv[1], "train")
                 config = loader.DataConfig(shards=sys.argv[1], workers=1)
                 evaluation = loader.EvaluationLoader(split, config, 32, 64, 0, 1, ids=range(64))
-                evaluation._reader = Asking(split, config, 0)
+                evaluation._reader = Asking(split, config, 0, False)
                 print(list(evaluation))
         """)
     )

@@ -1,7 +1,11 @@
+import builtins
+import errno
 import io
+import os
 import re
 import shutil
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
+from data_shards.image_format import encode_png
+from data_shards.index import INDEX_DTYPE, open_split
+from data_shards.manifest import read_manifest
 from data_shards.pack import pack
 from data_shards.sources.digits100 import Digits100
 from data_shards.verify import verify
@@ -217,6 +223,66 @@ def test_an_index_older_than_the_shards_is_found(breakable, tmp_path):
     assert of_sample(damages, 0)
 
 
+def test_labels_beyond_the_classes_are_named_with_the_first_sample(breakable):
+    """As a faulty packer would have written them: index and manifest fit, and there are fewer classes than labels."""
+    manifest = read_manifest(breakable)
+    manifest.model_copy(update={"classes": manifest.classes[:90]}).write(breakable)
+    labels = np.load(breakable / "train" / "index.npy")["label"]
+    first, path = int(np.flatnonzero(labels >= 90)[0]), breakable / "train" / "index.npy"
+    told = rf"the label {labels[first]} is not one of 0 … 89 \({(labels >= 90).sum()} such samples\)"
+    with pytest.raises(ShardDamage, match=told) as caught:
+        open_split(breakable, "train")
+    assert (caught.value.shard, caught.value.key) == (str(path), f"{first:09d}")
+    row = np.frombuffer(path.read_bytes()[caught.value.offset :][:32], INDEX_DTYPE)
+    assert row["label"] == labels[first], "the offset is that of the sample's row"
+    damages = verify(breakable)
+    assert [damage.key for damage in damages if damage.shard == str(path)] == [f"{first:09d}"]
+    named = {damage.key for damage in damages if damage.shard.endswith(".tar") and "/train/" in damage.shard}
+    assert named == {f"{sample:09d}" for sample in np.flatnonzero(labels >= 90)}
+
+
+@pytest.mark.parametrize(
+    "edit", [('"00"', '"0O"'), ('"samples": 40', '"samples": 41'), ("{\n", "{ \n"), ("\n}", "\n} ")]
+)
+def test_an_edited_manifest_is_named(breakable, edit):
+    path = breakable / "manifest.json"
+    assert edit[0] in path.read_text()
+    path.write_text(path.read_text().replace(*edit))
+    with pytest.raises(ShardDamage, match=r"manifest\.json: is not the manifest that was packed"):
+        verify(breakable)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_shard_that_cannot_be_opened_is_named_with_its_samples(breaker, monkeypatch, number):
+    def refuse(path, mode):
+        if path == breaker.path:
+            raise OSError(number, os.strerror(number), str(path))
+        return builtins.open(path, mode)
+
+    monkeypatch.setattr("data_shards.tar_walk.open", refuse, raising=False)
+    (damage,) = verify(breaker.root)
+    assert str(damage) == (
+        f"{breaker.path}: sample 000000040: cannot be read: {os.strerror(number)} (40 samples from this one on)"
+    )
+
+
+def test_a_disk_that_fails_in_mid_shard_costs_what_lies_behind(breaker, monkeypatch):
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            if self.name == str(breaker.path) and self.tell() >= breaker.offset:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr("data_shards.tar_walk.open", lambda path, mode: Failing(str(path)), raising=False)
+    torn, lost, place = verify(breaker.root)
+    assert str(torn).endswith(f".jpg is cut: cannot be read: {os.strerror(errno.EIO)}")
+    assert (torn.key, torn.offset) == (f"{VICTIM:09d}", breaker.offset)
+    assert (lost.key, lost.samples) == (f"{VICTIM + 1:09d}", 79 - VICTIM)
+    assert (place.key, place.offset, place.reason) == (
+        None, breaker.offset, "cannot be read: Input/output error from here on",
+    )  # fmt: skip
+
+
 def test_damage_behind_a_damaged_index_is_still_found(breaker):
     path = breaker.root / "train" / "index.npy"
     np.save(path, np.load(path)[:100])
@@ -224,6 +290,19 @@ def test_damage_behind_a_damaged_index_is_still_found(breaker):
     damages = verify(breaker.root)
     assert of_sample(damages, VICTIM)
     assert of_sample(damages, VICTIM + 1)[0].samples == 79 - VICTIM
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "reason"),
+    [(2**15, 2**15, "claims to be 32768×32768"), (1, 2**21, "not a whole PNG: the PNG is cut or altered")],
+)
+def test_a_png_that_claims_to_be_huge_is_not_decoded(breaker, height, width, reason):
+    (breaker.root / "train" / "index.npy").write_bytes(b"")  # which would tell the size
+    png = bytearray(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    png[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    breaker.replace(f"{VICTIM:09d}.jpg", bytes(png))
+    assert reason in of_sample(verify(breaker.root), VICTIM)[0].reason
 
 
 def test_no_data_set_and_no_manifest_are_told_apart(tmp_path, breakable):

@@ -1,0 +1,111 @@
+"""A run killed at a random step and continued by another number of ranks shows what the uninterrupted one shows."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import zlib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from data_shards.augment import Augmentation
+from data_shards.index import open_split
+from data_shards.loader import DataConfig, TrainLoader
+
+BATCH, SEED, STEPS = 12, 11, 40  # an epoch is 12 steps: kills fall into several
+AUGMENTATION = Augmentation(crop="random_resized", flip=True)
+REPOSITORY = Path(__file__).parents[2]
+RESOLUTIONS = (24, 32, 40)
+
+# One rank of a run: tells each step's samples as soon as it has them, then waits a little, as training would.
+RANK = """
+import sys, time
+from tests.data_shards.test_resume import loader, shown
+if __name__ == "__main__":
+    root, rank, world = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    for step, batch in enumerate(loader(root, rank, world, start=0, workers=1)):
+        print(step, *shown(batch), flush=True)
+        time.sleep(0.05)
+"""
+
+
+def resolution(step):
+    return RESOLUTIONS[step % 3]
+
+
+def loader(root, rank, world, start, workers=0):
+    config = DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers)
+    return TrainLoader(open_split(root, "train"), config, resolution, BATCH, SEED, rank, world, start, STEPS)
+
+
+def shown(batch):
+    """Each image of a batch as text: the sample, and a checksum of the pixels that its crop came to."""
+    images, labels = batch.images.numpy(), batch.labels.tolist()
+    return [
+        f"{sample}:{label}:{len(image)}:{zlib.crc32(image.tobytes()):08x}"
+        for sample, label, image in zip(batch.ids.tolist(), labels, images, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits100_root):
+    """What one process shows, step by step."""
+    return [shown(batch) for batch in loader(digits100_root, 0, 1, start=0)]
+
+
+def run_until_killed(root, program, world):
+    """Runs `world` ranks, kills all at a random moment, and returns what each had shown: by rank, by step."""
+    last = random.SystemRandom().randrange(1, 30)
+    print(f"{world} ranks, killed after step {last}")
+    command = [sys.executable, str(program), str(root)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(world)], stdout=subprocess.PIPE, text=True, env=environment)
+        for rank in range(world)
+    ]
+    seen = [[] for _ in ranks]
+    try:
+        for _ in range(last + 1):
+            for lines, process in zip(seen, ranks, strict=True):
+                lines.append(process.stdout.readline())
+                assert lines[-1], "a rank ended by itself"
+    finally:
+        for process in ranks:
+            os.kill(process.pid, signal.SIGKILL)
+    for lines, process in zip(seen, ranks, strict=True):
+        lines += process.stdout.read().splitlines(keepends=True)
+        process.wait()
+    return [[line.split()[1:] for line in lines if line.endswith("\n")] for lines in seen]
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_killed_run_continues_with_any_number_of_ranks(digits100_root, tmp_path, uninterrupted, before):
+    program = tmp_path / "rank.py"
+    program.write_text(RANK)
+    shares = run_until_killed(digits100_root, program, before)
+    done = min(len(share) for share in shares)  # the steps that all ranks have taken: what a checkpoint would hold
+    first = [list(chain.from_iterable(share[step] for share in shares)) for step in range(done)]
+    for after in (1, 2, 3):
+        continued = [list(loader(digits100_root, rank, after, start=done)) for rank in range(after)]
+        rest = [list(chain.from_iterable(map(shown, step))) for step in zip(*continued, strict=True)]
+        assert len(first) + len(rest) == STEPS
+        for step, (ours, theirs) in enumerate(zip(first + rest, uninterrupted, strict=True)):
+            assert sorted(ours) == sorted(theirs), f"step {step}, killed after {done}, {before} → {after} ranks"
+
+
+def test_an_epoch_across_the_kill_shows_no_sample_twice(digits100_root, uninterrupted):
+    for epoch in range(3):
+        samples = [image.split(":")[0] for step in uninterrupted[12 * epoch : 12 * (epoch + 1)] for image in step]
+        assert len(set(samples)) == 12 * BATCH
+
+
+def test_resuming_reads_nothing_of_what_was_consumed(digits100_root, monkeypatch):
+    reads = []
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda *arguments: reads.append(arguments) or read(*arguments))
+    batches = iter(loader(digits100_root, 0, 1, start=35))
+    next(batches)
+    assert len(reads) == BATCH
