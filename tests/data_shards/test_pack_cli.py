@@ -151,7 +151,9 @@ Listing.read = pausing
 
 def test_an_interrupted_packing_ends_soon_and_goes_on_later(src, tmp_path):
     arguments = ["folder", str(src), str(tmp_path / "out"), "--test-share", "0.5", "--samples-per-shard", "1"]
-    program = PAUSING + "import deps_command; deps_command.main()"
+    # Whoever starts the tests in the background may have SIGINT ignored, which processes inherit.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program = heeding + PAUSING + "import deps_command; deps_command.main()"
     command = [sys.executable, "-c", program, "shards", "pack", *arguments, "--threads", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "paused\n"
