@@ -142,13 +142,20 @@ def test_headers_that_claim_the_impossible_are_only_damage(victim, with_index):
     dimensions = content.index(b"\xff\xc0", member) + 5
     for changed in (
         with_header(content, member, 124, b"\x80" + bytes(3) + b"\x7f" * 8),  # a size of 2^63
-        with_header(content, member, 124, b"\xff" * 12),  # a size of -1
         with_header(content, member, 124, b"77777777777\0"),  # 8 GB
-        with_header(content, label, 124, b"00000010000\0")[: label + 512] + b"9" * 4096 + content[label + 1024 :],
+        with_header(content, label, 124, b"00000020000\0")[: label + 512] + b"9" * 8192 + content[label + 1024 :],
         content[:dimensions] + b"\xff\xff\xff\xff" + content[dimensions + 4 :],  # an image of 65535 × 65535
     ):
         path.write_bytes(changed)
-        assert str(path) in {damage.shard for damage in verify(victim, threads=1)}
+        damages = [damage for damage in verify(victim, threads=1) if damage.shard == str(path)]
+        assert "000000001" in {damage.key for damage in damages}
+
+
+def test_a_header_with_a_negative_size_costs_its_own_sample_only(victim):
+    path = victim / "train" / "train-000000.tar"
+    content = path.read_bytes()
+    path.write_bytes(with_header(content, content.index(b"000000001.jpg"), 124, b"\xff" * 12))
+    assert {damage.key for damage in verify(victim, threads=1)} == {"000000001", None}
 
 
 def with_header(content, header, offset, field):

@@ -1,5 +1,6 @@
 """Recalibration by hand, and accuracy counted once per sample whatever the number of processes."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data_shards.errors import ShardDamage
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, EvaluationLoader
 from pipeline.engines.processes import Processes
@@ -115,6 +117,44 @@ def test_a_subnet_is_evaluated_at_its_own_resolution(digits: Path) -> None:
     supernet = lively(space)
     losses = [evaluator.subnet(supernet, space.uniform(1, 3, 3, resolution)).loss for resolution in (16, 32)]
     assert losses[0] != losses[1]
+
+
+def damage_sample(root: Path, split: str, sample: int) -> None:
+    with (root / split / f"{split}-000000.tar").open("r+b") as shard:
+        shard.seek(int(open_split(root, split).index[sample]["offset"]) + 30)
+        shard.write(bytes(8))
+
+
+def evaluator_that_skips(root: Path, max_corrupt: float) -> Evaluator:
+    splits = open_split(root, "train"), open_split(root, "test")
+    data = DataConfig(shards=root, workers=0, on_corrupt="skip", max_corrupt=max_corrupt)
+    return Evaluator(*splits, data, EvaluationConfig(recalibration_samples=64, batch_size=64), ALONE)
+
+
+def test_a_damaged_recalibration_image_is_replaced_and_told_where_the_recipe_skips(
+    digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = shutil.copytree(digits, tmp_path / "digits")
+    sample = int(recalibration_ids(1438, 64, 64)[10])
+    damage_sample(root, "train", sample)
+    supernet = lively(NETWORKS["mobilenet_v3_digits"])
+    smallest = supernet.space.smallest()
+    evaluator = evaluator_that_skips(root, 0.001)
+    assert evaluator.subnet(supernet, smallest) == evaluator.subnet(supernet, smallest)
+    assert len(caplog.messages) == 1
+    assert f"1 of 1438 samples found damaged: 1 in train-000000.tar; first {root}" in caplog.text
+    assert f"sample {sample:09d} at byte" in caplog.text
+    with pytest.raises(
+        ShardDamage, match="1 of 1438 samples found damaged: .* more than the 0 that max_corrupt allows"
+    ):
+        evaluator_that_skips(root, 0).subnet(supernet, smallest)
+
+
+def test_a_damaged_held_out_image_fails_evaluation_even_where_the_recipe_skips(digits: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(digits, tmp_path / "digits")
+    damage_sample(root, "test", 100)
+    with pytest.raises(ShardDamage, match=r"test-000000\.tar: sample 000000100 at byte"):
+        evaluator_that_skips(root, 0.9).full_model(lively(NETWORKS["mobilenet_v3_digits"]))
 
 
 def test_normalisation_gives_the_network_its_layout_and_scale() -> None:
