@@ -145,7 +145,7 @@ def test_a_damaged_recalibration_image_is_replaced_and_told_where_the_recipe_ski
     assert f"1 of 1438 samples found damaged: 1 in train-000000.tar; first {root}" in caplog.text
     assert f"sample {sample:09d} at byte" in caplog.text
     with pytest.raises(
-        ShardDamage, match="1 of 1438 samples found damaged: .* more than the 0 that max_corrupt allows"
+        ShardDamage, match=r"1 of 1438 samples found damaged: .* more than the 0 that max_corrupt allows"
     ):
         evaluator_that_skips(root, 0).subnet(supernet, smallest)
 
