@@ -14,16 +14,12 @@ from data_shards.index import Split
 ReaderName = Literal["python", "dali", "auto"]
 
 
-def choose_reader(
-    wanted: ReaderName, augmentation: Augmentation, split: Split, skips: bool = False
-) -> Literal["python", "dali"]:
+def choose_reader(wanted: ReaderName, augmentation: Augmentation, split: Split) -> Literal["python", "dali"]:
     """`auto` is DALI where it is installed, a GPU is there, and the recipe asks for nothing that DALI does not do.
-
-    `skips`: whether other samples are to be shown in place of damaged ones.
 
     Raises ShardUsageError where `dali` is wanted and is not installed, or does not do what the recipe asks for.
     """
-    refusal = _refusal(augmentation, split, skips)
+    refusal = _refusal(augmentation, split)
     if wanted == "dali":
         dali_reader.require_dali()
         if refusal:
@@ -34,9 +30,7 @@ def choose_reader(
     return "python"
 
 
-def _refusal(augmentation: Augmentation, split: Split, skips: bool) -> str | None:
-    if skips:  # it stops at one bad image, and its other batches are under way by then
-        return "skip damaged samples (data.on_corrupt: skip)"
+def _refusal(augmentation: Augmentation, split: Split) -> str | None:
     if augmentation.auto_augment != "none":  # done after cropping, on the CPU: it would keep the trainer waiting
         return f"do augmentation.auto_augment: {augmentation.auto_augment}"
     if augmentation.crop == "padded":

@@ -12,11 +12,12 @@ import yaml
 from pydantic import ValidationError
 
 from data_shards.augment import Augmentation, evaluation_plan
+from data_shards.batch_reader import training_batch
 from data_shards.device_augment import augment_on_device
 from data_shards.device_draws import LABEL_SHARE
 from data_shards.errors import ShardUsageError
 from data_shards.index import Split
-from data_shards.loader import DataConfig, training_batch
+from data_shards.loader import DataConfig
 from data_shards.python_reader import read_batch
 from data_shards.show import comfortable_side, spread_over_classes
 from data_shards.tiles import draw_tiles

@@ -156,13 +156,6 @@ def test_reading_threads_have_one_index(digits100_root):
     assert shares[0]._descriptors is not shares[1]._descriptors
 
 
-@needs_dali
-def test_skipping_is_refused_in_one_line(digits100_root):
-    with pytest.raises(ShardUsageError) as caught:
-        dali(digits100_root, on_corrupt="skip")
-    assert str(caught.value) == ("data.reader: dali does not skip damaged samples (data.on_corrupt: skip); use python")
-
-
 def test_a_missing_dali_is_an_error_that_names_the_extra(digits100_root, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     monkeypatch.setattr(dali_reader.importlib.util, "find_spec", lambda name: None)
@@ -190,7 +183,6 @@ def test_auto_is_dali_where_it_is_installed_and_there_is_a_gpu(digits100_root, m
     assert choose_reader("auto", Augmentation(crop="padded"), split) == expected
     assert choose_reader("auto", Augmentation(crop="padded", padding=16), split) == "python"
     assert choose_reader("auto", Augmentation(auto_augment="imagenet"), split) == "python"
-    assert choose_reader("auto", Augmentation(), split, skips=True) == "python"
     assert choose_reader("python", Augmentation(), split) == "python"
 
 

@@ -92,12 +92,12 @@ def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
     program.write_text(
         textwrap.dedent("""
             import sys, torch, cv2
-            from data_shards import loader, python_reader
+            from data_shards import batch_reader, loader
             from data_shards.index import open_split
-            class Asking(loader._BatchReader):
+            class Asking(batch_reader.BatchReader):
                 def __getitem__(self, request):
                     super().__getitem__(request)
-                    return loader._Answer((torch.get_num_threads(), cv2.getNumThreads()), [])
+                    return batch_reader.Answer((torch.get_num_threads(), cv2.getNumThreads()), [])
             if __name__ == "__main__":
                 split = open_split(sys.argv[1], "train")
                 config = loader.DataConfig(shards=sys.argv[1], workers=1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from data_shards import dali_reader
 from data_shards.augment import Augmentation, plan
 from data_shards.damage_record import DamageRecord
 from data_shards.errors import ShardDamage
@@ -37,8 +38,8 @@ def damaged(breakable):
     return breakable
 
 
-def loader(root, workers=0, rank=0, world=1, start=0, end=STEPS, on_corrupt="skip"):
-    config = DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers, on_corrupt=on_corrupt)
+def loader(root, workers=0, rank=0, world=1, start=0, end=STEPS, on_corrupt="skip", reader="python"):
+    config = DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers, on_corrupt=on_corrupt, reader=reader)
     return TrainLoader(open_split(root, "train"), config, 32, BATCH, SEED, rank, world, start, end)
 
 
@@ -100,13 +101,20 @@ def test_a_substitute_is_read_alone_also_where_samples_are_mixed_in_pairs(damage
         assert len(batch.draws) == len(batch.ids)
 
 
-def test_auto_takes_the_reader_that_can_skip(damaged, monkeypatch):
-    monkeypatch.setattr("data_shards.dali_reader.installed", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    config = DataConfig(shards=damaged, reader="auto", workers=0, on_corrupt="skip")
-    split = open_split(damaged, "train")
-    assert TrainLoader(split, config, 32, BATCH, SEED, 0, 1, 0, STEPS).reader == "python"
-    assert EvaluationLoader(split, config, 32, BATCH, 0, 1).reader == "python"
+@pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
+@pytest.mark.parametrize("start", [0, 5])
+def test_both_readers_skip_the_same_samples_and_show_the_same_ones(damaged, start):
+    python, dali = loader(damaged, start=start), loader(damaged, workers=2, reader="dali", start=start)
+    steps = 0
+    for ours, theirs in zip(python, dali, strict=True):
+        assert torch.equal(ours.ids, theirs.ids)
+        assert torch.equal(ours.labels, theirs.labels)
+        assert (ours.images.int() - theirs.images.cpu().int()).abs().float().mean() < 4, "the same crops"
+        assert {damage.key for damage in python.skipped} == {damage.key for damage in dali.skipped}, "batch by batch"
+        python.skipped.clear()
+        dali.skipped.clear()
+        steps += 1
+    assert steps == STEPS - start
 
 
 def test_by_default_damage_fails(damaged):

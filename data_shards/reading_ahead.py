@@ -1,0 +1,102 @@
+"""Reads batches ahead of their consumer: in worker processes, or by DALI."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from data_shards import dali_reader
+from data_shards.augment import Plan
+from data_shards.batch_reader import Answer, Batch, BatchReader, Request
+from data_shards.errors import ShardDamage
+from data_shards.reader_processes import end_with_trainer, reader_context
+
+_Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it was to show instead
+
+
+class Requests(Sized, Iterable[Request], Protocol):
+    """Requests drawn up one by one, whose number is known: what DataLoader wants as its sampler."""
+
+
+def prepare_workers() -> None:
+    """Have worker processes start at once when they are needed, by getting their server ready in the background."""
+    reader_context(BatchReader.__module__)
+
+
+def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
+    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to.
+
+    Adds to `skipped`, with each batch, the damage to samples that it shows others in place of.
+    """
+    dali = reader.name == "dali"
+    for answer in _through_dali(reader, requests, largest) if dali else _through_workers(reader, requests):
+        skipped += answer.skipped
+        yield answer.batch
+
+
+def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iterator[Answer]:
+    config = reader.config
+    coming: Iterator[_Mended] = ((request, []) for request in requests)
+    asked: deque[_Mended] = deque()  # and not answered yet
+
+    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Plan]]:
+        for request, skipped in coming:
+            asked.append((request, skipped))
+            yield request.ids, reader.plan(request)
+
+    while True:
+        try:
+            for images in dali_reader.read_batches(
+                reader.split,
+                ask(coming),
+                largest,
+                threads=max(config.workers, 1),
+                prefetch=config.prefetch,
+                beyond_border=config.augmentation.crop == "padded",
+            ):
+                request, skipped = asked.popleft()
+                batch = reader.batch(request, images)
+                # What is not on the GPU yet gets there without a wait only from pinned memory.
+                if images.is_cuda:
+                    batch = Batch(*(part if part.is_cuda else part.pin_memory() for part in batch))
+                yield Answer(batch, skipped)
+            return
+        except ShardDamage:
+            if not reader.substitute:
+                raise
+            # DALI's pipeline has ended with it: another one begins with what was asked of this one, mended.
+            found = [reader.substituted(request) for request, _ in asked]
+            if not any(damages for _, damages in found):  # it is no sample's, or DALI alone finds fault with one
+                raise
+            mended = [(request, told + new) for (request, new), (_, told) in zip(found, asked, strict=True)]
+            coming = chain(mended, coming)
+            asked.clear()
+
+
+def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer]:
+    workers = reader.config.workers
+    loader = DataLoader(
+        reader,
+        sampler=requests,
+        batch_size=None,
+        collate_fn=_unchanged,
+        num_workers=workers,
+        prefetch_factor=reader.config.prefetch if workers else None,
+        multiprocessing_context=reader_context(BatchReader.__module__) if workers else None,
+        worker_init_fn=end_with_trainer,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for answer in loader:
+        if isinstance(answer, ShardDamage):
+            raise answer
+        yield answer
+
+
+def _unchanged(batch):
+    return batch
