@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -97,7 +97,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         loader = TrainLoader(
             experiment.train,
             recipe.data,
-            schedule.space.resolution,
+            schedule.resolution,
             recipe.batch_size,
             recipe.seed,
             processes.rank,
@@ -156,7 +156,7 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     per_process, side = recipe.batch_size // processes.world, schedule.space.final_side
     if per_process * side * side < 2:
         raise UsageError(
-            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolution} px "
+            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolutions[0]} px "
             "leaves batch norm a single value; more images per process or a higher resolution are needed"
         )
     torch.manual_seed(recipe.seed)
@@ -168,10 +168,11 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         raise UsageError(f"kernels: {error}") from None
     engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
     if recipe.model.cuda_graphs:  # after the engine, which may move the weights
-        space, side = schedule.space, schedule.space.resolution
-        images = torch.zeros(per_process, 3, side, side, device=processes.device)
-        images = images.to(memory_format=torch.channels_last)
-        capture(supernet, (space.largest(), space.smallest()), images)
+        for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
+            images = torch.zeros(per_process, 3, side, side, device=processes.device)
+            images = images.to(memory_format=torch.channels_last)
+            extremes = (schedule.space.largest(), schedule.space.smallest())
+            capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
     return engine
 
 

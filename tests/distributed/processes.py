@@ -63,6 +63,7 @@ def small_run(digits: Path, runs: Path) -> list[str]:
         f"data.shards={digits}",
         "data.workers=1",
         "batch_size=16",
+        "space.resolutions=[24,32]",
         "schedule.duration=32 steps",
         "schedule.full_model_warmup=14 steps",
         "schedule.epsilon_ramp=5 steps",
