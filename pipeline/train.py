@@ -123,7 +123,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         trainer = Trainer(
             recipe, schedule, engine, loader, skipped, evaluator, processes, ledger, tracker, progress, stop_request
         )
-        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels)):
+        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels, loader.reader)):
             trainer.display.say(line)
 
         stopped = trainer.train()
@@ -176,12 +176,15 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     return engine
 
 
-def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str) -> list[str]:
+def _greeting(
+    recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str, reader: str
+) -> list[str]:
     phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
     stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
     lines = [
         f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
-        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; {phases}"
+        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; "
+        f"data by {reader}; {phases}"
     ]
     if progress.step:
         lines.append(f"continuing at step {progress.step}")
