@@ -22,6 +22,7 @@ from pipeline.config import Recipe, load_recipe
 from pipeline.engines import build_engine
 from pipeline.engines.base import Engine
 from pipeline.engines.processes import Processes, launched_processes
+from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
@@ -76,7 +77,9 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         The signal that stopped it before its end, if any.
     """
     stop_request = StopRequest()
-    with launched_processes() as processes, stop_request.listening(), ExitStack() as closing:
+    lost_after = recipe.engine.lost_after
+    with launched_processes(lost_after) as processes, stop_request.listening(), ExitStack() as closing:
+        check_same_start(processes, run_folder.leaves(recipe), resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = processes.together(lambda: prepare(recipe))
