@@ -185,6 +185,8 @@ def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress
     ]
     if progress.step:
         lines.append(f"continuing at step {progress.step}")
+        if recipe.data.access == "sequential":
+            lines.append("data.access: sequential: exactly as before only with as many processes and workers as before")
     return lines
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from data_shards import dali_reader
+from data_shards import dali_reader, dali_stream, webdataset_stream
 from data_shards.augment import Augmentation, RandomErasing
 from data_shards.batch_reader import training_batch
 from data_shards.index import Split, open_split
@@ -20,6 +20,7 @@ ALL_OF_IT = AUGMENTATION.model_copy(
 )
 SEED, BATCH = 7, 24
 
+original = Split.read
 needs_dali = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
 READERS = ["python", pytest.param("dali", marks=needs_dali)]
 
@@ -81,9 +82,6 @@ def test_python_shows_what_random_access_shows_of_a_sample(many_shards_root, no_
         expected = training_batch(split, augmentation, SEED, step // 6, ids, 32)
         assert batch.ids.tolist() == ids.tolist()
         assert same([batch], [expected])
-
-
-original = Split.read
 
 
 @needs_dali
@@ -151,6 +149,22 @@ def test_each_shard_is_opened_once_an_epoch_and_read_to_its_end(many_shards_root
     places = opened(monkeypatch)
     list(loader(many_shards_root, reader, end=6))
     assert sorted(places) == [(shard, 13 * shard) for shard in range(12)]
+
+
+@pytest.mark.parametrize(
+    "open_stream", [webdataset_stream.stream_shard, pytest.param(dali_stream.stream_shard, marks=needs_dali)]
+)
+def test_runs_follow_each_other_within_and_between_shards(
+    many_shards_root, monkeypatch, no_reading_at_places, open_stream
+):
+    places = opened(monkeypatch)
+    split = open_split(many_shards_root, "train")
+    reader = SequentialReader(split, open_stream, stops=False)
+    runs = [(5, 9), (9, 13), (13, 20), (20, 26), (39, 52), (41, 43), (143, 150), (0, 1)]
+    for first, end in runs:
+        images = dict(reader.read(first, end))
+        assert images == {sample: original(split, sample) for sample in range(first, end)}
+    assert places == [(0, 5), (1, 13), (3, 39), (3, 41), (11, 143), (0, 0)]
 
 
 def test_a_restart_reads_again_from_the_block_of_its_step_on(many_shards_root, monkeypatch):
