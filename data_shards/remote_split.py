@@ -11,7 +11,9 @@ from data_shards.manifest import SplitEntry
 from data_shards.stream_failure import StreamFailure
 from data_shards.webdataset_stream import stream_shard
 
-_WAITS = (0.0, 1.0, 3.0)  # seconds before each attempt to read a sample; a server may be busy, a connection break off
+# Seconds before each attempt to read a sample: a server may be busy, a connection break off. A sample that was waited
+# for in vain is waited for alone: those after it get one attempt each, until there is an answer again.
+_WAITS = (0.0, 1.0, 4.0, 15.0)
 
 
 class RemoteSplit(Split):
@@ -24,6 +26,7 @@ class RemoteSplit(Split):
     def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...], stream_from: str):
         super().__init__(root, name, entry, classes)
         self.stream_from = stream_from
+        self._waits = True
 
     def __reduce__(self):
         return RemoteSplit, (self.root, self.name, self.entry, self.classes, self.stream_from)
@@ -41,14 +44,18 @@ class RemoteSplit(Split):
     def read(self, sample: int) -> bytes:
         """The image's bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
         reason = ""
-        for wait in _WAITS:
+        for wait in _WAITS if self._waits else _WAITS[:1]:
             time.sleep(wait)
             try:
-                return self._read(sample)
+                image = self._read(sample)
+                self._waits = True
+                return image
             except StreamFailure as failure:
                 reason = str(failure)
                 if failure.final:
                     break
+        else:
+            self._waits = False
         raise self.damage(sample, reason)
 
     def _read(self, sample: int) -> bytes:

@@ -83,11 +83,13 @@ def test_a_cut_shard_loses_what_lay_behind_and_that_is_named(breakable, reader, 
     assert {int(each.key) for each in skipping.skipped} == set(range(60, 80))
 
 
-@pytest.mark.parametrize("member", ["image", "label"])
+@pytest.mark.parametrize("member", ["image", "label", "image twice"])
 def test_a_broken_header_loses_nothing(breakable, digits100_root, reader, member):
     size = int(open_split(breakable, "train").index["size"][60])
-    header = offset(breakable, 60) - 512 if member == "image" else offset(breakable, 60) + (size + 511) // 512 * 512
-    overwrite(breakable, header, b"\xff" * 512)
+    image = offset(breakable, 60) - 512
+    header = image if member == "image" else image + 512 + (size + 511) // 512 * 512
+    content = (breakable / SHARD).read_bytes()[image : image + 512] if member == "image twice" else b"\xff" * 512
+    overwrite(breakable, header, content)
     loading = loader(breakable, reader, on_corrupt="skip")
     assert same(list(loading), list(loader(digits100_root, reader)))
     assert loading.skipped == []

@@ -13,6 +13,7 @@ from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split, open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.open_data import open_data
+from data_shards.remote_split import open_remote
 from tests.data_shards.shard_server import shard_server
 
 AUGMENTATION = Augmentation(crop="random_resized", flip=True)
@@ -21,7 +22,7 @@ SHARD, FIRST, END = "train-000001.tar", 40, 80  # and its samples
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(remote_split, "_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(remote_split, "_WAITS", (0.0, 0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -74,6 +75,11 @@ def test_each_shard_is_asked_for_once_an_epoch_and_a_resume_asks_for_a_part(here
     list(loader(here, server.url, start=5, end=6))
     assert len(server.requests) <= 2
     assert server.requests[0][1] > 0, "from the middle of a shard on"
+    server.requests.clear()
+    server.ranges = False
+    list(loader(here, server.url, start=5, end=6))
+    assert len(server.requests) <= 2
+    assert server.requests[0][1] == 0
 
 
 def test_a_command_gives_what_the_folder_gives(digits100_root, here):
@@ -175,6 +181,30 @@ def test_no_server_at_all_is_named(here, server):
     url = server.url.replace("127.0.0.1", "127.0.0.2")  # where nothing listens
     with pytest.raises(ShardDamage, match=r"the server cannot be reached: .*refused"):
         list(loader(here, url))
+
+
+def test_a_server_that_is_gone_is_waited_for_once(here, server, monkeypatch):
+    waits = []
+    monkeypatch.setattr(remote_split, "_WAITS", (0.0, 1.0, 4.0))
+    monkeypatch.setattr(remote_split.time, "sleep", waits.append)
+    loading = loader(here, server.url.replace("127.0.0.1", "127.0.0.2"))
+    with pytest.raises(ShardDamage, match="cannot be reached"):
+        list(loading)
+    assert sum(waits) == 5
+
+
+def test_a_server_that_was_gone_is_waited_for_again(here, server, monkeypatch):
+    waits = []
+    monkeypatch.setattr(remote_split, "_WAITS", (0.0, 1.0))
+    monkeypatch.setattr(remote_split.time, "sleep", waits.append)
+    split = open_remote(here, "train", server.url)
+    for times in (1, 2):
+        server.trouble = lambda name, number: 503
+        with pytest.raises(ShardDamage, match="the server answers 503"):
+            split.read(3)
+        assert sum(waits) == times
+        server.trouble = lambda name, number: None
+        split.read(3)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
