@@ -16,6 +16,7 @@ from data_shards.device_draws import draw_for_device
 from data_shards.encoded import read_encoded
 from data_shards.errors import ShardDamage
 from data_shards.index import Split
+from data_shards.machine_share import batches_ahead, workers_here
 from data_shards.python_reader import read_batch
 from data_shards.reader_choice import choose_reader
 from data_shards.stream_sampler import Block
@@ -58,15 +59,19 @@ class BatchReader(Dataset):
     def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool, streams: bool = False):
         self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
         self.name = choose_reader(config.reader, config.augmentation, split)
+        self.workers = workers_here() if config.workers == "auto" else config.workers
+        self.prefetch = batches_ahead(self.workers) if config.prefetch == "auto" else config.prefetch
         if streams:
             # DALI's requests are drawn up ahead of what reads for them, and gone through again after damage.
-            ahead = (max(config.workers, 1) + 1) * config.prefetch + 4 if self.name == "dali" else 1
+            ahead = (max(self.workers, 1) + 1) * self.prefetch + 4 if self.name == "dali" else 1
             self.split = StreamedSplit(split, self.name, keeps=ahead)
 
     @property
     def description(self) -> str:
-        reader = self.name if self.name == "python" else f"dali on {dali_reader.device()}"
-        return f"{reader}, sequentially" if isinstance(self.split, StreamedSplit) else reader
+        order = ", sequentially" if isinstance(self.split, StreamedSplit) else ""
+        if self.name == "dali":
+            return f"dali on {dali_reader.device()}, threads {max(self.workers, 1)}{order}"
+        return f"python, workers {self.workers}{order}"
 
     def __getitem__(self, request: Request) -> Answer | ShardDamage:
         try:

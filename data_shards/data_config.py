@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -21,8 +21,9 @@ class DataConfig(BaseModel):
     `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
     GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
     that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
-    decode, at least one. `prefetch`: batches that each worker has ready. `evaluation_crop`: side of the square that
-    evaluation shows, as a share of the short side (0.875 is ImageNet's convention).
+    decode, at least one. `prefetch`: batches that each worker has ready. `auto` takes both from the machine
+    (`data_shards.machine_share`). `evaluation_crop`: side of the square that evaluation shows, as a share of the short
+    side (0.875 is ImageNet's convention).
 
     `on_corrupt`: what a damaged training sample does: `fail` ends the run; `skip` shows another sample, with its own
     label, in its place (see `data_shards.substitution`). `max_corrupt`: the largest share of the training samples that
@@ -31,9 +32,10 @@ class DataConfig(BaseModel):
 
     `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
     webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time: for
-    storage where random access is slow. The order of the samples then depends on the number of processes and workers
-    too (see `data_shards.stream_sampler`). `stream_from`: where the training shards are, if not in the folder: a URL
-    that ends in `/`, or `pipe:` and a command that writes a shard, with `{}` for `train/train-000000.tar`.
+    storage where random access is slow. The order of the samples then depends on the number of processes too, and with
+    `python` on `workers`, which must be a number (see `data_shards.stream_sampler`). `stream_from`: where the training
+    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, with `{}`
+    for `train/train-000000.tar`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,8 +46,8 @@ class DataConfig(BaseModel):
     access: Literal["random", "sequential"] = "random"
     shuffle_block: int = Field(default=1024, ge=1)
     stream_from: str | None = None
-    workers: int = Field(default=1, ge=0)
-    prefetch: int = Field(default=2, ge=1)
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    prefetch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
     on_corrupt: Literal["fail", "skip"] = "fail"
     max_corrupt: float = Field(default=0.001, ge=0, lt=1)

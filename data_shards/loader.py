@@ -31,7 +31,7 @@ class TrainLoader:
 
     Attributes:
         sampler: the `EpochSampler` or `StreamSampler` behind it (steps per epoch, epoch of a step).
-        reader: what reads, in words: "python", "dali on cpu", "dali on cuda:0, sequentially".
+        reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8, sequentially".
         wait_seconds: time that the consumer has waited for data so far.
         skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
             reports it, and empties the list.
@@ -65,7 +65,7 @@ class TrainLoader:
         self._steps = range(start_step, end_step)
         self._rank, self._world, self._share = rank, world, share
         self._resolution = resolution if callable(resolution) else lambda step: resolution
-        if config.workers and self._reader.name == "python":
+        if self._reader.workers and self._reader.name == "python":
             prepare_workers()  # while the caller builds the model
 
     def __len__(self) -> int:
@@ -93,8 +93,15 @@ def _sampler(split: Split, config: DataConfig, batch: int, seed: int, world: int
     if config.access == "random":
         return EpochSampler(len(split), batch, seed)
     shards = tuple(shard.samples for shard in split.entry.shards)
-    # DataLoader gives requests to its workers in turn, as the sampler gives steps to streams: each worker has its own.
-    streams = max(config.workers, 1) if reader == "python" else 1
+    if reader == "dali":
+        streams = 1
+    elif config.workers == "auto":
+        raise ShardUsageError(
+            "data.workers: must be a number with access: sequential, as the order of samples follows it"
+        )
+    else:
+        # DataLoader gives requests to its workers in turn, as the sampler gives steps to streams: each has its own.
+        streams = max(config.workers, 1)
     return StreamSampler(len(split), batch, seed, shards, world, streams, config.shuffle_block)
 
 

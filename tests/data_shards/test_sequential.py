@@ -8,6 +8,7 @@ import torch
 from data_shards import dali_reader, dali_stream, webdataset_stream
 from data_shards.augment import Augmentation, RandomErasing
 from data_shards.batch_reader import training_batch
+from data_shards.errors import ShardUsageError
 from data_shards.index import Split, open_split
 from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.pack import pack
@@ -74,7 +75,7 @@ def test_each_sample_is_shown_once_an_epoch_over_all_ranks(many_shards_root, rea
 def test_python_shows_what_random_access_shows_of_a_sample(many_shards_root, no_reading_at_places, augmentation):
     loading = loader(many_shards_root, augmentation=augmentation)
     batches = list(loading)
-    assert loading.reader == "python, sequentially"
+    assert loading.reader == "python, workers 0, sequentially"
     split = open_split(many_shards_root, "train")
     split.read = lambda sample: original(split, sample)
     for step, batch in enumerate(batches):
@@ -175,6 +176,17 @@ def test_a_restart_reads_again_from_the_block_of_its_step_on(many_shards_root, m
     first, _ = loading.sampler.blocks(4, 0)[0][0]
     assert places[0] == (first // 13, first)
     assert len(places) <= (150 - position) // 13 + 2
+
+
+def test_workers_must_be_stated_as_the_order_follows_them(many_shards_root):
+    with pytest.raises(ShardUsageError, match=r"data\.workers: must be a number with access: sequential"):
+        loader(many_shards_root, workers="auto")
+
+
+@needs_dali
+def test_dali_has_one_stream_whatever_its_threads(many_shards_root):
+    one, another = (list(loader(many_shards_root, "dali", workers)) for workers in ("auto", 3))
+    assert same(one, another)
 
 
 def test_evaluation_reads_at_random_places(many_shards_root, monkeypatch):
