@@ -168,6 +168,14 @@ def test_runs_follow_each_other_within_and_between_shards(
     assert places == [(0, 5), (1, 13), (3, 39), (3, 41), (11, 143), (0, 0)]
 
 
+def test_no_two_workers_read_the_same(many_shards_root):
+    loading = loader(many_shards_root, workers=3, end=6)
+    read = [set(), set(), set()]  # by worker: DataLoader gives them the requests in turn
+    for number, request in enumerate(loading._requests()):
+        read[number % 3] |= {sample for block in request.blocks for first, end in block for sample in range(first, end)}
+    assert sum(map(len, read)) == len(set().union(*read)) == 144
+
+
 def test_a_restart_reads_again_from_the_block_of_its_step_on(many_shards_root, monkeypatch):
     places = opened(monkeypatch)
     loading = loader(many_shards_root, start=4, end=6)
