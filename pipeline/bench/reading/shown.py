@@ -89,7 +89,7 @@ def _wrong_form(shown: Shown, promise: Promise, index: np.ndarray) -> str | None
 
 
 def _casts(images: torch.Tensor | Sequence[np.ndarray]) -> np.ndarray:
-    """The label that the colours of each image speak for: int64 [B]."""
+    """The label that the colours of each image speak for, -1 for none: int64 [B]."""
     if not isinstance(images, torch.Tensor):
         colours = np.stack([image.mean(axis=(0, 1)) for image in images])
     elif images.dtype == torch.uint8:
@@ -98,4 +98,5 @@ def _casts(images: torch.Tensor | Sequence[np.ndarray]) -> np.ndarray:
         colours = (images.mean(dim=(2, 3)) * torch.tensor(STD) + torch.tensor(MEAN)).numpy()
     red, green, blue = colours.T
     against_green = np.sign(np.stack([red - green, blue - green], axis=1))  # [B, 2]
-    return (against_green[:, None] == np.sign(CASTS)).all(axis=2).argmax(axis=1)
+    match = (against_green[:, None] == np.sign(CASTS)).all(axis=2)  # [B, classes]
+    return np.where(match.any(axis=1), match.argmax(axis=1), -1)
