@@ -131,9 +131,12 @@ def test_cpu_time_counts_children_that_have_ended(target: Any) -> None:
 
 
 def test_cpu_time_counts_children_that_run_and_their_children() -> None:
-    program = "import time\nwhile time.process_time() < 0.6: pass\nprint(flush=True)\nimport sys; sys.stdin.read()"
-    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
-    for source in (program, nested):
+    burning = "import time\nwhile time.process_time() < 0.6: pass"
+    living = "print(flush=True)\nimport sys; sys.stdin.read()"
+    burner = f"{burning}\n{living}"
+    parent_of_one = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burner!r}])"
+    parent_of_an_ended_one = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burning!r}])\n{living}"
+    for source in (burner, parent_of_one, parent_of_an_ended_one):
         began, own = cpu_seconds(), time.process_time()
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen([sys.executable, "-c", source], **pipes) as child:
