@@ -39,6 +39,7 @@ lint: setup
 bench: setup
 	$(BIN)/deps bench kernels
 	$(BIN)/deps bench step
+	$(BIN)/deps bench data
 
 clean:
 	rm -rf .venv *.egg-info
