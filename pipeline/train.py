@@ -161,7 +161,9 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         )
     torch.manual_seed(recipe.seed)
     bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
-    supernet = Supernet(schedule.space, recipe.model.dropout, bf16, recipe.kernels).to(processes.device)
+    model = recipe.model
+    supernet = Supernet(schedule.space, model.dropout, bf16, recipe.kernels, model.activation_checkpointing)
+    supernet.to(processes.device)
     try:
         supernet.operations(processes.device.type)
     except KernelError as error:
