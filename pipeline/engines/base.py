@@ -27,6 +27,9 @@ class EngineConfig(BaseModel):
     deepspeed: dict[str, Any] = Field(
         default={}, description="more of DeepSpeed's own configuration, by its names; merged with what the engine needs"
     )
+    lost_after: float = Field(
+        default=60, ge=5, description="seconds without a sign of life after which a process is given up, and the run"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:
