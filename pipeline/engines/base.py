@@ -36,6 +36,10 @@ class EngineConfig(BaseModel):
         check_additions(self.deepspeed, self.zero_stage)
         return self
 
+    @property
+    def shards_weights(self) -> bool:
+        return self.name == "fsdp" or self.zero_stage == 3
+
 
 class EngineError(UsageError):
     """An engine that cannot run as it was asked to."""
