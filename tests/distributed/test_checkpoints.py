@@ -10,7 +10,7 @@ from tests.distributed.cells import CORE, STEPS, Cell
 from tests.distributed.differences import largest
 from tests.distributed.processes import run
 
-ENGINES = {1: ("single", "fsdp", "zero1", "zero3"), 2: CORE, 3: CORE}
+ENGINES = {1: ("single", "fsdp", "zero3"), 2: CORE, 3: ("ddp", "fsdp", "zero1", "zero3")}
 PLACES = [f"{world}-{engine}" for world, engines in ENGINES.items() for engine in engines]
 
 
