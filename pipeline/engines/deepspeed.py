@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -166,6 +167,8 @@ def import_deepspeed() -> Any:
             import deepspeed.ops
     except ImportError as error:
         raise EngineError(f"engine.name: deepspeed cannot be imported ({error}); pip install deepspeed") from None
+    # Its calls of functions that torch has given other names.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # DeepSpeed insists on what its launcher sets, also on one process that nobody launched.
     os.environ.setdefault("LOCAL_RANK", "0")
     deepspeed.utils.logging.logger.setLevel(logging.ERROR)
