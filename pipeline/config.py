@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.loader import DataConfig
 from kernels.dispatch import KernelChoice
@@ -38,7 +38,16 @@ class ModelConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
     )
+    activation_checkpointing: bool = Field(
+        default=False, description="compute each block again for backward, which takes time and saves memory"
+    )
     cuda_graphs: bool = Field(default=False, description="replay the full model and the smallest subnet from graphs")
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.cuda_graphs and self.activation_checkpointing:
+            raise ValueError("activation_checkpointing: cannot be had with cuda_graphs, which keep all activations")
+        return self
 
 
 class CostConfig(BaseModel):

@@ -25,6 +25,7 @@ CONFIG, RUN = "config.yaml", "run.json"
 _FREE_KEYS = (
     "runs",
     "engine",
+    "model.activation_checkpointing",
     "tracking",
     "cost",
     "checkpoint",

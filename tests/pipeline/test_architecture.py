@@ -73,7 +73,7 @@ def test_the_supernet_knows_nothing_of_training() -> None:
 
 
 def test_the_trainer_knows_the_engine_protocol_but_no_engine() -> None:
-    engines = {f"pipeline.engines.{name}" for name in ("single", "ddp", "deepspeed")}
+    engines = {f"pipeline.engines.{name}" for name in ("single", "ddp", "fsdp", "deepspeed", "deepspeed_config")}
     for path in files("pipeline/training"):
         assert not engines & set(imports(path)), path
 
