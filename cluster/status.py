@@ -101,12 +101,14 @@ def _combined(run: RunStatus, job: _Job | None, tasks: dict[tuple[int, int], Tas
         return Status(run, "running", job.name, _times(task.restarts))
     if run.state in ("running", "finished"):
         return Status(run, run.state, job.name)
+    end = job.last_end
+    if end is not None and end.words.startswith("stopped: "):  # of its own accord, which SLURM takes for a failure
+        return Status(run, run.state, job.name, end.words.removeprefix("stopped: "))
+    if end is not None and end.words == "failed":
+        return Status(run, "failed", job.name, f"exit code {end.exit_code}")
     if task is not None and task.state in _FAILED:
         return Status(run, "failed", job.name, task.state.lower().replace("_", " "))
-    if job.last_end is not None and job.last_end.words == "failed":
-        return Status(run, "failed", job.name, f"exit code {job.last_end.exit_code}")
-    ended = task.state.lower() if task is not None else job.last_end.words if job.last_end is not None else ""
-    return Status(run, run.state, job.name, ended)
+    return Status(run, run.state, job.name, task.state.lower() if task is not None else end.words if end else "")
 
 
 def _times(restarts: int) -> str:
