@@ -122,8 +122,9 @@ def _call(*command: str) -> str:
         raise NoAnswerError(f"{command[0]}: no answer from SLURM's controller within {SECONDS} s") from None
     if done.returncode == 0:
         return done.stdout
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
-    reason = lines[-1].removeprefix(f"{command[0]}: ").removeprefix("error: ")
+    # Details come first and the error itself last, but for the advice to look at --help.
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith("Try ")]
+    reason = lines[-1].removeprefix(f"{command[0]}: ").removeprefix("error: ") if lines else "no reason given"
     if "Unable to contact slurm controller" in done.stderr:
         raise NoAnswerError(f"{command[0]}: {reason}")
     raise RefusedError(reason)

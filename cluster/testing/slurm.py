@@ -181,6 +181,8 @@ def _wait_for(ready: Callable[[], bool], daemons: list[subprocess.Popen[bytes]])
 
 
 def _end_jobs(slurm: Slurm) -> None:
+    if slurm.controller.poll() is not None:
+        return
     with suppress(subprocess.SubprocessError):
         slurm.client("scancel", f"--user={getpass.getuser()}", "--signal=KILL", "--full")
         slurm.client("scancel", f"--user={getpass.getuser()}")

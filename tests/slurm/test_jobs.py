@@ -114,6 +114,7 @@ def assert_ledger_counts_what_was_held(project: Project, job: int, run: str) -> 
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
     job, folder = project.submit("name=cancelled", "--launcher", "srun")
     wait_until(lambda: project.steps("cancelled") >= 10, lambda: project.log(job))
+    project.process(job, rank=0).suspend()  # scancel sends SIGCONT as well
     again = project.deps("submit", *again_arguments(project), "--resume")
     assert again.returncode == 2
     assert f"is in job {job} already" in again.stderr
