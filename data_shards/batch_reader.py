@@ -16,6 +16,7 @@ from data_shards.device_draws import draw_for_device
 from data_shards.encoded import read_encoded
 from data_shards.errors import ShardDamage
 from data_shards.index import Split
+from data_shards.machine_share import batches_ahead, workers_here
 from data_shards.python_reader import read_batch
 from data_shards.reader_choice import choose_reader
 from data_shards.substitution import healthy_ids
@@ -55,10 +56,14 @@ class BatchReader(Dataset):
     def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool):
         self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
         self.name = choose_reader(config.reader, config.augmentation, split)
+        self.workers = workers_here() if config.workers == "auto" else config.workers
+        self.prefetch = batches_ahead(self.workers) if config.prefetch == "auto" else config.prefetch
 
     @property
     def description(self) -> str:
-        return self.name if self.name == "python" else f"dali on {dali_reader.device()}"
+        if self.name == "dali":
+            return f"dali on {dali_reader.device()}, threads {max(self.workers, 1)}"
+        return f"python, workers {self.workers}"
 
     def __getitem__(self, request: Request) -> Answer | ShardDamage:
         try:

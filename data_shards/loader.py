@@ -29,7 +29,7 @@ class TrainLoader:
 
     Attributes:
         sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
-        reader: what reads, in words: "python", "dali on cpu", "dali on cuda:0".
+        reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8".
         wait_seconds: time that the consumer has waited for data so far.
         skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
             reports it, and empties the list.
@@ -61,7 +61,7 @@ class TrainLoader:
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         self._reader = BatchReader(split, config, seed, substitute=config.on_corrupt == "skip")
         self.reader = self._reader.description
-        if config.workers and self.reader == "python":
+        if self._reader.workers and self._reader.name == "python":
             prepare_workers()  # while the caller builds the model
 
     def __len__(self) -> int:

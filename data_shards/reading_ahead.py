@@ -41,7 +41,6 @@ def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: l
 
 
 def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iterator[Answer]:
-    config = reader.config
     coming: Iterator[_Mended] = ((request, []) for request in requests)
     asked: deque[_Mended] = deque()  # and not answered yet
 
@@ -56,9 +55,9 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
                 reader.split,
                 ask(coming),
                 largest,
-                threads=max(config.workers, 1),
-                prefetch=config.prefetch,
-                beyond_border=config.augmentation.crop == "padded",
+                threads=max(reader.workers, 1),
+                prefetch=reader.prefetch,
+                beyond_border=reader.config.augmentation.crop == "padded",
             ):
                 request, skipped = asked.popleft()
                 batch = reader.batch(request, images)
@@ -80,14 +79,14 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
 
 
 def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer]:
-    workers = reader.config.workers
+    workers = reader.workers
     loader = DataLoader(
         reader,
         sampler=requests,
         batch_size=None,
         collate_fn=_unchanged,
         num_workers=workers,
-        prefetch_factor=reader.config.prefetch if workers else None,
+        prefetch_factor=reader.prefetch if workers else None,
         multiprocessing_context=reader_context(BatchReader.__module__) if workers else None,
         worker_init_fn=end_with_trainer,
         pin_memory=torch.cuda.is_available(),

@@ -1,8 +1,13 @@
 """Training of once-for-all supernets by delayed ε-shrinking (DεpS), from recipe to evaluated subnets."""
 
 import importlib
+import os
 
 DISTRIBUTION = "delayed-epsilon-shrinking"
+
+# Before torch is imported: where a process of a run is lost, torch's C++ side warns with stack traces on its own; what
+# happened is told in one line by pipeline.engines.liveness.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def _refuse_foreign_packages() -> None:

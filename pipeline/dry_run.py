@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -58,11 +59,13 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         count = _trial_images(schedule.space, recipe.batch_size // processes.world)
         engine = build(recipe.model_copy(update={"batch_size": count * processes.world}), schedule, processes)
         generator = torch.Generator().manual_seed(recipe.seed)
-        side = schedule.space.resolution
-        images = torch.randn(count, 3, side, side, generator=generator).to(processes.device)
         labels = torch.randint(schedule.space.classes, (count,), generator=generator).to(processes.device)
+        sides = schedule.space.resolutions
+        batches = [torch.randn(count, 3, side, side, generator=generator).to(processes.device) for side in sides]
         seconds = {
-            phase.roles: _seconds_per_image(engine, schedule.at(phase.start), images, labels, recipe.loss)
+            phase.roles: fmean(
+                _seconds_per_image(engine, schedule.at(phase.start), images, labels, recipe.loss) for images in batches
+            )
             for phase in schedule.phases
         }
         phases = [_describe(phase, schedule, recipe.batch_size, seconds[phase.roles]) for phase in schedule.phases]

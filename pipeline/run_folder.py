@@ -53,7 +53,7 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
         return False
     if not resume:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
-    earlier, now = _flat(resolved(read_recipe(folder))), _flat(resolved(recipe))
+    earlier, now = leaves(read_recipe(folder)), leaves(recipe)
     for key in sorted(earlier.keys() | now.keys()):
         free = any(key == each or key.startswith(f"{each}.") for each in _FREE_KEYS)
         if not free and earlier.get(key) != now.get(key):
@@ -185,8 +185,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     raise UsageError(f"{path}: is damaged: not the description of a run")
 
 
+def leaves(recipe: Recipe) -> dict[str, Any]:
+    """The resolved recipe's values by dotted key."""
+    return _flat(resolved(recipe))
+
+
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

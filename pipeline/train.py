@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from pipeline.config import Recipe, load_recipe
 from pipeline.engines import build_engine
 from pipeline.engines.base import Engine
 from pipeline.engines.processes import Processes, launched_processes
+from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
@@ -78,7 +79,9 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         The signal that stopped it before its end, if any.
     """
     stop_request = StopRequest()
-    with launched_processes() as processes, stop_request.listening(), ExitStack() as closing:
+    lost_after = recipe.engine.lost_after
+    with launched_processes(lost_after) as processes, stop_request.listening(), ExitStack() as closing:
+        check_same_start(processes, run_folder.leaves(recipe), resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = processes.together(lambda: prepare(recipe))
@@ -99,7 +102,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         loader = TrainLoader(
             experiment.train,
             recipe.data,
-            schedule.space.resolution,
+            schedule.resolution,
             recipe.batch_size,
             recipe.seed,
             processes.rank,
@@ -126,7 +129,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         trainer = Trainer(
             recipe, schedule, engine, loader, skipped, evaluator, processes, ledger, tracker, progress, stop_request
         )
-        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels)):
+        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels, loader.reader)):
             trainer.display.say(line)
 
         stopped = trainer.train()
@@ -161,7 +164,7 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     per_process, side = recipe.batch_size // processes.world, schedule.space.final_side
     if per_process * side * side < 2:
         raise UsageError(
-            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolution} px "
+            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolutions[0]} px "
             "leaves batch norm a single value; more images per process or a higher resolution are needed"
         )
     torch.manual_seed(recipe.seed)
@@ -173,19 +176,23 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         raise UsageError(f"kernels: {error}") from None
     engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
     if recipe.model.cuda_graphs:  # after the engine, which may move the weights
-        space, side = schedule.space, schedule.space.resolution
-        images = torch.zeros(per_process, 3, side, side, device=processes.device)
-        images = images.to(memory_format=torch.channels_last)
-        capture(supernet, (space.largest(), space.smallest()), images)
+        for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
+            images = torch.zeros(per_process, 3, side, side, device=processes.device)
+            images = images.to(memory_format=torch.channels_last)
+            extremes = (schedule.space.largest(), schedule.space.smallest())
+            capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
     return engine
 
 
-def _greeting(recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str) -> list[str]:
+def _greeting(
+    recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str, reader: str
+) -> list[str]:
     phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
     stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
     lines = [
         f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
-        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; {phases}"
+        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; "
+        f"data by {reader}; {phases}"
     ]
     if progress.step:
         lines.append(f"continuing at step {progress.step}")

@@ -23,6 +23,9 @@ class EngineConfig(BaseModel):
 
     name: Literal["single", "ddp", "deepspeed"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = Field(default=0, description="DeepSpeed's ZeRO stage")
+    lost_after: float = Field(
+        default=60, ge=5, description="seconds without a sign of life after which a process is given up, and the run"
+    )
 
 
 class EngineError(UsageError):

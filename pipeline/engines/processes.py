@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ import torch.distributed as dist
 
 from data_shards.errors import ShardDamage, ShardUsageError
 from pipeline.engines.base import EngineError
+from pipeline.engines.liveness import Liveness
 from pipeline.errors import PeerFailure, RunFailure, UsageError
+
+# Of a collective operation. Losses are noticed much earlier, by `Liveness`.
+_TIMEOUT = timedelta(minutes=10)
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
@@ -96,11 +101,15 @@ def _host_group() -> dist.ProcessGroup:
 
 
 @contextmanager
-def launched_processes() -> Iterator[Processes]:
+def launched_processes(lost_after: float = 60) -> Iterator[Processes]:
     """Join the process group that the launcher's environment describes; a plain start is a group of one.
+
+    Args:
+        lost_after: seconds without a sign of life after which another process is given up.
 
     Raises:
         EngineError: where the environment is incomplete.
+        RunFailure: where another process was lost; PeerFailure where another one tells of it.
     """
     _adopt_slurm_ranks()
     world = _integer("WORLD_SIZE", default=1, least=1)
@@ -116,10 +125,18 @@ def launched_processes() -> Iterator[Processes]:
         store = dist.HashStore()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=0, world_size=1)
     else:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+        store, rank, world = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world, timeout=_TIMEOUT
+        )
+    liveness = Liveness(store, rank, world, socket.gethostname(), lost_after)
     try:
         yield Processes(rank, world, device)
+    except RuntimeError as error:
+        _tell_of_the_lost(liveness, error)
+        raise
     finally:
+        liveness.stop()
         _groups.clear()
         dist.destroy_process_group()
 
@@ -135,6 +152,13 @@ def _adopt_slurm_ranks() -> None:
     for name, slurm in (("RANK", "PROCID"), ("LOCAL_RANK", "LOCALID"), ("WORLD_SIZE", "STEP_NUM_TASKS")):
         if f"SLURM_{slurm}" in os.environ:
             os.environ[name] = os.environ[f"SLURM_{slurm}"]
+
+
+def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:
+    """Raise what to tell where `error` comes of the loss of another process."""
+    if isinstance(error, RunFailure | ShardDamage) or (lost := liveness.blame()) is None:
+        return
+    raise RunFailure(lost) if liveness.tells() else PeerFailure(lost) from error
 
 
 def _integer(name: str, default: int, least: int) -> int:

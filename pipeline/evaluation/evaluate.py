@@ -49,14 +49,18 @@ class Evaluator:
         self._recalibration_images: dict[int, list[Tensor]] = {}  # by resolution
 
     def full_model(self, supernet: Supernet) -> Accuracy:
-        """Accuracy of the full model with its own running statistics.
+        """Accuracy of the full model with its own running statistics, where these are of its resolution.
+
+        Trained at several resolutions, they are a mixture: then it is recalibrated as any subnet is.
 
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
+        full = supernet.space.largest()
+        if len(supernet.space.resolutions) > 1:
+            return self.subnet(supernet, full)
         was_training = supernet.training
         supernet.eval()
-        full = supernet.space.largest()
         try:
             return self._measure(lambda images: supernet(images, full), full.resolution)
         finally:

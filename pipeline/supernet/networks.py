@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,7 +23,9 @@ class SpaceConfig(BaseModel):
     depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
     kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
     expands: tuple[int, ...] = Field(default=(), description="expand ratios")
-    resolution: int = Field(default=0, ge=0, description="side of the input, pixels")
+    resolutions: tuple[int, ...] = Field(
+        default=(), description="sides of the input, pixels; each training step draws one"
+    )
     classes: int = Field(default=0, ge=0, description="number of classes; 0 takes the data set's")
 
     @model_validator(mode="after")
@@ -32,6 +34,8 @@ class SpaceConfig(BaseModel):
             values = getattr(self, name)
             if any(value not in legal for value in values) or len(set(values)) != len(values):
                 raise ValueError(f"{name}: {list(values)} must be distinct values out of {list(legal)}")
+        if any(side < 1 for side in self.resolutions) or len(set(self.resolutions)) != len(self.resolutions):
+            raise ValueError(f"resolutions: {list(self.resolutions)} must be distinct positive numbers of pixels")
         return self
 
 
@@ -50,12 +54,12 @@ _MOBILENET_V3 = Space(
     depths=(2, 3, 4),
     kernels=(3, 5, 7),
     expands=(3, 4, 6),
-    resolution=224,
+    resolutions=(224,),
     classes=1000,
 )
 
 
-def _with_strides(space: Space, strides: tuple[int, ...], **changes: int) -> Space:
+def _with_strides(space: Space, strides: tuple[int, ...], **changes: Any) -> Space:
     stages = tuple(replace(stage, stride=stride) for stage, stride in zip(space.stages, strides, strict=True))
     return replace(space, stages=stages, **changes)
 
@@ -64,7 +68,7 @@ NETWORKS: dict[str, Space] = {
     # OFA's MobileNetV3 (Cai et al., ICLR 2020), the space of the DεpS paper's main results.
     "mobilenet_v3": _MOBILENET_V3,
     # The DεpS paper's CIFAR variant: the same at 32 px.
-    "mobilenet_v3_32px": _with_strides(_MOBILENET_V3, (1, 2, 2, 1, 2), stem_stride=1, resolution=32, classes=10),
+    "mobilenet_v3_32px": _with_strides(_MOBILENET_V3, (1, 2, 2, 1, 2), stem_stride=1, resolutions=(32,), classes=10),
     # Two stages less deep into the pyramid, for the demo's 32-px digits in minutes on two CPU cores.
     "mobilenet_v3_digits": Space(
         stem=16,
@@ -75,7 +79,7 @@ NETWORKS: dict[str, Space] = {
         depths=(1, 2),
         kernels=(3, 5),
         expands=(3, 4, 6),
-        resolution=32,
+        resolutions=(32,),
         classes=10,
     ),
 }
@@ -103,6 +107,6 @@ def build_space(config: SpaceConfig, classes: int | None = None) -> Space:
         depths=tuple(sorted(config.depths)) or space.depths,
         kernels=tuple(sorted(config.kernels)) or space.kernels,
         expands=tuple(sorted(config.expands)) or space.expands,
-        resolution=config.resolution or space.resolution,
+        resolutions=tuple(sorted(config.resolutions)) or space.resolutions,
         classes=config.classes or classes or space.classes,
     )

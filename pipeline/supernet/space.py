@@ -67,7 +67,7 @@ class Space:
         stages: the elastic stages.
         last: channels of the final expand convolution and of the feature mix.
         depths, kernels, expands: legal choices, ascending.
-        resolution: side of the input, pixels.
+        resolutions: sides that the input may have in training, pixels, ascending.
         classes: number of classes.
     """
 
@@ -79,13 +79,18 @@ class Space:
     depths: tuple[int, ...]
     kernels: tuple[int, ...]
     expands: tuple[int, ...]
-    resolution: int
+    resolutions: tuple[int, ...]
     classes: int
 
     @property
+    def resolution(self) -> int:
+        """The largest resolution: the full model's."""
+        return self.resolutions[-1]
+
+    @property
     def final_side(self) -> int:
-        """Side of the last feature map, in pixels."""
-        side = self.resolution
+        """Side of the last feature map at the smallest resolution, in pixels."""
+        side = self.resolutions[0]
         for stride in (self.stem_stride, *(stage.stride for stage in self.stages)):
             side = (side - 1) // stride + 1
         return side
@@ -114,7 +119,7 @@ class Space:
         return self._largest
 
     def smallest(self) -> Subnet:
-        return self.uniform(self.depths[0], self.kernels[0], self.expands[0])
+        return self.uniform(self.depths[0], self.kernels[0], self.expands[0], self.resolutions[0])
 
     def is_full(self, subnet: Subnet) -> bool:
         """Whether `subnet` is the full model, at whatever resolution."""
@@ -122,7 +127,7 @@ class Space:
         return (subnet.depths, subnet.kernels, subnet.expands) == (full.depths, full.kernels, full.expands)
 
     def sample(self, generator: torch.Generator) -> Subnet:
-        """A subnet with every depth, kernel and expand ratio drawn independently and uniformly."""
+        """A subnet with every depth, kernel and expand ratio drawn independently and uniformly, at full resolution."""
 
         def draw(choices: tuple[int, ...]) -> int:
             return choices[int(torch.randint(len(choices), (), generator=generator))]
@@ -185,11 +190,11 @@ class Space:
         return self.validate(Subnet(tuple(depths), blocks(kernel_text), blocks(expand_text), int(resolution)))
 
     def pareto_row(self) -> list[tuple[str, Subnet]]:
-        """Named subnets from smallest to full, every pair of uniform depth and expand ratio at matching rank.
+        """Named subnets from smallest to full: uniform depth, expand ratio and resolution at matching rank.
 
         The largest kernel is kept, as in the published Pareto rows; the smallest subnet leads the row.
         """
-        steps = max(len(self.depths), len(self.expands))
+        steps = max(len(self.depths), len(self.expands), len(self.resolutions))
 
         def at(choices: tuple[int, ...], step: int) -> int:
             return choices[round(step * (len(choices) - 1) / max(steps - 1, 1))]
@@ -200,7 +205,7 @@ class Space:
             for depth, expand in ((at(self.depths, step), at(self.expands, step)),) + (
                 ((at(self.depths, step + 1), at(self.expands, step)),) if step + 1 < steps else ()
             ):
-                subnet = self.uniform(depth, self.kernels[-1], expand)
+                subnet = self.uniform(depth, self.kernels[-1], expand, at(self.resolutions, step))
                 if subnet not in seen:
                     seen.add(subnet)
                     row.append((str(subnet), subnet))

@@ -51,7 +51,7 @@ def load_supernet(folder: Path) -> Supernet:
 def space_from_dict(content: dict) -> Space:
     """The inverse of `dataclasses.asdict` on a Space, after a round trip through JSON."""
     stages = tuple(Stage(**stage) for stage in content["stages"])
-    sequences = {key: tuple(content[key]) for key in ("last", "depths", "kernels", "expands")}
+    sequences = {key: tuple(content[key]) for key in ("last", "depths", "kernels", "expands", "resolutions")}
     return Space(**{**content, **sequences, "stages": stages})
 
 

@@ -6,7 +6,7 @@ ablation is a value of the configuration, not a branch of the training loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ from pipeline.training.learning_rate import LearningRateConfig, learning_rate
 
 Role = Literal["full", "smallest", "random"]
 PhaseName = Literal["full model", "ramp", "supernet"]
+
+_RESOLUTION = 1 << 16  # keeps its draws apart from those of a step's slots
 
 
 class ScheduleError(UsageError):
@@ -72,6 +74,7 @@ class StepPlan:
 
     Attributes:
         epsilon: factor of the subnets' gradients; 0 while the full model trains alone.
+        resolution: side of the batch's images in pixels, which all slots share.
         reorganised: whether channels must have been sorted before this step.
     """
 
@@ -79,6 +82,7 @@ class StepPlan:
     phase: PhaseName
     learning_rate: float
     epsilon: float
+    resolution: int
     slots: tuple[Slot, ...]
     reorganised: bool
 
@@ -142,15 +146,21 @@ class Schedule:
     def at(self, step: int) -> StepPlan:
         """The plan of optimizer step 0 … steps − 1."""
         phase = self.phase(step)
-        rate, epsilon = self._rate(step), self.epsilon(step)
-        slots = tuple(self._slot(role, step, index, epsilon) for index, role in enumerate(phase.roles))
-        return StepPlan(step, phase.name, rate, epsilon, slots, self.config.reorganise and step >= self.shrink_start)
+        rate, epsilon, resolution = self._rate(step), self.epsilon(step), self.resolution(step)
+        slots = tuple(self._slot(role, step, index, epsilon, resolution) for index, role in enumerate(phase.roles))
+        reorganised = self.config.reorganise and step >= self.shrink_start
+        return StepPlan(step, phase.name, rate, epsilon, resolution, slots, reorganised)
 
     def phase(self, step: int) -> Phase:
         for phase in self.phases:
             if phase.start <= step < phase.end:
                 return phase
         raise IndexError(f"step {step} is outside the run's {self.steps} steps")
+
+    def resolution(self, step: int) -> int:
+        """Side of the images at `step`: drawn uniformly for the whole batch, of (seed, step) alone (OFA's rule)."""
+        sides = self.space.resolutions
+        return sides[_draw(self.seed, step, _RESOLUTION) % len(sides)]
 
     def epsilon(self, step: int) -> float:
         """ε at `step`: ε·η(step) rises linearly from 0 to η(T_fw) over the ramp (DεpS, §3.2; METHOD §2.3)."""
@@ -161,13 +171,21 @@ class Schedule:
         risen = (step - self.shrink_start + 1) / self.ramp
         return self._rate(self.shrunk) * risen / self._rate(step)
 
-    def _slot(self, role: Role, step: int, index: int, epsilon: float) -> Slot:
+    def _slot(self, role: Role, step: int, index: int, epsilon: float, resolution: int) -> Slot:
+        subnet = replace(self._subnet(role, step, index), resolution=resolution)
         if role == "full":
-            return Slot(role, self.space.largest(), "labels", 1.0)
-        subnet = self.space.smallest() if role == "smallest" else self._random_subnet(step, index)
+            return Slot(role, subnet, "labels", 1.0)
         learns_from = "full model" if self.config.distillation == "in_place" else "labels"
         return Slot(role, subnet, learns_from, epsilon)
 
-    def _random_subnet(self, step: int, index: int) -> Subnet:
-        state = np.random.SeedSequence([self.seed, step, index]).generate_state(1, np.uint64)
-        return self.space.sample(torch.Generator().manual_seed(int(state[0])))
+    def _subnet(self, role: Role, step: int, index: int) -> Subnet:
+        if role == "full":
+            return self.space.largest()
+        if role == "smallest":
+            return self.space.smallest()
+        return self.space.sample(torch.Generator().manual_seed(_draw(self.seed, step, index)))
+
+
+def _draw(seed: int, step: int, purpose: int) -> int:
+    """64 random bits for one purpose of a step: the index of a slot, or `_RESOLUTION`."""
+    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0])

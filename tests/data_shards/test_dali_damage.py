@@ -188,9 +188,10 @@ def test_auto_is_dali_where_it_is_installed_and_there_is_a_gpu(digits100_root, m
 
 def test_a_loader_says_what_reads(digits100_root):
     split = open_split(digits100_root, "train")
-    assert TrainLoader(split, DataConfig(shards=digits100_root, workers=0), 32, 24, 7, 0, 1, 0, 1).reader == "python"
+    config = DataConfig(shards=digits100_root, workers=0)
+    assert TrainLoader(split, config, 32, 24, 7, 0, 1, 0, 1).reader == "python, workers 0"
     if dali_reader.installed() and not torch.cuda.is_available():
-        assert dali(digits100_root).reader == "dali on cpu"
+        assert dali(digits100_root).reader == "dali on cpu, threads 2"
 
 
 @needs_dali

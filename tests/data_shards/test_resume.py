@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from data_shards import dali_reader
 from data_shards.augment import Augmentation
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, TrainLoader
@@ -25,8 +26,8 @@ RANK = """
 import sys, time
 from tests.data_shards.test_resume import loader, shown
 if __name__ == "__main__":
-    root, rank, world = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    for step, batch in enumerate(loader(root, rank, world, start=0, workers=1)):
+    reader, root, rank, world = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    for step, batch in enumerate(loader(reader, root, rank, world, start=0, workers=1)):
         print(step, *shown(batch), flush=True)
         time.sleep(0.05)
 """
@@ -36,8 +37,8 @@ def resolution(step):
     return RESOLUTIONS[step % 3]
 
 
-def loader(root, rank, world, start, workers=0):
-    config = DataConfig(shards=root, augmentation=AUGMENTATION, workers=workers)
+def loader(reader, root, rank, world, start, workers=0):
+    config = DataConfig(shards=root, augmentation=AUGMENTATION, reader=reader, workers=workers)
     return TrainLoader(open_split(root, "train"), config, resolution, BATCH, SEED, rank, world, start, STEPS)
 
 
@@ -50,17 +51,24 @@ def shown(batch):
     ]
 
 
+@pytest.fixture(scope="module", params=["python", "dali"])
+def reader(request):
+    if request.param == "dali" and not dali_reader.installed():
+        pytest.skip("needs NVIDIA DALI: pip install '.[dali]'")
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(digits100_root):
+def uninterrupted(reader, digits100_root):
     """What one process shows, step by step."""
-    return [shown(batch) for batch in loader(digits100_root, 0, 1, start=0)]
+    return [shown(batch) for batch in loader(reader, digits100_root, 0, 1, start=0)]
 
 
-def run_until_killed(root, program, world):
+def run_until_killed(reader, root, program, world):
     """Runs `world` ranks, kills all at a random moment, and returns what each had shown: by rank, by step."""
     last = random.SystemRandom().randrange(1, 30)
     print(f"{world} ranks, killed after step {last}")
-    command = [sys.executable, str(program), str(root)]
+    command = [sys.executable, str(program), reader, str(root)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     ranks = [
         subprocess.Popen([*command, str(rank), str(world)], stdout=subprocess.PIPE, text=True, env=environment)
@@ -82,14 +90,14 @@ def run_until_killed(root, program, world):
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
-def test_a_killed_run_continues_with_any_number_of_ranks(digits100_root, tmp_path, uninterrupted, before):
+def test_a_killed_run_continues_with_any_number_of_ranks(reader, digits100_root, tmp_path, uninterrupted, before):
     program = tmp_path / "rank.py"
     program.write_text(RANK)
-    shares = run_until_killed(digits100_root, program, before)
+    shares = run_until_killed(reader, digits100_root, program, before)
     done = min(len(share) for share in shares)  # the steps that all ranks have taken: what a checkpoint would hold
     first = [list(chain.from_iterable(share[step] for share in shares)) for step in range(done)]
     for after in (1, 2, 3):
-        continued = [list(loader(digits100_root, rank, after, start=done)) for rank in range(after)]
+        continued = [list(loader(reader, digits100_root, rank, after, start=done)) for rank in range(after)]
         rest = [list(chain.from_iterable(map(shown, step))) for step in zip(*continued, strict=True)]
         assert len(first) + len(rest) == STEPS
         for step, (ours, theirs) in enumerate(zip(first + rest, uninterrupted, strict=True)):
@@ -106,6 +114,6 @@ def test_resuming_reads_nothing_of_what_was_consumed(digits100_root, monkeypatch
     reads = []
     read = os.pread
     monkeypatch.setattr(os, "pread", lambda *arguments: reads.append(arguments) or read(*arguments))
-    batches = iter(loader(digits100_root, 0, 1, start=35))
+    batches = iter(loader("python", digits100_root, 0, 1, start=35))
     next(batches)
     assert len(reads) == BATCH

@@ -26,12 +26,14 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
     }
 
 
-def start(command: list[str], world: int, cwd: Path | None = None) -> list[subprocess.Popen[str]]:
-    """Start `python command…` on `world` processes, their output captured together."""
+def start(
+    command: list[str], world: int, cwd: Path | None = None, each: list[list[str]] | None = None
+) -> list[subprocess.Popen[str]]:
+    """Start `python command…` on `world` processes, their output captured together; `each` adds arguments by rank."""
     port = free_port()
     return [
         subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, *command, *(each[rank] if each else [])],
             env=environment(rank, world, port),
             cwd=cwd or REPOSITORY,
             text=True,
@@ -63,6 +65,7 @@ def small_run(digits: Path, runs: Path) -> list[str]:
         f"data.shards={digits}",
         "data.workers=1",
         "batch_size=16",
+        "space.resolutions=[24,32]",
         "schedule.duration=32 steps",
         "schedule.full_model_warmup=14 steps",
         "schedule.epsilon_ramp=5 steps",

@@ -155,7 +155,7 @@ BAD_INPUT = [
         "data.augmentation: colour_jitter: [0.4, 0.4, 0.4, 0.6]",
     ),
     (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, and does not fit"),
-    (["space.resolution=8", "batch_size=1"], "leaves batch norm a single value"),
+    (["space.resolutions=[8]", "batch_size=1"], "leaves batch norm a single value"),
     (["runs=/proc/nowhere"], "cannot be written"),
     (["engine.zero_stage=1"], "engine.zero_stage: 1 is DeepSpeed's; engine.name is 'single'"),
 ]

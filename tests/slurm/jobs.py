@@ -42,6 +42,7 @@ class Project:
     def submit(self, *arguments: object, nodes: int = 2) -> tuple[int, Path]:
         """Submit 32 steps on the digits, one process a node; the number of the job and its folder."""
         recipe, *overrides = small_run(self.digits, Path("runs"))
+        overrides.append(f"engine.lost_after={SECONDS}")  # some tests suspend a process for a while
         on = ["--nodes", nodes, "--gpus-per-node", 0, "--processes-per-node", 1, "--json"]
         done = self.deps("submit", recipe, *overrides, *on, *arguments)
         assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """Recalibration by hand, and accuracy counted once per sample whatever the number of processes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_a_subnet_is_evaluated_at_its_own_resolution(digits: Path) -> None:
     supernet = lively(space)
     losses = [evaluator.subnet(supernet, space.uniform(1, 3, 3, resolution)).loss for resolution in (16, 32)]
     assert losses[0] != losses[1]
+
+
+def test_trained_at_several_resolutions_the_full_model_is_recalibrated_for_its_own(digits: Path) -> None:
+    space = replace(NETWORKS["mobilenet_v3_digits"], resolutions=(24, 32))
+    splits = open_split(digits, "train"), open_split(digits, "test")
+    config = EvaluationConfig(recalibration_samples=64, batch_size=64)
+    evaluator = Evaluator(*splits, DataConfig(shards=digits, workers=0), config, ALONE)
+    supernet = lively(space)
+    recalibrated = evaluator.subnet(supernet, space.largest())
+    for buffer in supernet.buffers():
+        if buffer.is_floating_point():
+            buffer += 1  # running statistics of whatever mixture
+    assert evaluator.full_model(supernet) == recalibrated
 
 
 def damage_sample(root: Path, split: str, sample: int) -> None:

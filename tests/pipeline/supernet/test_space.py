@@ -72,8 +72,23 @@ def test_the_full_model_is_full_at_any_resolution() -> None:
     assert not SPACE.is_full(SPACE.smallest())
 
 
+def test_with_several_resolutions_the_extremes_have_the_extreme_ones_and_the_row_rises() -> None:
+    space = build_space(SpaceConfig(network="mobilenet_v3", resolutions=(224, 128, 160)))
+    assert space.resolutions == (128, 160, 224)
+    assert (space.smallest().resolution, space.largest().resolution) == (128, 224)
+    row = [subnet.resolution for _, subnet in space.pareto_row()]
+    assert row == sorted(row)
+    assert set(row) == {128, 160, 224}
+
+
+@pytest.mark.parametrize("resolutions", [(0,), (32, 32), (-224, 224)])
+def test_resolutions_that_cannot_be_are_refused(resolutions: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be distinct positive numbers of pixels"):
+        SpaceConfig(network="mobilenet_v3", resolutions=resolutions)
+
+
 def test_a_recipe_narrows_the_space() -> None:
-    space = build_space(SpaceConfig(network="mobilenet_v3", kernels=(7,), resolution=160), classes=100)
+    space = build_space(SpaceConfig(network="mobilenet_v3", kernels=(7,), resolutions=(160,)), classes=100)
     assert (space.kernels, space.resolution, space.classes) == ((7,), 160, 100)
     assert space.depths == SPACE.depths
 

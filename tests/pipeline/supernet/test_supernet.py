@@ -40,7 +40,7 @@ def subnets(space: Space) -> list[Subnet]:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_extracted_subnet_gives_the_active_subnets_logits(network: str) -> None:
-    space = replace(NETWORKS[network], resolution=32)
+    space = replace(NETWORKS[network], resolutions=(32,))
     supernet = lively(space).eval()
     with torch.no_grad():
         for subnet in subnets(space):

@@ -15,6 +15,7 @@ from pipeline.tracking.ledger import (
     Ledger,
     LedgerError,
     LedgerRecord,
+    held_since,
     process_start_time,
     read_ledger,
     unit_for,

@@ -1,7 +1,9 @@
 """The DεpS schedule: phases, ε in closed form, the subnets of each step; every ablation a value."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +87,26 @@ def test_random_subnets_depend_on_seed_step_and_slot_alone() -> None:
     assert subnets != [slot.subnet for slot in schedule().at(SHRUNK + 8).slots]
     seen = {slot.subnet for step in range(SHRUNK, TOTAL) for slot in schedule().at(step).slots[2:]}
     assert len(seen) > 100
+
+
+def test_each_step_draws_the_resolution_of_its_whole_batch() -> None:
+    """Of (seed, step) alone, in all phases: the same on all ranks, and after a resume."""
+    space = replace(SPACE, resolutions=(24, 32, 40))
+    run = Schedule(schedule().config, space, PER_EPOCH, seed=0)
+    drawn = [run.at(step).resolution for step in range(TOTAL)]
+    assert drawn == [Schedule(run.config, space, PER_EPOCH, seed=0).resolution(step) for step in range(TOTAL)]
+    assert drawn != [Schedule(run.config, space, PER_EPOCH, seed=1).resolution(step) for step in range(TOTAL)]
+    for phase in run.phases:
+        counts = Counter(drawn[phase.start : phase.end])
+        assert set(counts) == set(space.resolutions)
+        assert min(counts.values()) > (phase.end - phase.start) / 6
+    for step in (0, SHRUNK):
+        plan = run.at(step)
+        assert {slot.subnet.resolution for slot in plan.slots} == {plan.resolution}
+
+
+def test_one_resolution_is_that_of_every_step() -> None:
+    assert {schedule().at(step).resolution for step in range(TOTAL)} == {32}
 
 
 def test_channels_are_sorted_from_the_first_supernet_step_on() -> None:

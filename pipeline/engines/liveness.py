@@ -1,0 +1,111 @@
+"""Signs of life of a run's processes: a lost one is named, and nobody waits for it for ever.
+
+A collective operation does not say whose absence ended it; and where a process hangs, or its machine is gone, it does
+not end for many minutes. So each process counts up in the group's store, in a thread of its own, and watches the
+others' counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+
+import torch.distributed as dist
+
+BEAT_SECONDS = 1.0
+# Silence after which a peer is blamed for a collective operation that has failed.
+_BLAMED_AFTER = 3 * BEAT_SECONDS
+# Who serves the store, unless the launcher does: its silence shows in the store's.
+_STORE_OF = 0
+
+
+class Liveness:
+    """This process's sign of life, and its watch over those of the others.
+
+    Args:
+        store: of the process group; a connection of its own to it is made.
+        host: name of this machine, for the others' messages.
+        limit: seconds without a sign of life after which a process is given up, and this one ends too.
+    """
+
+    def __init__(self, store: dist.Store, rank: int, world: int, host: str, limit: float) -> None:
+        own: dist.Store = store.clone()  # pyright: ignore[reportAttributeAccessIssue] (not in its stub)
+        self._store = dist.PrefixStore("alive", own)
+        self._rank, self._limit = rank, limit
+        self._others = [other for other in range(world) if other != rank]
+        self._beats = 0
+        self._looked = time.monotonic()  # when the store last answered
+        # The last count of each, and when it was new.
+        self._heard: dict[int, tuple[bytes, float]] = dict.fromkeys(self._others, (b"", self._looked))
+        self._hosts: dict[int, str] = {}
+        self._store.set(f"host/{rank}", host)
+        self._leaving = threading.Event()
+        # Two threads, as an answer of the store may never come: the one that judges does not ask it.
+        for work in (self._keep_in_touch, self._judge):
+            threading.Thread(target=work, name="liveness", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no more: from now on the others may leave."""
+        self._leaving.set()
+
+    def blame(self) -> str | None:
+        """What to tell of the peers whose loss may have caused a failure; None where all are alive.
+
+        Takes a few seconds, as nobody is given up after one missed beat.
+        """
+        deadline = time.monotonic() + _BLAMED_AFTER + 2 * BEAT_SECONDS
+        while not (lost := self._silent(_BLAMED_AFTER)) and time.monotonic() < deadline:
+            time.sleep(BEAT_SECONDS / 4)
+        return self._obituary(lost) if lost else None
+
+    def tells(self) -> bool:
+        """Whether this process is the one to tell of a loss: the first of those that are alive."""
+        silent = self._silent(_BLAMED_AFTER)
+        return all(other in silent for other in self._others if other < self._rank)
+
+    def _keep_in_touch(self) -> None:
+        with contextlib.suppress(dist.DistError):  # the store is gone, which `_silent` sees
+            while not self._leaving.wait(BEAT_SECONDS):
+                self._beat()
+                self._look()
+
+    def _judge(self) -> None:
+        while not self._leaving.wait(BEAT_SECONDS):
+            lost = self._silent(self._limit)
+            if lost and not self._leaving.is_set():
+                # The main thread may be deep in an operation that waits for the lost one, and cannot be interrupted.
+                if self.tells():
+                    print(f"pipeline.train: {self._obituary(lost)}", file=sys.stderr, flush=True)
+                os._exit(1)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._store.set(f"beat/{self._rank}", str(self._beats))
+
+    def _look(self) -> None:
+        for other in self._others:
+            if not self._store.check([f"beat/{other}"]):
+                continue
+            beats = self._store.get(f"beat/{other}")
+            if other not in self._hosts:
+                self._hosts[other] = self._store.get(f"host/{other}").decode()
+            if beats != self._heard[other][0]:
+                self._heard[other] = (beats, time.monotonic())
+        self._looked = time.monotonic()
+
+    def _silent(self, seconds: float) -> list[int]:
+        # Against the last look: while the store does not answer, nothing can be said of the others.
+        lost = [other for other, (_, since) in self._heard.items() if self._looked - since > seconds]
+        if not lost and self._rank != _STORE_OF and time.monotonic() - self._looked > seconds:
+            return [_STORE_OF]
+        return lost
+
+    def _obituary(self, lost: list[int]) -> str:
+        names = ", ".join(f"{rank} on {self._hosts.get(rank, 'a host not heard of yet')}" for rank in lost)
+        return (
+            f"process{'es' if len(lost) > 1 else ''} {names}: no sign of life any more (killed, or hanging); the run "
+            "ends here; continue from its last checkpoint with --resume"
+        )

@@ -1,0 +1,62 @@
+"""What `workers: auto` and `prefetch: auto` come to: from the cores, and from what the launcher tells."""
+
+import os
+
+import pytest
+import torch
+
+from data_shards.index import open_split
+from data_shards.loader import DataConfig, TrainLoader
+from data_shards.machine_share import batches_ahead, processes_here, workers_here
+
+LAUNCHERS = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "SLURM_NTASKS_PER_NODE")
+
+
+@pytest.fixture(autouse=True)
+def unlaunched(monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def sixteen_cores_and_a_gpu(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_launcher_tells_how_many_processes_share_the_machine(monkeypatch, name):
+    assert processes_here() == 1
+    monkeypatch.setenv(name, "4")
+    assert processes_here() == 4
+
+
+@pytest.mark.parametrize(("processes", "workers"), [("1", 15), ("4", 3), ("8", 1), ("32", 1)])
+def test_processes_with_gpus_share_the_cores_and_keep_one_each(
+    monkeypatch, sixteen_cores_and_a_gpu, processes, workers
+):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert workers_here() == workers
+
+
+def test_many_cores_do_not_mean_as_many_workers(monkeypatch, sixteen_cores_and_a_gpu):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(256)))
+    assert workers_here() == 16
+
+
+def test_without_a_gpu_the_cores_are_left_to_training(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert workers_here() == 1
+
+
+def test_at_least_four_batches_are_ready_in_all():
+    assert [batches_ahead(workers) for workers in (0, 1, 2, 3, 8)] == [4, 4, 2, 2, 2]
+
+
+def test_a_recipe_that_leaves_it_open_gets_the_machines_and_one_that_does_not_its_own(digits100_root):
+    def reader(**keys):
+        config = DataConfig(shards=digits100_root, **keys)
+        return TrainLoader(open_split(digits100_root, "train"), config, 32, 10, 0, 0, 1, 0, 3).reader
+
+    assert reader() == f"python, workers {workers_here()}"
+    assert reader(workers=0) == "python, workers 0"

@@ -1,0 +1,83 @@
+"""A process that is killed or hangs is named by the others, which end; one that was started otherwise is refused."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.processes import small_run, start
+from tests.distributed.test_resume import wait_for_steps
+
+pytestmark = pytest.mark.distributed
+
+# Long enough that a loaded machine is no hang, short enough to wait for.
+LOST_AFTER = 10
+
+
+def begun(digits: Path, runs: Path, world: int) -> list[subprocess.Popen[str]]:
+    """Processes of a run that has trained a few steps."""
+    engine = f"engine={{name: ddp, lost_after: {LOST_AFTER}}}"
+    processes = start(["-m", "pipeline.train", *small_run(digits, runs), engine, "batch_size=12", "name=lost"], world)
+    wait_for_steps(runs / "lost", 3, processes)
+    return processes
+
+
+def ended(processes: list[subprocess.Popen[str]], but: int) -> tuple[list[int], list[str], float]:
+    """Exit codes and outputs of all but one process, and the seconds until they had ended."""
+    began = time.monotonic()
+    others = [process for rank, process in enumerate(processes) if rank != but]
+    outputs = [process.communicate(timeout=120)[0] for process in others]
+    processes[but].kill()
+    processes[but].communicate()
+    return [process.returncode for process in others], outputs, time.monotonic() - began
+
+
+@pytest.mark.parametrize(("victim", "world"), [(0, 2), (1, 2), (2, 3)])
+def test_the_others_end_and_name_the_process_that_was_killed(
+    digits: Path, tmp_path: Path, victim: int, world: int
+) -> None:
+    processes = begun(digits, tmp_path, world)
+    os.kill(processes[victim].pid, signal.SIGKILL)
+    codes, outputs, seconds = ended(processes, but=victim)
+    assert codes == [1] * (world - 1), outputs
+    assert seconds < 60
+    said = "".join(outputs)
+    assert "Traceback" not in said
+    told = [line for line in said.splitlines() if line.startswith("pipeline.train:")]
+    assert len(told) == 1, said
+    assert f"process {victim} on " in told[0]
+    assert "continue from its last checkpoint with --resume" in told[0]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_others_end_and_name_the_process_that_hangs(digits: Path, tmp_path: Path, victim: int) -> None:
+    processes = begun(digits, tmp_path, 2)
+    os.kill(processes[victim].pid, signal.SIGSTOP)
+    codes, outputs, seconds = ended(processes, but=victim)
+    assert codes == [1], outputs
+    assert LOST_AFTER / 2 < seconds < 8 * LOST_AFTER
+    assert f"process {victim} on " in outputs[0]
+    assert "Traceback" not in outputs[0]
+
+
+def test_a_process_that_only_pauses_is_not_given_up(digits: Path, tmp_path: Path) -> None:
+    processes = begun(digits, tmp_path, 2)
+    os.kill(processes[1].pid, signal.SIGSTOP)
+    time.sleep(LOST_AFTER / 3)
+    os.kill(processes[1].pid, signal.SIGCONT)
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+
+
+def test_a_process_with_another_recipe_is_refused_before_anything_is_written(digits: Path, tmp_path: Path) -> None:
+    command = ["-m", "pipeline.train", *small_run(digits, tmp_path), "engine={name: ddp}", "name=torn"]
+    processes = start(command, 2, each=[[], ["seed=5"]])
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert "process 1 on " in outputs[0]
+    assert "has seed=5, process 0 on " in outputs[0]
+    assert "has seed=0: start all processes of a run with the same code" in outputs[0]
+    assert not (tmp_path / "torn").exists()
