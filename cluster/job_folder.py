@@ -39,16 +39,24 @@ class JobRecord:
     code: dict[str, str | None] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        (folder / RECORD).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write the record, whole or not at all."""
+        beside = folder / f".{RECORD}.tmp"
+        beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        beside.replace(folder / RECORD)
 
 
-def read_record(folder: Path) -> JobRecord | None:
-    """The record in `folder`; None where there is none that can be read."""
+def read_record(folder: Path) -> JobRecord:
+    """The record in `folder`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    path = folder / RECORD
     try:
-        content: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return JobRecord(**{**content, "runs": tuple(content["runs"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: is no record of a job ({error}); remove its folder to do without it") from None
 
 
 def new_folder(jobs: Path, name: str) -> Path:
@@ -87,9 +95,13 @@ def write_folder(folder: Path, recipes: Sequence[Recipe], script: str, record: J
 
 
 def records(jobs: Path) -> list[tuple[Path, JobRecord]]:
-    """The job folders in the folder `jobs`, by the time when they were submitted."""
+    """The job folders in the folder `jobs`, by the time when they were submitted.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
     found = [(path.parent, read_record(path.parent)) for path in jobs.glob(f"*/{RECORD}")]
-    return sorted(((folder, record) for folder, record in found if record), key=lambda entry: entry[1].submitted)
+    return sorted(found, key=lambda entry: entry[1].submitted)
 
 
 def remove(folder: Path) -> None:

@@ -46,7 +46,6 @@ def test_a_job_trains_on_two_nodes_to_its_end(project: Project, whole: int) -> N
     assert {path.name for path in folder.iterdir()} >= {"job.sh", "job.json", "config.yaml", "code", "ends.txt"}
     assert (folder / "code" / "pipeline" / "train.py").exists()
     record = read_record(folder)
-    assert record is not None
     assert (record.job, record.runs) == (whole, (str(project.run("whole")),))
     assert "32 steps of 16 images on 2 × cpu by deepspeed" in project.log(whole)
     assert [(end.exit_code, end.words) for end in ends(folder)] == [(0, "finished")]
