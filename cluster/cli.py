@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cluster.resources import Resources
 from cluster.script import Container, Launcher, Start
-from cluster.status import Status, status
-from cluster.submit import recipes_of, submit
 from pipeline.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from cluster.status import Status
 
 Jobs = Annotated[Path, typer.Option(help="Folder of the job folders.")]
 
@@ -64,6 +65,8 @@ def submit_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Submit training to SLURM; many runs as one array. A job that is out of time saves, queues again and goes on."""
+    from cluster.submit import recipes_of, submit
+
     recipes = recipes_of(arguments, seeds)
     resources = Resources(
         nodes,
@@ -98,6 +101,8 @@ def status_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Where runs are: queued, running or done; steps, cost and time left. With SLURM and without."""
+    from cluster.status import status
+
     found, complaint = status(runs or (), runs_folder, jobs)
     if complaint is not None:
         print(f"deps: {complaint}; states are what the run folders show", file=sys.stderr)
