@@ -19,6 +19,8 @@ from data_shards.index import Split
 from data_shards.machine_share import batches_ahead, workers_here
 from data_shards.python_reader import read_batch
 from data_shards.reader_choice import choose_reader
+from data_shards.stream_sampler import Block
+from data_shards.streamed_split import StreamedSplit
 from data_shards.substitution import healthy_ids
 
 
@@ -41,6 +43,7 @@ class Request(NamedTuple):
     epoch: int | None  # None: for evaluation, as stored
     ids: np.ndarray
     resolution: int
+    blocks: tuple[Block, ...] = ()  # to be read in the order in which they are stored, where shards are streamed
 
 
 class Answer(NamedTuple):
@@ -53,21 +56,27 @@ class Answer(NamedTuple):
 class BatchReader(Dataset):
     """Answers requests in a worker process. Damage is returned, not raised: torch would wrap a raised exception."""
 
-    def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool):
+    def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool, streams: bool = False):
         self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
         self.name = choose_reader(config.reader, config.augmentation, split)
         self.workers = workers_here() if config.workers == "auto" else config.workers
         self.prefetch = batches_ahead(self.workers) if config.prefetch == "auto" else config.prefetch
+        if streams:
+            # DALI's requests are drawn up ahead of what reads for them, and gone through again after damage.
+            ahead = (max(self.workers, 1) + 1) * self.prefetch + 4 if self.name == "dali" else 1
+            self.split = StreamedSplit(split, self.name, keeps=ahead)
 
     @property
     def description(self) -> str:
+        order = ", sequentially" if isinstance(self.split, StreamedSplit) else ""
         if self.name == "dali":
-            return f"dali on {dali_reader.device()}, threads {max(self.workers, 1)}"
-        return f"python, workers {self.workers}"
+            return f"dali on {dali_reader.device()}, threads {max(self.workers, 1)}{order}"
+        return f"python, workers {self.workers}{order}"
 
     def __getitem__(self, request: Request) -> Answer | ShardDamage:
         try:
             _ = self.split.index  # its damage is no sample's, and nothing can stand in for it
+            self.expect(request)
             try:
                 return Answer(self._read(request), [])
             except ShardDamage:
@@ -77,6 +86,11 @@ class BatchReader(Dataset):
             return Answer(self._read(healthy), skipped)
         except ShardDamage as damage:
             return damage
+
+    def expect(self, request: Request) -> None:
+        """Begins to read ahead what the request and those after it need, where shards are streamed."""
+        if isinstance(self.split, StreamedSplit):
+            self.split.expect(request.blocks)
 
     def _read(self, request: Request) -> Batch:
         images = read_batch(self.split, request.ids, self.plan(request))
@@ -96,7 +110,7 @@ class BatchReader(Dataset):
 
     def plan(self, request: Request) -> Plan:
         """What to show of the samples asked for."""
-        epoch, ids, resolution = request
+        epoch, ids, resolution, _ = request
         if epoch is None:
             rows = self.split.index[ids]
             return evaluation_plan(rows["height"], rows["width"], resolution, self.config.evaluation_crop)
@@ -104,7 +118,7 @@ class BatchReader(Dataset):
 
     def batch(self, request: Request, images: torch.Tensor) -> Batch:
         """The answer to a request, of the images that were read for it."""
-        epoch, ids, _ = request
+        epoch, ids = request.epoch, request.ids
         if epoch is None:
             return _batch(self.split, ids, images, np.empty((len(ids), 0), np.float32))
         return _training_batch(self.split, self.config.augmentation, self.seed, epoch, ids, images)

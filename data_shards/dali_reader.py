@@ -16,12 +16,12 @@ from __future__ import annotations
 import importlib.util
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from data_shards import DISTRIBUTION
+from data_shards import DISTRIBUTION, dali_graphs
 from data_shards.augment import Plan
 from data_shards.encoded import EncodedBatch, read_ahead
 from data_shards.errors import ShardDamage, ShardUsageError
@@ -73,7 +73,8 @@ def read_batches(
     where = device()
     batches = read_ahead(split, requests, threads, threads * prefetch)
     source = _Source(split, batches, _given(beyond_border))
-    pipeline = _pipeline(source, largest, threads, prefetch, beyond_border, where.index)
+    names = _Inputs._fields[: _given(beyond_border)]
+    pipeline = dali_graphs.decoding(source, names, largest, threads, prefetch, where.index)
     try:
         while True:
             try:
@@ -183,55 +184,6 @@ def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
 def _edges(image: bytes, size: list[int], window: list[int], resolution: int) -> tuple[float, ...]:
     (height, width), (x, y, w, h) = size, window
     return (x, y, x + w, y + h) if is_png(image) else shown(height, width, (x, y, w, h), resolution)
-
-
-def _pipeline(
-    source: Iterator[tuple[Any, ...]], largest: int, threads: int, prefetch: int, beyond_border: bool, gpu: int | None
-) -> Any:
-    from nvidia.dali import Pipeline  # pyright: ignore[reportMissingImports]
-    from nvidia.dali import fn as operators  # pyright: ignore[reportMissingImports]
-    from nvidia.dali import types as dali_types  # pyright: ignore[reportMissingImports]
-
-    fn, types = cast(Any, operators), cast(Any, dali_types)  # its own type hints refuse ordinary calls
-    dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 3][: _given(beyond_border)]
-    dimensions = [0 if name == "flip" else 1 for name in _Inputs._fields[: len(dtypes)]]
-    pipeline = Pipeline(max(largest, 1), num_threads=threads, device_id=gpu, prefetch_queue_depth=prefetch)
-    with pipeline:
-        nodes = fn.external_source(source, num_outputs=len(dtypes), dtype=dtypes, ndim=dimensions)
-        given = dict(zip(_Inputs._fields, nodes, strict=False))
-        images = fn.decoders.image_slice(
-            given["images"],
-            start=given["part"],
-            shape=given["part_shape"],
-            axes=[0, 1],
-            device="cpu" if gpu is None else "mixed",
-            output_type=types.RGB,
-            adjust_orientation=False,  # as the index and the Python reader have it
-            **({} if gpu is None else {"jpeg_fancy_upsampling": True}),  # as libjpeg does on the CPU
-        )
-        if beyond_border:
-            images = _continued(fn, images, given["beside"], axis=1)
-            images = _continued(fn, images, given["above"], axis=0)
-        # Of DALI's filters this one comes nearest to OpenCV's.
-        images = fn.resize(
-            images,
-            size=given["size"],
-            roi_start=given["begin"],
-            roi_end=given["end"],
-            interp_type=types.INTERP_LINEAR,
-            antialias=True,
-        )
-        pipeline.set_outputs(fn.flip(images, horizontal=given["flip"], vertical=0))
-    pipeline.build()
-    return pipeline
-
-
-def _continued(fn: Any, images: Any, strips: Any, axis: int) -> Any:
-    """The images with strips of their mirror images before and behind, as `_Inputs` tells."""
-    mirrored = fn.flip(images, horizontal=int(axis == 1), vertical=int(axis == 0))
-    before = fn.slice(mirrored, start=strips[0:1], shape=strips[1:2], axes=[axis])
-    behind = fn.slice(mirrored, start=strips[2:3], shape=strips[3:4], axes=[axis])
-    return fn.cat(before, images, behind, axis=axis)
 
 
 def _named(split: Split, batches: Iterable[EncodedBatch], error: RuntimeError) -> RuntimeError:

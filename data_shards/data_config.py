@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_shards.augment import Augmentation
 from data_shards.reader_choice import ReaderName
+
+_URL = re.compile(r"https?://\S+/$")
+_COMMAND = re.compile(r"pipe:.*\{\}", re.DOTALL)
 
 
 class DataConfig(BaseModel):
@@ -25,6 +29,13 @@ class DataConfig(BaseModel):
     label, in its place (see `data_shards.substitution`). `max_corrupt`: the largest share of the training samples that
     may be found damaged before a run that skips fails after all. Samples that results are computed from are never
     skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
+
+    `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
+    webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time: for
+    storage where random access is slow. The order of the samples then depends on the number of processes too, and with
+    `python` on `workers`, which must be a number (see `data_shards.stream_sampler`). `stream_from`: where the training
+    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, with `{}`
+    for `train/train-000000.tar`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,8 +43,29 @@ class DataConfig(BaseModel):
     shards: Path
     augmentation: Augmentation = Augmentation()
     reader: ReaderName = "python"
+    access: Literal["random", "sequential"] = "random"
+    shuffle_block: int = Field(default=1024, ge=1)
+    stream_from: str | None = None
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     prefetch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
     on_corrupt: Literal["fail", "skip"] = "fail"
     max_corrupt: float = Field(default=0.001, ge=0, lt=1)
+
+    @field_validator("stream_from")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        if value is not None and not (_URL.match(value) or _COMMAND.match(value)):
+            raise ValueError(
+                f"{value!r} is neither https://HOST/…/ (or http://), with a / at the end, nor 'pipe:COMMAND', with "
+                "{} where the shard's name goes"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _streams(self) -> DataConfig:
+        if self.stream_from is not None and (self.access, self.reader) != ("sequential", "python"):
+            raise ValueError(
+                f"stream_from: is for access: sequential with reader: python, not {self.access} with {self.reader}"
+            )
+        return self

@@ -79,6 +79,10 @@ class Split:
     def folder(self) -> Path:
         return self.root / self.name
 
+    def place(self, shard: int) -> Path | str:
+        """Where a shard (its number) is read from: a path here."""
+        return self.folder / self.entry.shards[shard].name
+
     @property
     def samples(self) -> int:
         return self.entry.samples
@@ -122,17 +126,21 @@ class Split:
             raise self.damage(sample, f"cannot be read: {error.strerror}") from None
         if len(payload) < size:
             raise self.damage(sample, f"the shard ends after {len(payload)} of the image's {size} bytes")
-        if zlib.crc32(payload) != row["crc32"]:
+        if not self.is_packed(sample, payload):
             raise self.damage(
                 sample, f"the image's bytes are not those that were packed (CRC-32 differs){self._length(shard)}"
             )
         return payload
 
+    def is_packed(self, sample: int, payload: bytes) -> bool:
+        """Whether these are the sample's bytes, by length and CRC-32."""
+        row = self.index[sample]
+        return len(payload) == row["size"] and zlib.crc32(payload) == row["crc32"]
+
     def damage(self, sample: int, reason: str) -> ShardDamage:
         """A ShardDamage that names the sample's shard, key and offset."""
         row = self.index[sample]
-        shard = self.folder / self.entry.shards[int(row["shard"])].name
-        return ShardDamage(shard, reason, key=self.key(sample), offset=int(row["offset"]))
+        return ShardDamage(self.place(int(row["shard"])), reason, key=self.key(sample), offset=int(row["offset"]))
 
     def _length(self, shard: int) -> str:
         """What the length of a shard has to say, where it is not the packed one."""
@@ -143,7 +151,7 @@ class Split:
         if shard in self._descriptors:
             self._descriptors.move_to_end(shard)
             return self._descriptors[shard]
-        descriptor = os.open(self.folder / self.entry.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self.place(shard), os.O_RDONLY | os.O_CLOEXEC)
         self._descriptors[shard] = descriptor
         if len(self._descriptors) > max(OPEN_SHARDS // self._threads, 1):
             os.close(self._descriptors.popitem(last=False)[1])
@@ -157,11 +165,8 @@ def open_split(root: Path | str, split: str) -> Split:
     ShardUsageError for a missing data set or split, ShardDamage for files that do not fit the manifest.
     """
     root = Path(root)
-    manifest = read_manifest(root)
-    if split not in manifest.splits:
-        raise ShardUsageError(f"{root}: no split {split!r}; it has {', '.join(manifest.splits)}")
-    entry = manifest.splits[split]
-    opened = Split(root, split, entry, manifest.classes)
+    entry, classes = find_split(root, split)
+    opened = Split(root, split, entry, classes)
     _ = opened.index  # read now, to complain now
     for shard in entry.shards:
         path = root / split / shard.name
@@ -172,6 +177,14 @@ def open_split(root: Path | str, split: str) -> Split:
         if length != shard.bytes:
             raise ShardDamage(path, f"has {length} bytes; {shard.bytes} were packed (`deps shards verify {root}`)")
     return opened
+
+
+def find_split(root: Path, split: str) -> tuple[SplitEntry, tuple[str, ...]]:
+    """A split's part of the manifest, and the class names. Raises as `open_split` does for those."""
+    manifest = read_manifest(root)
+    if split not in manifest.splits:
+        raise ShardUsageError(f"{root}: no split {split!r}; it has {', '.join(manifest.splits)}")
+    return manifest.splits[split], manifest.classes
 
 
 def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:

@@ -14,13 +14,15 @@ from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split
 from data_shards.reading_ahead import prepare_workers, read_ahead
 from data_shards.sampler import EpochSampler
+from data_shards.stream_sampler import StreamSampler
 
 
 class TrainLoader:
     """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
 
     Batches follow from (seed, step) alone: starting at step k gives what a loader from 0 gives from its k-th batch on,
-    without reading what came before, and ranks together show the same samples whatever their number.
+    without reading what came before, and ranks together show the same samples whatever their number. With sequential
+    access, they follow from the number of ranks and workers as well, and starting reads a part of a block again.
 
     Args:
         split, config: what to read, and how.
@@ -28,8 +30,8 @@ class TrainLoader:
         batch: global batch size; each of `world` ranks gets an equal slice.
 
     Attributes:
-        sampler: the `EpochSampler` behind it (steps per epoch, epoch of a step).
-        reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8".
+        sampler: the `EpochSampler` or `StreamSampler` behind it (steps per epoch, epoch of a step).
+        reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8, sequentially".
         wait_seconds: time that the consumer has waited for data so far.
         skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
             reports it, and empties the list.
@@ -47,8 +49,12 @@ class TrainLoader:
         start_step: int,
         end_step: int,
     ):
-        self.sampler = EpochSampler(samples=len(split), batch=batch, seed=seed)
-        share = len(self.sampler.rank_ids(start_step, rank, world))  # complains now about a batch that cannot be shared
+        self._reader = BatchReader(
+            split, config, seed, substitute=config.on_corrupt == "skip", streams=config.access == "sequential"
+        )
+        self.reader = self._reader.description
+        self.sampler = _sampler(split, config, batch, seed, world, self._reader.name)
+        share = self.sampler.share(rank, world)
         if config.augmentation.mixes and share % 2:
             raise ShardUsageError(
                 f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
@@ -59,8 +65,6 @@ class TrainLoader:
         self._steps = range(start_step, end_step)
         self._rank, self._world, self._share = rank, world, share
         self._resolution = resolution if callable(resolution) else lambda step: resolution
-        self._reader = BatchReader(split, config, seed, substitute=config.on_corrupt == "skip")
-        self.reader = self._reader.description
         if self._reader.workers and self._reader.name == "python":
             prepare_workers()  # while the caller builds the model
 
@@ -81,7 +85,24 @@ class TrainLoader:
         # Drawn up in this process: workers need neither the permutation nor a resolution function that pickles.
         for step in self._steps:
             ids = self.sampler.rank_ids(step, self._rank, self._world)
-            yield Request(self.sampler.epoch(step), ids, self._resolution(step))
+            blocks = self.sampler.blocks(step, self._rank) if isinstance(self.sampler, StreamSampler) else ()
+            yield Request(self.sampler.epoch(step), ids, self._resolution(step), blocks)
+
+
+def _sampler(split: Split, config: DataConfig, batch: int, seed: int, world: int, reader: str) -> EpochSampler:
+    if config.access == "random":
+        return EpochSampler(len(split), batch, seed)
+    shards = tuple(shard.samples for shard in split.entry.shards)
+    if reader == "dali":
+        streams = 1
+    elif config.workers == "auto":
+        raise ShardUsageError(
+            "data.workers: must be a number with access: sequential, as the order of samples follows it"
+        )
+    else:
+        # DataLoader gives requests to its workers in turn, as the sampler gives steps to streams: each has its own.
+        streams = max(config.workers, 1)
+    return StreamSampler(len(split), batch, seed, shards, world, streams, config.shuffle_block)
 
 
 class EvaluationLoader:

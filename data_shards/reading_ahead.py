@@ -47,6 +47,7 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
     def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Plan]]:
         for request, skipped in coming:
             asked.append((request, skipped))
+            reader.expect(request)
             yield request.ids, reader.plan(request)
 
     while True:

@@ -51,12 +51,16 @@ class EpochSampler:
 
     def rank_ids(self, step: int, rank: int, world: int) -> np.ndarray:
         """One rank's equal, contiguous slice of `ids(step)`: int64 [batch / world]."""
+        share = self.share(rank, world)
+        return self.ids(step)[rank * share : (rank + 1) * share]
+
+    def share(self, rank: int, world: int) -> int:
+        """Number of samples in each rank's slice. Raises ShardUsageError where there is no such slice."""
         if self.batch % world:
             raise ShardUsageError(f"batch: {self.batch} cannot be shared equally by {world} processes")
         if not 0 <= rank < world:
             raise ShardUsageError(f"rank: {rank} is not one of 0 … {world - 1}")
-        share = self.batch // world
-        return self.ids(step)[rank * share : (rank + 1) * share]
+        return self.batch // world
 
 
 @lru_cache(maxsize=2)  # the current epoch and, while prefetching, the next

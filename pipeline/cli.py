@@ -21,6 +21,9 @@ app = typer.Typer(
 app.add_typer(shards_app, name="shards")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, see recipes/.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[key=value]...", help="Of any recipe key.", show_default=False)
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, runs/NAME.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -28,9 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 @app.command("train", epilog="Example: [bold]deps train recipes/digits.yaml seed=1 engine.name=single --resume[/bold]")
 def train_command(
     recipe: RecipePath,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[key=value]...", help="Of any recipe key.", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run if it was begun.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build all but the data; print steps, subnets, MACs and a cost estimate.")
@@ -108,6 +109,39 @@ def sync_command(
     from pipeline.tracking.sync import print_sync
 
     print_sync(run, as_json)
+
+
+@app.command("plan", epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8[/bold]")
+def plan_command(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    gpu: Annotated[str, typer.Option(help="v100, a100, h100, h200 or cpu: whose links are meant.")] = "cpu",
+    gpus_per_node: Annotated[int, typer.Option(help="Accelerators of a node.", min=1)] = 8,
+    gpus: Annotated[
+        list[int] | None,
+        typer.Option(help="Plan for this many; may be repeated. 1, 2, 4, … 512.", min=1, show_default=False),
+    ] = None,
+    link: Annotated[
+        float | None, typer.Option(help="GB/s between accelerators of a node, one way.", min=1e-3, show_default=False)
+    ] = None,
+    network: Annotated[
+        float | None, typer.Option(help="GB/s of each node's network, one way.", min=1e-3, show_default=False)
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="Step times that --save wrote, on another machine.", show_default=False)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the step times measured here to this file.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Step time, hours and dollars on 1 to 512 accelerators, from step times of one and the bandwidth of the links."""
+    from pipeline.config import load_recipe
+    from pipeline.plan import print_plan
+
+    counts = gpus or [1 << power for power in range(10)]
+    loaded = load_recipe(recipe, overrides or ())
+    print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 
 bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from statistics import fmean
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from data_shards.errors import ShardUsageError
 from pipeline.config import Recipe
-from pipeline.engines.base import Engine
 from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
 from pipeline.run_folder import machine
@@ -22,12 +16,10 @@ from pipeline.supernet.space import Space
 from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
 from pipeline.train import build, prepare
-from pipeline.training.losses import LossConfig
-from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Phase, Schedule, StepPlan
+from pipeline.training.schedule import Phase, Schedule
 from pipeline.training.work import macs_per_image
+from pipeline.trial_steps import seconds_per_step
 
-_TRIAL_STEPS = 2
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9
 _LEAST_TRIAL_IMAGES = 4
@@ -54,21 +46,14 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     Raises:
         UsageError: as training would, and where the number of training samples is unknown.
     """
-    schedule = _schedule(recipe)
+    schedule = schedule_without_data(recipe)
     with launched_processes() as processes:
         count = _trial_images(schedule.space, recipe.batch_size // processes.world)
         engine = build(recipe.model_copy(update={"batch_size": count * processes.world}), schedule, processes)
-        generator = torch.Generator().manual_seed(recipe.seed)
-        labels = torch.randint(schedule.space.classes, (count,), generator=generator).to(processes.device)
-        sides = schedule.space.resolutions
-        batches = [torch.randn(count, 3, side, side, generator=generator).to(processes.device) for side in sides]
-        seconds = {
-            phase.roles: fmean(
-                _seconds_per_image(engine, schedule.at(phase.start), images, labels, recipe.loss) for images in batches
-            )
-            for phase in schedule.phases
-        }
-        phases = [_describe(phase, schedule, recipe.batch_size, seconds[phase.roles]) for phase in schedule.phases]
+        seconds = seconds_per_step(engine, schedule, processes, count, recipe.loss, recipe.seed)
+        phases = [
+            _describe(phase, schedule, recipe.batch_size, seconds[phase.roles] / count) for phase in schedule.phases
+        ]
         hours = sum(phase["hours"] for phase in phases)
         price = recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None
         parameters = sum(parameter.numel() for parameter in engine.supernet.parameters())
@@ -113,7 +98,12 @@ def print_dry_run(recipe: Recipe, as_json: bool) -> None:
     )
 
 
-def _schedule(recipe: Recipe) -> Schedule:
+def schedule_without_data(recipe: Recipe) -> Schedule:
+    """The schedule, from the recipe's own `train_samples` and `space.classes` where its data set is not there.
+
+    Raises:
+        UsageError: as training would, and where the recipe does not give them.
+    """
     try:
         return prepare(recipe).schedule
     except ShardUsageError as error:
@@ -126,15 +116,6 @@ def _schedule(recipe: Recipe) -> Schedule:
     if recipe.batch_size > recipe.train_samples:
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
     return Schedule(recipe.schedule, build_space(recipe.space), recipe.train_samples // recipe.batch_size, recipe.seed)
-
-
-def _seconds_per_image(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, loss: LossConfig) -> float:
-    began = 0.0
-    for trial in range(_TRIAL_STEPS + 1):
-        if trial == 1:  # the first one warms up
-            began = time.perf_counter()
-        float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
-    return (time.perf_counter() - began) / _TRIAL_STEPS / len(images)
 
 
 def _trial_images(space: Space, per_process: int) -> int:

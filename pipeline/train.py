@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from data_shards.index import Split, open_split
+from data_shards.index import Split
 from data_shards.loader import TrainLoader
+from data_shards.open_data import open_data
 from kernels.dispatch import KernelError
 from pipeline import run_folder
 from pipeline.config import Recipe, load_recipe
@@ -61,7 +62,7 @@ def prepare(recipe: Recipe) -> Experiment:
     Raises:
         UsageError: where data and recipe do not fit together.
     """
-    train, test = (open_split(recipe.data.shards, name) for name in ("train", "test"))
+    train, test = open_data(recipe.data)
     if recipe.train_samples not in (None, len(train)):
         raise UsageError(
             f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {len(train)}"
@@ -196,6 +197,8 @@ def _greeting(
     ]
     if progress.step:
         lines.append(f"continuing at step {progress.step}")
+        if recipe.data.access == "sequential":
+            lines.append("data.access: sequential: exactly as before only with as many processes and workers as before")
     return lines
 
 

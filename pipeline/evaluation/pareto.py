@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_shards.index import open_split
+from data_shards.open_data import open_data
 from pipeline.engines.processes import launched_processes
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.run_folder import check_data, read_recipe
@@ -44,7 +44,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, test = (open_split(recipe.data.shards, split) for split in ("train", "test"))
+    train, test = open_data(recipe.data)
     check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, recipe.data.shards)
     bar = Progress(
         TextColumn("evaluating {task.description}"),

@@ -16,7 +16,7 @@ OURS = ("pipeline", "kernels", "data_shards", "cluster")
 LAZY = {
     "deepspeed": {"pipeline/engines/deepspeed.py"},
     "mlflow": {"pipeline/tracking/mlflow_run.py"},
-    "nvidia": {"data_shards/dali_reader.py"},
+    "nvidia": {"data_shards/dali_graphs.py"},
     "sklearn": {"data_shards/sources/digits.py"},
 }
 

@@ -1,0 +1,90 @@
+"""The graphs that DALI runs for us; what goes in and comes out is for `dali_reader` and `dali_stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+LISTED = "jpg"  # as which a listing has all images: DALI goes to their places, and leaves their names alone
+
+
+def decoding(
+    source: Iterator[tuple[Any, ...]], names: Sequence[str], largest: int, threads: int, prefetch: int, gpu: int | None
+) -> Any:
+    """Encoded images to resized, mirrored ones: uint8 RGB [resolution, resolution, 3].
+
+    Args:
+        source: of tuples of lists or arrays, one tuple for each batch; what `names` (see `dali_reader`) call its parts.
+            With `beside` and `above` among them, images are continued beyond their border.
+        largest: number of samples in a batch.
+        gpu: that decodes; None for the CPU.
+    """
+    Pipeline, fn, types = _dali()
+    dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 3][: len(names)]
+    dimensions = [0 if name == "flip" else 1 for name in names]
+    pipeline = Pipeline(max(largest, 1), num_threads=threads, device_id=gpu, prefetch_queue_depth=prefetch)
+    with pipeline:
+        nodes = fn.external_source(source, num_outputs=len(dtypes), dtype=dtypes, ndim=dimensions)
+        given = dict(zip(names, nodes, strict=True))
+        images = fn.decoders.image_slice(
+            given["images"],
+            start=given["part"],
+            shape=given["part_shape"],
+            axes=[0, 1],
+            device="cpu" if gpu is None else "mixed",
+            output_type=types.RGB,
+            adjust_orientation=False,  # as the index and the Python reader have it
+            **({} if gpu is None else {"jpeg_fancy_upsampling": True}),  # as libjpeg does on the CPU
+        )
+        if "beside" in given:
+            images = _continued(fn, images, given["beside"], axis=1)
+            images = _continued(fn, images, given["above"], axis=0)
+        # Of DALI's filters this one comes nearest to OpenCV's.
+        images = fn.resize(
+            images,
+            size=given["size"],
+            roi_start=given["begin"],
+            roi_end=given["end"],
+            interp_type=types.INTERP_LINEAR,
+            antialias=True,
+        )
+        pipeline.set_outputs(fn.flip(images, horizontal=given["flip"], vertical=0))
+    pipeline.build()
+    return pipeline
+
+
+def _continued(fn: Any, images: Any, strips: Any, axis: int) -> Any:
+    """The images with strips of their mirror images before and behind, as `_Inputs` tells."""
+    mirrored = fn.flip(images, horizontal=int(axis == 1), vertical=int(axis == 0))
+    before = fn.slice(mirrored, start=strips[0:1], shape=strips[1:2], axes=[axis])
+    behind = fn.slice(mirrored, start=strips[2:3], shape=strips[3:4], axes=[axis])
+    return fn.cat(before, images, behind, axis=axis)
+
+
+def stored_samples(shard: Path, listing: Path, batch: int) -> Any:
+    """The samples of a tar, as they are stored: uint8 [bytes], with `PATH:OFFSET:KEY` as uint8 [length].
+
+    Args:
+        listing: which samples, in DALI's index format.
+        batch: samples that come at a time. After the last one DALI begins anew.
+    """
+    Pipeline, fn, _ = _dali()
+    pipeline = Pipeline(batch, num_threads=1, device_id=None, prefetch_queue_depth=2)
+    with pipeline:
+        images = fn.readers.webdataset(
+            paths=[str(shard)],
+            index_paths=[str(listing)],
+            ext=[LISTED],
+            missing_component_behavior="error",
+            dont_use_mmap=True,  # reading a mapped file that was cut would end the process
+        )
+        pipeline.set_outputs(images, fn.get_property(images, key="source_info"))
+    pipeline.build()
+    return pipeline
+
+
+def _dali() -> tuple[Any, Any, Any]:
+    from nvidia.dali import Pipeline, fn, types  # pyright: ignore[reportMissingImports]
+
+    return Pipeline, cast(Any, fn), cast(Any, types)  # its own type hints refuse ordinary calls

@@ -1,0 +1,164 @@
+"""`deps plan RECIPE`: what a run costs on 1 to 512 accelerators, from step times of one and the bandwidth of links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Recipe
+from pipeline.dry_run import schedule_without_data
+from pipeline.errors import UsageError
+from pipeline.step_times import StepTimes
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.tables import print_json, print_table
+from pipeline.tracking.ledger import unit_for
+from pipeline.training.schedule import Schedule
+
+_BYTES_PER_GRADIENT = 4  # gradients are fp32 also where autocast computes in bf16
+_LATENCY_SECONDS = 10e-6  # of one hop of a ring
+
+_COLUMNS = {
+    "accelerators": ("accelerators", ",d"),
+    "nodes": ("nodes", ",d"),
+    "images_per_accelerator": ("images each", ",d"),
+    "full_model_step_seconds": ("full-model step, s", ".4f"),
+    "supernet_step_seconds": ("supernet step, s", ".4f"),
+    "all_reduce_seconds": ("of it all-reduce, s", ".4f"),
+    "efficiency": ("efficiency", ".0%"),
+    "wall_hours": ("hours", ",.2f"),
+    "accelerator_hours": ("accelerator hours", ",.2f"),
+    "dollars": ("$", ",.0f"),
+}
+
+
+@dataclass(frozen=True)
+class Links:
+    """Bandwidths in GB/s, one way: between the accelerators of a node (each), and between nodes (each node's).
+
+    Nominal ones reach `share` of themselves in a collective operation.
+    """
+
+    within: float
+    between: float
+    share: float = 0.8
+
+    def all_reduce(self, size: float, nodes: int, per_node: int) -> float:
+        """Seconds to all-reduce `size` bytes: rings within each node, then rings between the nodes."""
+        inside = 2 * (per_node - 1) / per_node * size / (self.within * self.share * 1e9)
+        outside = 2 * (nodes - 1) / nodes * size / (self.between * self.share * 1e9)
+        return inside + outside + 2 * (per_node - 1 + nodes - 1) * _LATENCY_SECONDS
+
+
+# Vendors' figures: NVLink of each GPU; the network of a node of eight (100, 8 × 200, 8 × 400 Gbit/s). For CPUs, what
+# gloo moves between processes of one machine, and 10 Gbit/s Ethernet.
+LINKS = {
+    "v100": Links(150, 12.5),
+    "a100": Links(300, 200),
+    "h100": Links(450, 400),
+    "h200": Links(450, 400),
+    "cpu": Links(1.0, 1.25),
+}
+
+
+def plan(recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]):
+    """A row of `_COLUMNS` for each number of accelerators among `counts` that the batch can be shared by."""
+    gradients = _BYTES_PER_GRADIENT * sum(parameter.numel() for parameter in Supernet(schedule.space).parameters())
+    price = recipe.cost.price_per_gpu_hour if times.device == "cuda" else None
+    alone = _seconds(schedule, times, recipe.batch_size, lambda slots: 0.0)
+    rows: list[dict[str, Any]] = []
+    for count in counts:
+        if recipe.batch_size % count:
+            continue
+        each, nodes = recipe.batch_size // count, -(-count // per_node)
+        reduce = links.all_reduce(gradients, nodes, min(count, per_node))
+
+        def talking(slots: int, reduce: float = reduce) -> float:
+            return reduce * _passes(recipe, slots)
+
+        seconds = _seconds(schedule, times, each, talking)
+        first, last = schedule.phases[0], schedule.phases[-1]
+        hours = count * seconds / 3600
+        rows.append(
+            {
+                "accelerators": count,
+                "nodes": nodes,
+                "images_per_accelerator": each,
+                "full_model_step_seconds": times.phases[first.name](each) + talking(len(first.roles)),
+                "supernet_step_seconds": times.phases[last.name](each) + talking(len(last.roles)),
+                "all_reduce_seconds": talking(len(last.roles)),
+                "efficiency": alone / (count * seconds),
+                "wall_hours": seconds / 3600,
+                "accelerator_hours": hours,
+                "dollars": None if price is None else hours * price,
+            }
+        )
+    return rows
+
+
+def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Any) -> float:
+    """Of the whole run, at `images` per accelerator."""
+    return sum(
+        (phase.end - phase.start) * (times.phases[phase.name](images) + talking(len(phase.roles)))
+        for phase in schedule.phases
+    )
+
+
+def _passes(recipe: Recipe, slots: int) -> float:
+    """What an engine sends in a step, in all-reduces of all gradients.
+
+    Replicated weights: one, after the last sub-step (ZeRO 1 and 2 send the same in two halves). Sharded weights are
+    gathered in each sub-step's forward and backward pass, half an all-reduce each, and gradients scattered once.
+    """
+    sharded = recipe.engine.name == "fsdp" or (recipe.engine.name == "deepspeed" and recipe.engine.zero_stage == 3)
+    return 0.5 + slots if sharded else 1.0
+
+
+def print_plan(
+    recipe: Recipe,
+    gpu: str,
+    per_node: int,
+    counts: Sequence[int],
+    within: float | None,
+    between: float | None,
+    measured: Path | None,
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the plan, with all that it assumes.
+
+    Raises:
+        UsageError: for a GPU that is not known, or that nothing was measured on.
+    """
+    if gpu not in LINKS:
+        raise UsageError(f"--gpu {gpu}: is none of {', '.join(LINKS)}; for others give --link and --network as well")
+    schedule = schedule_without_data(recipe)
+    times = StepTimes.load(measured, recipe, schedule) if measured else StepTimes.measure(recipe, schedule)
+    if (gpu == "cpu") != (times.device == "cpu") or (gpu != "cpu" and gpu not in times.machine.lower()):
+        raise UsageError(
+            f"--gpu {gpu}: step times were measured on {times.machine}; on a machine with {gpu} run "
+            "deps plan RECIPE --save FILE, and give --measured FILE here"
+        )
+    if save:
+        times.save(save)
+    links = Links(within or LINKS[gpu].within, between or LINKS[gpu].between)
+    rows = plan(recipe, schedule, times, links, per_node, counts)
+    if not rows:
+        raise UsageError(f"--gpus: none of {list(counts)} divides batch_size {recipe.batch_size}")
+    unit = unit_for(times.device)
+    assumed = [
+        f"step times: {times.machine}, {times.network} at {', '.join(map(str, times.resolutions))} px, from steps of "
+        f"{times.images[0]} and {times.images[1]} images: a fixed part and one in proportion to images",
+        f"links: {links.within:g} GB/s within a node of {per_node}, {links.between:g} GB/s between nodes, one way; "
+        f"collective operations reach {links.share:.0%} of that, and hide behind nothing",
+        f"sent in a supernet step: {_passes(recipe, len(schedule.phases[-1].roles)):g} × the all-reduce of the "
+        f"gradients ({recipe.engine.name})",
+        "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
+    ]
+    if as_json:
+        print_json({"name": recipe.name, "unit": unit, "rows": rows, "assumptions": assumed})
+        return
+    columns = {key: column for key, column in _COLUMNS.items() if key != "dollars" or rows[0]["dollars"] is not None}
+    print_table(f"{recipe.name}: {schedule.steps:,} steps of {recipe.batch_size:,} images; {unit}", rows, columns)
+    print("\n".join(assumed))

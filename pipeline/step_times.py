@@ -1,0 +1,110 @@
+"""Step times of one process on one machine, measured once and kept: what plans for many processes are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.config import Recipe
+from pipeline.engines.base import EngineConfig
+from pipeline.engines.processes import launched_processes
+from pipeline.errors import UsageError
+from pipeline.run_folder import machine
+from pipeline.supernet.complexity import complexity
+from pipeline.train import build
+from pipeline.training.schedule import Schedule
+from pipeline.trial_steps import seconds_per_step
+from pipeline.whole_file import write_whole
+
+# Images of the larger of the two trial steps. On a CPU as few as fit into a wait that people put up with: its time is
+# in proportion to them. A GPU is busy only from many on.
+_IMAGES_ON_GPU = 128
+_CPU_MACS = 4e9
+_LEAST_IMAGES = 8
+
+
+class StepTime(BaseModel):
+    """Seconds of a step of n images: `fixed` + n × `per_image`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fixed: float
+    per_image: float
+
+    def __call__(self, images: int) -> float:
+        return self.fixed + images * self.per_image
+
+
+class StepTimes(BaseModel):
+    """What was measured: the machine, what it ran, and the step time of each phase by its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    machine: str
+    device: str
+    network: str
+    resolutions: tuple[int, ...]
+    images: tuple[int, int]
+    phases: dict[str, StepTime]
+
+    @staticmethod
+    def measure(recipe: Recipe, schedule: Schedule) -> StepTimes:
+        """Trial steps of two sizes on this process, through the plain engine: what a process computes by itself."""
+        with launched_processes() as processes:
+            most = max(_LEAST_IMAGES, int(_CPU_MACS / complexity(schedule.space, schedule.space.largest()).macs))
+            count = min(_IMAGES_ON_GPU if processes.device.type == "cuda" else most, recipe.batch_size)
+            sizes = (max(count // 2, 1), count)
+            alone = {"engine": EngineConfig(name="single"), "batch_size": count}
+            engine = build(recipe.model_copy(update=alone), schedule, processes)
+            small, large = (
+                seconds_per_step(engine, schedule, processes, size, recipe.loss, recipe.seed) for size in sizes
+            )
+            return StepTimes(
+                machine=machine(processes.device),
+                device=processes.device.type,
+                network=recipe.space.network,
+                resolutions=schedule.space.resolutions,
+                images=sizes,
+                phases={
+                    phase.name: _line(sizes, (small[phase.roles], large[phase.roles])) for phase in schedule.phases
+                },
+            )
+
+    @staticmethod
+    def load(path: Path, recipe: Recipe, schedule: Schedule) -> StepTimes:
+        """What `save` wrote.
+
+        Raises:
+            UsageError: where the file is none, or is about something else than the recipe.
+        """
+        try:
+            times = StepTimes.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"--measured {path}: {error.strerror}") from None
+        except ValidationError:
+            raise UsageError(f"--measured {path}: holds no step times; deps plan … --save FILE writes them") from None
+        for what, theirs, ours in (
+            ("network", times.network, recipe.space.network),
+            ("resolutions", times.resolutions, schedule.space.resolutions),
+            ("phases", sorted(times.phases), sorted(phase.name for phase in schedule.phases)),
+        ):
+            if theirs != ours:
+                raise UsageError(f"--measured {path}: is about {what} {theirs}; the recipe has {ours}")
+        return times
+
+    def save(self, path: Path) -> None:
+        """Raises UsageError where it cannot be written."""
+        try:
+            write_whole(path, self.model_dump_json(indent=1).encode())
+        except OSError as error:
+            raise UsageError(f"--save {path}: cannot be written: {error.strerror}") from None
+
+
+def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> StepTime:
+    """Through both points; never with a negative part, as noise could make it."""
+    (few, many), (short, long) = sizes, seconds
+    if many == few:
+        return StepTime(fixed=0.0, per_image=long / many)
+    per_image = min(max((long - short) / (many - few), 0.0), long / many)
+    return StepTime(fixed=long - many * per_image, per_image=per_image)

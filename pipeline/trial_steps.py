@@ -1,0 +1,47 @@
+"""How long a step of each phase takes on this machine: trial steps on random images, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from pipeline.engines.base import Engine
+from pipeline.engines.processes import Processes
+from pipeline.training.losses import LossConfig
+from pipeline.training.sandwich import sandwich_step
+from pipeline.training.schedule import Role, Schedule, StepPlan
+
+_TRIAL_STEPS = 2
+
+
+def seconds_per_step(
+    engine: Engine, schedule: Schedule, processes: Processes, count: int, loss: LossConfig, seed: int
+) -> dict[tuple[Role, ...], float]:
+    """Seconds of a step of `count` images per process, by the roles of the subnets it trains; a mean over resolutions.
+
+    The engine's weights are changed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(schedule.space.classes, (count,), generator=generator).to(processes.device)
+    sides = schedule.space.resolutions
+    batches = [torch.randn(count, 3, side, side, generator=generator).to(processes.device) for side in sides]
+    return {
+        phase.roles: fmean(_seconds(engine, schedule.at(phase.start), batches, labels, loss))
+        for phase in schedule.phases
+    }
+
+
+def _seconds(
+    engine: Engine, plan: StepPlan, batches: Iterable[Tensor], labels: Tensor, loss: LossConfig
+) -> Iterable[float]:
+    for images in batches:
+        began = 0.0
+        for trial in range(_TRIAL_STEPS + 1):
+            if trial == 1:  # the first one warms up
+                began = time.perf_counter()
+            float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
+        yield (time.perf_counter() - began) / _TRIAL_STEPS

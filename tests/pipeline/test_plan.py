@@ -1,0 +1,109 @@
+"""`deps plan`: hours and dollars at any number of accelerators, from step times of one; sums done by hand here."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_recipe
+from pipeline.dry_run import schedule_without_data
+from pipeline.errors import UsageError
+from pipeline.plan import Links, plan, print_plan
+from pipeline.step_times import StepTime, StepTimes, _line
+
+RECIPE = Path("recipes/digits.yaml")
+WITHOUT_DATA = ["data.shards=/nowhere", "train_samples=1000", "space.classes=10", "batch_size=100"]
+STEPS = ["schedule.duration=100 steps", "schedule.full_model_warmup=40 steps", "schedule.epsilon_ramp=10 steps"]
+LINKS = Links(within=100, between=10, share=0.5)
+
+
+def recipe(*overrides: str):
+    return load_recipe(RECIPE, [*WITHOUT_DATA, *STEPS, *overrides])
+
+
+def times(device: str = "cuda", machine: str = "NVIDIA H200") -> StepTimes:
+    sandwich = StepTime(fixed=0.2, per_image=0.04)
+    return StepTimes(
+        machine=machine,
+        device=device,
+        network="mobilenet_v3_digits",
+        resolutions=(32,),
+        images=(50, 100),
+        phases={"full model": StepTime(fixed=0.1, per_image=0.01), "ramp": sandwich, "supernet": sandwich},
+    )
+
+
+def test_an_all_reduce_is_two_rings_and_their_hops() -> None:
+    # 1 GB on 2 nodes of 4: 2 · 3/4 GB at 50 GB/s, then 2 · 1/2 GB at 5 GB/s, then 2 · (3 + 1) hops of 10 µs.
+    assert LINKS.all_reduce(1e9, nodes=2, per_node=4) == pytest.approx(0.03 + 0.2 + 8e-5)
+    assert LINKS.all_reduce(1e9, nodes=1, per_node=1) == 0
+
+
+def test_hours_are_those_of_all_steps_and_dollars_those_of_all_accelerators() -> None:
+    run = recipe("cost.price_per_gpu_hour=2")
+    one, two = plan(run, schedule_without_data(run), times(), Links(1e9, 1e9), 8, [1, 2, 3])
+    alone = 30 * (0.1 + 1.0) + 70 * (0.2 + 4.0)
+    assert one["wall_hours"] == pytest.approx(alone / 3600)
+    assert one["dollars"] == pytest.approx(2 * alone / 3600)
+    shared = 30 * (0.1 + 0.5) + 70 * (0.2 + 2.0)
+    assert two["wall_hours"] == pytest.approx(shared / 3600, rel=1e-3)  # and the latency of the links
+    assert two["accelerator_hours"] == pytest.approx(2 * shared / 3600, rel=1e-3)
+    assert two["efficiency"] == pytest.approx(alone / (2 * shared), rel=1e-3)
+
+
+def test_replicated_weights_are_reduced_once_a_step_and_sharded_ones_gathered_in_each_sub_step() -> None:
+    def reduced(**engine: object) -> float:
+        run = recipe()
+        run = run.model_copy(update={"engine": run.engine.model_copy(update=engine)})
+        return plan(run, schedule_without_data(run), times(), LINKS, 8, [2])[0]["all_reduce_seconds"]
+
+    once = reduced(name="ddp")
+    assert reduced(name="deepspeed", zero_stage=1) == once
+    assert reduced(name="deepspeed", zero_stage=3) == reduced(name="fsdp") == pytest.approx(4.5 * once)
+
+
+def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
+    run = recipe()
+    rows = plan(run, schedule_without_data(run), times(), LINKS, 2, [1, 2, 3, 4, 64])
+    assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
+
+
+def test_a_line_through_two_measurements_never_has_a_negative_part() -> None:
+    for seconds, fixed, per_image in (((1.1, 2.1), 0.1, 0.02), ((1.0, 0.9), 0.9, 0), ((0.1, 2.0), 0, 0.02)):
+        line = _line((50, 100), seconds)
+        assert (line.fixed, line.per_image) == pytest.approx((fixed, per_image))
+
+
+def test_measured_here_saved_and_planned_from_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, run = tmp_path / "times.json", recipe("batch_size=8", "kernels=reference")
+    print_plan(run, "cpu", 8, [1, 2], None, None, None, kept, as_json=True)
+    first = json.loads(capsys.readouterr().out)
+    assert first["unit"] == "CPU process hours"
+    assert [row["accelerators"] for row in first["rows"]] == [1, 2]
+    assert all(row["wall_hours"] > 0 for row in first["rows"])
+    print_plan(run, "cpu", 8, [1, 2], None, None, kept, None, as_json=True)
+    assert json.loads(capsys.readouterr().out) == first
+
+
+@pytest.mark.parametrize(
+    ("gpu", "counts", "overrides", "complaint"),
+    [
+        ("h100", [1], [], "--gpu h100: step times were measured on NVIDIA H200; on a machine with h100 run deps plan"),
+        ("tpu", [1], [], "--gpu tpu: is none of v100, a100, h100, h200, cpu"),
+        ("h200", [3], [], r"--gpus: none of \[3\] divides batch_size 100"),
+        ("h200", [1], ["space.resolutions=[24,32]"], r"is about resolutions \(32,\); the recipe has \(24, 32\)"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    tmp_path: Path, gpu: str, counts: list[int], overrides: list[str], complaint: str
+) -> None:
+    times().save(tmp_path / "times.json")
+    with pytest.raises(UsageError, match=complaint):
+        print_plan(recipe(*overrides), gpu, 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
+
+
+def test_a_file_that_holds_no_step_times_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    run = recipe()
+    with pytest.raises(UsageError, match=r"other.json: holds no step times; deps plan … --save FILE writes them"):
+        StepTimes.load(tmp_path / "other.json", run, schedule_without_data(run))
