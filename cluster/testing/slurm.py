@@ -192,9 +192,18 @@ def _end_jobs(slurm: Slurm) -> None:
 
 
 def _kill_what_is_left(folder: Path) -> None:
-    """Kill what the daemons left: each process of a job has this SLURM's configuration in its environment."""
-    configuration = str(folder / "slurm.conf")
-    for process in psutil.process_iter():
+    """Kill what the daemons left, where the controller died before them."""
+    for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get("SLURM_CONF") == configuration:
+            if process.pid != os.getpid() and _belongs(process, folder):
                 process.kill()
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process is a job's, which has this SLURM's configuration in its environment, or the daemon of one.
+
+    That clears its environment, and rewrites its name; it logs into this SLURM's folder.
+    """
+    if process.info["name"].startswith("slurmstepd"):
+        return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+    return process.environ().get("SLURM_CONF") == str(folder / "slurm.conf")
