@@ -40,6 +40,7 @@ lint: setup
 bench: setup
 	$(BIN)/deps bench kernels
 	$(BIN)/deps bench step
+	$(BIN)/deps bench data
 
 clean:
 	rm -rf .venv *.egg-info

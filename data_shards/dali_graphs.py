@@ -21,11 +21,10 @@ def decoding(
         gpu: that decodes; None for the CPU.
     """
     Pipeline, fn, types = _dali()
-    dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 3][: len(names)]
-    dimensions = [0 if name == "flip" else 1 for name in names]
+    dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 2][: len(names)]
     pipeline = Pipeline(max(largest, 1), num_threads=threads, device_id=gpu, prefetch_queue_depth=prefetch)
     with pipeline:
-        nodes = fn.external_source(source, num_outputs=len(dtypes), dtype=dtypes, ndim=dimensions)
+        nodes = fn.external_source(source, num_outputs=len(dtypes), dtype=dtypes, ndim=1)
         given = dict(zip(names, nodes, strict=True))
         images = fn.decoders.image_slice(
             given["images"],
@@ -40,7 +39,7 @@ def decoding(
         if "beside" in given:
             images = _continued(fn, images, given["beside"], axis=1)
             images = _continued(fn, images, given["above"], axis=0)
-        # Of DALI's filters this one comes nearest to OpenCV's.
+        # Of DALI's filters this one comes nearest to OpenCV's. It mirrors on the way: another operator would copy.
         images = fn.resize(
             images,
             size=given["size"],
@@ -49,7 +48,7 @@ def decoding(
             interp_type=types.INTERP_LINEAR,
             antialias=True,
         )
-        pipeline.set_outputs(fn.flip(images, horizontal=given["flip"], vertical=0))
+        pipeline.set_outputs(images)
     pipeline.build()
     return pipeline
 

@@ -135,7 +135,8 @@ class _Inputs(NamedTuple):
 
     `part` and `part_shape` (int32): the part to decode. `beside` and `above` (int32 [B, 4]): what continues it beyond
     the border, by reflection: where the strips before and behind begin in the mirrored part, and how long they are.
-    `begin` and `end` (float32): the window within all that, to be resized to `size` (float32). `flip`: int32 [B].
+    `begin` and `end` (float32): the window within all that, to be resized to `size` (float32); where the image is to be
+    mirrored, it begins on the right and ends on the left.
     """
 
     images: list[np.ndarray]
@@ -144,7 +145,6 @@ class _Inputs(NamedTuple):
     begin: np.ndarray
     end: np.ndarray
     size: np.ndarray
-    flip: np.ndarray
     beside: np.ndarray
     above: np.ndarray
 
@@ -168,14 +168,16 @@ def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
     most = part_end - part - 1  # that a strip can hold; of interest only where rounding adds to a wide padding
     before, behind = np.minimum(part - first, most), np.minimum(last - part_end, most)
     strips = np.stack([most - before, before, np.ones_like(before), behind], axis=2)  # [B, axis, 4]
+    begin, end = edges[:, :2] - (part - before), edges[:, 2:] - (part - before)
+    mirrored = batch.plan.flips
+    begin[mirrored, 1], end[mirrored, 1] = end[mirrored, 1], begin[mirrored, 1]
     return _Inputs(
         images=[np.frombuffer(image, np.uint8) for image in batch.images],
         part=np.ascontiguousarray(part, np.int32),
         part_shape=np.ascontiguousarray(part_end - part, np.int32),
-        begin=np.ascontiguousarray(edges[:, :2] - (part - before), np.float32),
-        end=np.ascontiguousarray(edges[:, 2:] - (part - before), np.float32),
+        begin=np.ascontiguousarray(begin, np.float32),
+        end=np.ascontiguousarray(end, np.float32),
         size=np.full((len(windows), 2), resolution, np.float32),
-        flip=np.ascontiguousarray(batch.plan.flips, np.int32),
         beside=np.ascontiguousarray(strips[:, 1], np.int32),
         above=np.ascontiguousarray(strips[:, 0], np.int32),
     )

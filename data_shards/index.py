@@ -210,12 +210,16 @@ def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:
 
 def _parsed(path: Path, content: bytes, samples: int) -> np.ndarray:
     try:
-        index = np.load(io.BytesIO(content), allow_pickle=False)
+        header = io.BytesIO(content)
+        version = np.lib.format.read_magic(header)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+        if (version, dtype, len(shape)) != ((1, 0), INDEX_DTYPE, 1):
+            raise ShardDamage(path, "is not an index: no list of samples")
+        index = np.frombuffer(content, INDEX_DTYPE, offset=header.tell(), count=shape[0])  # np.load would copy
+    except ShardDamage:
+        raise
     except Exception as error:  # NumPy parses the header as Python: a damaged one fails in ways beyond listing
         raise ShardDamage(path, f"is not a whole index: {' '.join(str(error).split())}") from None
-    if not isinstance(index, np.ndarray) or index.dtype != INDEX_DTYPE or index.ndim != 1:
-        raise ShardDamage(path, "is not an index: no list of samples")
     if len(index) != samples:
         raise ShardDamage(path, f"lists {len(index)} samples; the shards were packed with {samples}")
-    index.setflags(write=False)
     return index

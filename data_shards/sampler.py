@@ -10,6 +10,7 @@ import numpy as np
 from data_shards.errors import ShardUsageError
 from data_shards.randomness import random_bits
 
+_AT_A_TIME = 1 << 16  # ids whose random bits are drawn together: few enough for the cache, and for the memory
 _ORDER = 1  # keeps these draws apart from those of other purposes with the same seed
 
 
@@ -65,6 +66,10 @@ class EpochSampler:
 
 @lru_cache(maxsize=2)  # the current epoch and, while prefetching, the next
 def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
-    order = np.argsort(random_bits(seed, _ORDER, epoch, np.arange(samples)), kind="stable")
+    bits = np.empty(samples, np.uint64)
+    for first in range(0, samples, _AT_A_TIME):
+        ids = np.arange(first, min(first + _AT_A_TIME, samples))
+        bits[ids[0] : ids[-1] + 1] = random_bits(seed, _ORDER, epoch, ids)
+    order = np.argsort(bits, kind="stable")
     order.setflags(write=False)  # shared by all callers
     return order

@@ -207,6 +207,37 @@ def bench_step_command(
     print_step_benchmark(network, batch or (), repeats, device, output, as_json)
 
 
+@bench_app.command(
+    "data",
+    epilog="Examples: [bold]deps bench data[/bold] · [bold]deps bench data --quick --json[/bold] · "
+    "[bold]deps bench data --workers 8 --images 8192 --output results[/bold]",
+)
+def bench_data_command(
+    images: Annotated[int | None, typer.Option(help="Of each data set: 4096.", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes or threads that read: one per core.", show_default=False)
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Turns of each reader: 5; the median counts.", show_default=False)
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only see that all of it works: the figures mean little.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of CSV and plot; data_shards/bench_results in the project.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Readers of generated photographs against webdataset, DALI and files; a training's wait; a start at 1.28M samples.
+
+    What each reader shows is checked first; where it is wrong, no figure is given and the exit code is 1.
+    """
+    from pipeline.bench.data import print_data_benchmark
+
+    print_data_benchmark(images, workers, repeats, quick, output, as_json)
+
+
 def main() -> None:
     """Run a command line; known failures become one line and exit code 2 or 1."""
     with one_line_errors("deps"):

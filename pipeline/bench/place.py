@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -41,14 +42,18 @@ def activations_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def place(device: torch.device) -> dict[str, Any]:
+def place(device: torch.device, packages: Sequence[str] = ()) -> dict[str, Any]:
     """Machine, date and versions, as JSON values; to be asked at a benchmark's end.
+
+    Args:
+        packages: whose versions matter, besides torch's.
 
     `load_average` (over the last minute) well above `threads` tells that others used the processor, too.
     """
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     if device.type == "cuda":
         versions |= {"triton": _version("triton"), "cuda": str(torch.version.cuda), "driver": _driver()}
+    versions |= {package: _version(package) for package in packages}
     return {
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "device": device.type,

@@ -75,6 +75,35 @@ def kernels_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> N
         figure.savefig(path, format="svg", metadata=_METADATA)
 
 
+def data_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A bar of images per second and one of CPU time per image for each contender; panels for each data set."""
+    figures = {"images_per_second": "images/s", "cpu_us_per_image": "CPU µs per image"}
+    sets = list(dict.fromkeys(row["data_set"] for row in rows))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.5, 1 + 0.27 * len(rows)), layout="constrained")
+        panels = figure.subplots(len(sets), len(figures), sharex="col", sharey="row", squeeze=False)
+        for line, name in zip(panels, sets, strict=True):
+            here = [row for row in rows if row["data_set"] == name]
+            for axes, (key, label) in zip(line, figures.items(), strict=True):
+                _data_bars(axes, here, key)
+                axes.set_title(f"{label}, pictures of {name}")
+        figure.suptitle(title, fontsize=10)
+        figure.savefig(path, format="svg", metadata=_METADATA)
+
+
+def _data_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
+    for position, row in enumerate(rows):
+        if key in row:
+            axes.barh(position, row[key], height=0.6, color=COLOURS[0])
+            axes.text(row[key], position, f" {row[key]:.0f}", va="center", color="#1c2430")
+        else:
+            axes.text(0, position, f" {row['status'].split(':')[0]}", va="center", color="#b3261e")
+    axes.margins(x=0.15)
+    axes.set_yticks(range(len(rows)), [row["contender"] for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
 def _times_of_floor(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     for (key, name), colour, marker in zip(_OPERATION_CONTENDERS.items(), COLOURS, MARKERS, strict=False):
         points = [

@@ -14,13 +14,16 @@ from pipeline.whole_file import write_whole
 KEPT = Path("kernels/bench/results")
 
 
-def results_folder(chosen: Path | None) -> Path:
+def results_folder(chosen: Path | None, kept: Path = KEPT) -> Path:
     """The folder of `--output`; without it, the project's where it is the current folder, else the current folder.
+
+    Args:
+        kept: the project's folder for results of this kind.
 
     Raises:
         UsageError: where it cannot be written to: better before measuring than after.
     """
-    folder = chosen or (KEPT if KEPT.parent.is_dir() else Path())
+    folder = chosen or (kept if kept.parent.is_dir() else Path())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / ".writable", b"")

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +14,12 @@ from pipeline.bench import memory, ofa_style, step
 from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
 from pipeline.bench.memory import peak_on_cpu
 from pipeline.bench.ofa_style import OfaStyleStep
-from pipeline.cli import main
 from pipeline.engines.base import unsharded_state
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 
 CPU = torch.device("cpu")
 ENVIRONMENT = {"machine", "device", "cpu_cores", "threads", "load_average", "date", "python", "torch"}
-
-
-@pytest.fixture
-def deps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command line in this process; gives its exit code."""
-
-    def run(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["deps", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0)
-
-    return run
 
 
 @pytest.fixture
