@@ -22,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
+from pipeline.tracking.mlflow_run import place_of
 from pipeline.training.checkpoint import CheckpointConfig
 from pipeline.training.duration import Duration
 from pipeline.training.losses import LossConfig
@@ -126,6 +127,18 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """The recipe with every default filled in, as plain YAML and JSON values."""
     return json.loads(recipe.model_dump_json())
+
+
+def anchored(recipe: Recipe) -> Recipe:
+    """The recipe with its paths made absolute, so that it means the same wherever it is started."""
+    tracking, data = recipe.tracking, recipe.data
+    return recipe.model_copy(
+        update={
+            "runs": recipe.runs.absolute(),
+            "data": data.model_copy(update={"shards": data.shards.absolute()}),
+            "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
+        }
+    )
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

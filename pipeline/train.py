@@ -1,6 +1,7 @@
 """The program that trains, on one process or on each of many: parse, build, train, close.
 
-Started by `deps train RECIPE`, `deepspeed --module pipeline.train RECIPE` or `torchrun -m pipeline.train RECIPE`.
+Started by `deps train RECIPE`, `deepspeed --module pipeline.train RECIPE`, `torchrun -m pipeline.train RECIPE` or
+`srun python -m pipeline.train RECIPE`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
+from pipeline.run_lock import hold
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
-from pipeline.tracking.ledger import Ledger, LedgerRecord, process_start_time, unit_for
+from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import load_newest_checkpoint
 from pipeline.training.control import StopRequest
@@ -95,7 +97,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             processes.world,
             unit_for(processes.device.type),
             recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-            process_start_time(),
+            held_since(),
             earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
         )
         loader = TrainLoader(
@@ -114,6 +116,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         processes.highest(0)
         kernels = engine.supernet.operations(processes.device.type).name
         about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
+        lock = processes.together(lambda: hold(recipe.folder), main_only=True)
         processes.together(lambda: run_folder.write(recipe, about), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)
@@ -141,6 +144,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
                 trainer.display.say(summary)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
             close(tracker, ledger, recipe.folder, stopped)
+        if lock is not None:
+            lock.close()
         processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 

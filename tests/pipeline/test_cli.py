@@ -40,9 +40,9 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_and_shows_an_example() -> None:
     top = deps("--help")
     assert top.returncode == 0
-    for command in ("train", "describe", "evaluate", "report", "sync", "shards", "bench"):
+    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status", "shards", "bench"):
         assert command in top.stdout
-    for command in ("train", "describe", "evaluate", "report", "sync"):
+    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status"):
         assert "Example:" in deps(command, "--help").stdout
 
 
