@@ -53,18 +53,18 @@ class Start:
 
 
 def render(
-    start: Start, resources: Resources, folder: Path, name: str, runs: Sequence[str], mounts: Sequence[Path]
+    start: Start, resources: Resources, folder: Path, name: str, runs: Sequence[Path], mounts: Sequence[Path]
 ) -> str:
     """The script of the job in `folder`.
 
     Args:
-        runs: their names; several make an array.
+        runs: their folders; several make an array.
         mounts: folders that a container must see under the same path.
 
     Raises:
         UsageError: for a folder whose name does not mean the same to all that read the script.
     """
-    for path in (folder, *mounts):
+    for path in (folder, *runs, *mounts):
         if not _PLAIN.fullmatch(str(path)):
             raise UsageError(f"{path}: a job's folders may have letters, digits and . _ + = @ - in their names only")
     environment = jinja2.Environment(

@@ -84,7 +84,7 @@ def submit(
     name = recipes[0].name if len(recipes) == 1 else f"{recipes[0].name}-and-{len(recipes) - 1}-more"
     folder = new_folder(jobs, name)
     mounts = sorted({jobs.absolute(), *(path for recipe in recipes for path in (recipe.runs, recipe.data.shards))})
-    script = render(start, resources, folder, name, [recipe.name for recipe in recipes], mounts)
+    script = render(start, resources, folder, name, [recipe.folder for recipe in recipes], mounts)
     if dry_run:
         return Submission(folder, script, None)
     runs = tuple(str(recipe.folder) for recipe in recipes)

@@ -10,9 +10,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import psutil
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
+HELD = "held.txt"  # beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
 
 
@@ -71,7 +72,7 @@ def held_since() -> float:
 
 @dataclass(frozen=True)
 class Segment:
-    """One start of the run: from the start of its processes to the last time the ledger was saved.
+    """One start of the run: from the start of its processes to the last time the ledger was saved, or its job's end.
 
     `held` is wall-clock seconds; `seconds` splits them by category (what is in no category is idle).
     """
@@ -142,18 +143,37 @@ class LedgerRecord:
 
 
 def read_ledger(path: Path) -> LedgerRecord:
-    """Read a ledger file.
+    """Read a ledger file. Starts whose job has noted its end (`HELD`) are charged up to there: leaving takes time, too.
 
     Raises:
-        LedgerError: the file is missing, is not a ledger, or holds impossible values.
+        LedgerError: the file is missing, is not a ledger, or holds impossible values; or the notes are damaged.
     """
     try:
-        return LedgerRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        record = LedgerRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, LedgerError) as error:
         reason = error if isinstance(error, LedgerError) else f"not a readable ledger ({error})"
         raise LedgerError(f"{path}: {reason}; restore it from a copy, or move it away to do without it") from error
+    return replace(record, segments=tuple(_to_the_end(record.segments, path.with_name(HELD))))
+
+
+def _to_the_end(segments: Iterable[Segment], notes: Path) -> Iterator[Segment]:
+    held: dict[str, float] = {}
+    for line in notes.read_text(encoding="utf-8").splitlines() if notes.exists() else ():
+        try:
+            since, until = map(float, line.split())
+            held[_started(since)] = until - since
+        except (ValueError, OverflowError, OSError):
+            raise LedgerError(
+                f"{notes}: '{line}' is not two times in Unix seconds; correct or remove the line"
+            ) from None
+    for segment in segments:
+        yield replace(segment, held=max(segment.held, held.get(segment.started, 0.0)))
+
+
+def _started(since: float) -> str:
+    return datetime.fromtimestamp(since, timezone.utc).isoformat(timespec="seconds")
 
 
 def _segment(entry: Mapping) -> Segment:
@@ -205,7 +225,7 @@ class Ledger:
             self._earlier = before.segments
             self.price_per_hour = before.price_per_hour if price_per_hour is None else price_per_hour
         self._accelerators = accelerators
-        self._started = datetime.fromtimestamp(held_since, timezone.utc).isoformat(timespec="seconds")
+        self._started = _started(held_since)
         # The wall clock is asked once; from here on only the monotonic one, which no clock correction moves.
         self._mark = time.monotonic()
         self._held_from = self._mark - max(0.0, time.time() - held_since)

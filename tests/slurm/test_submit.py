@@ -192,7 +192,9 @@ def test_options_that_do_not_go_together_are_refused(start: dict, complaint: str
 def test_every_script_is_shell_that_parses_and_asks_for_what_was_given(launcher, container) -> None:
     start = Start(launcher, container, None if container == "none" else "an image.sif")
     resources = Resources(2, 8, 8, 12, "1-0", 300, "large", "team", ("--exclusive",))
-    script = render(start, resources, Path("/shared/jobs/a"), "a", ["a", "b"], [Path("/shared/data")])
+    script = render(
+        start, resources, Path("/shared/jobs/a"), "a", [Path("/runs/a"), Path("/runs/b")], [Path("/shared/data")]
+    )
     checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
     asked = [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
@@ -215,7 +217,7 @@ def test_every_script_is_shell_that_parses_and_asks_for_what_was_given(launcher,
 
 def test_a_folder_that_the_shell_or_sbatch_would_read_otherwise_is_refused() -> None:
     with pytest.raises(UsageError, match="may have letters, digits and"):
-        render(Start(), Resources(1, 8, 8), Path("/shared/50% done"), "a", ["a"], [])
+        render(Start(), Resources(1, 8, 8), Path("/shared/50% done"), "a", [Path("/runs/a")], [])
 
 
 def test_a_dry_run_shows_the_script_and_writes_nothing(digits: Path, tmp_path: Path) -> None:

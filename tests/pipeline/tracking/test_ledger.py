@@ -266,3 +266,26 @@ def test_a_job_tells_since_when_it_holds_its_nodes(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("DEPS_HELD_SINCE", nonsense)
         with pytest.raises(LedgerError, match=f"DEPS_HELD_SINCE: '{nonsense}' is no Unix time in seconds that is past"):
             held_since()
+
+
+def test_a_start_is_charged_to_the_end_that_its_job_noted(path, clock):
+    first = Ledger(path, 2, CPU_PROCESS_HOURS, None, held_since=1_700_000_000)
+    clock.pass_(30)
+    first.save()
+    saved = read_ledger(path).segments[0].held
+    assert saved == 30
+    note = path.with_name("held.txt")
+    note.write_text(f"1700000000 {1_700_000_000 + int(saved) + 50}\n1600000000 1600000005\n")
+    assert read_ledger(path).segments[0].held == int(saved) + 50
+    second = Ledger(path, 2, CPU_PROCESS_HOURS, None, held_since=1_700_009_000)
+    assert second.record().segments[0].held == int(saved) + 50
+    note.write_text("1700000000 1700000001\n")  # never less than the ledger itself knows of
+    assert read_ledger(path).segments[0].held == saved
+
+
+@pytest.mark.parametrize("line", ["1700000000", "1700000000 soon", "1 2 3", "nan nan"])
+def test_a_note_that_is_none_is_named(path, clock, line):
+    Ledger(path, 1, CPU_PROCESS_HOURS, None, held_since=1_700_000_000).save()
+    path.with_name("held.txt").write_text(f"{line}\n")
+    with pytest.raises(LedgerError, match=r"held\.txt: '.*' is not two times in Unix seconds"):
+        read_ledger(path)
