@@ -7,7 +7,6 @@ the accelerators waited, evaluated or saved is held as well, so it is in the tot
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
+
+from pipeline.whole_file import write_whole
 
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
@@ -235,11 +236,6 @@ class Ledger:
         """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: naming the file, which cannot be written; what was saved before stays.
         """
-        beside = self.path.with_name(f".{self.path.name}.tmp")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self.record()), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())  # else a machine that dies after the rename may leave an empty ledger
-        beside.replace(self.path)
+        write_whole(self.path, json.dumps(asdict(self.record()), indent=1).encode())

@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_names_step_phase_and_subnet() -> None:
     this = plan(step=2)
     window = Window(Processes(0, 1, torch.device("cpu")), batch_size=4)
     losses = (torch.tensor(1.0), torch.tensor(2.0), torch.tensor(float("nan")), torch.tensor(1.0))
-    window.add(this, StepResult(losses, torch.tensor(2), torch.tensor(1.0)), began=0.0, waited=0.0)
+    window.add(this, StepResult(losses, torch.tensor(2), torch.tensor(1.0), 0.0), began=0.0, waited=0.0)
     with pytest.raises(RunFailure, match=rf"loss is nan at step 2 \(ramp\), random subnet {this.slots[2].subnet}"):
         window.read()
 
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_not_finite_is_refused_though_the_loss_before_it_was(
     this = plan(step=2)
     window = Window(Processes(0, 1, torch.device("cpu")), batch_size=4)
     for norm in (float("inf"), 1.0):
-        window.add(this, StepResult((torch.tensor(1.0),) * 4, torch.tensor(2), torch.tensor(norm)), 0.0, 0.0)
+        window.add(this, StepResult((torch.tensor(1.0),) * 4, torch.tensor(2), torch.tensor(norm), 0.0), 0.0, 0.0)
     with pytest.raises(RunFailure, match=r"gradient norm is inf at step 2 \(ramp\)"):
         window.read()
 
