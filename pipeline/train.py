@@ -79,9 +79,12 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         The signal that stopped it before its end, if any.
     """
     stop_request = StopRequest()
-    lost_after = recipe.engine.lost_after
-    with launched_processes(lost_after) as processes, stop_request.listening(), ExitStack() as closing:
-        closing.enter_context(leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None))
+    with (
+        launched_processes(recipe.engine.lost_after) as processes,
+        stop_request.listening(),
+        leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
+        ExitStack() as closing,
+    ):
         check_same_start(processes, run_folder.leaves(recipe), resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")

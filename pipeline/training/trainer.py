@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from data_shards.device_augment import augment_on_device
-from data_shards.errors import ShardDamage
 from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState, average_running_statistics
-from pipeline.engines.processes import Processes
-from pipeline.errors import PeerFailure, RunFailure
+from pipeline.engines.processes import FAILURES, Processes
+from pipeline.errors import RunFailure
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
@@ -89,13 +88,14 @@ class Trainer:
 
         Raises:
             ShardDamage: on the process that met it, after saving; or on the main one, for more than may be skipped.
+            OSError: on the process that met it, after saving.
             RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
         """
         with self.display:
             batches = iter(self.loader)
             while self.progress.step < self.schedule.steps:
                 began, read = time.perf_counter(), self.loader.wait_seconds
-                with self.ledger.charge("data_wait"), self._saving_on_damage():
+                with self.ledger.charge("data_wait"), self._saving_on_failure():
                     batch = self.processes.together(lambda: next(batches))
                     self.skipped.settle(self.loader.skipped)
                     self.loader.skipped.clear()
@@ -115,11 +115,11 @@ class Trainer:
         return None
 
     @contextmanager
-    def _saving_on_damage(self) -> Iterator[None]:
-        """Save the steps done before leaving for damaged data, which all processes do together."""
+    def _saving_on_failure(self) -> Iterator[None]:
+        """Save the steps done before leaving for data that cannot be read, which all processes do together."""
         try:
             yield
-        except (ShardDamage, PeerFailure):
+        except FAILURES:  # others get a PeerFailure whichever it is, and all must save or none
             self._save()
             raise
 
@@ -165,7 +165,7 @@ class Trainer:
         regular = _due(self.evaluate_every, done) or done == self.schedule.steps
         if not regular and not self._shrinking(done):
             return {}
-        with self.ledger.charge("evaluation"), self._saving_on_damage():
+        with self.ledger.charge("evaluation"), self._saving_on_failure():
             average_running_statistics(self.engine.supernet)
             accuracy = self.evaluator.full_model(self.engine.supernet)
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}

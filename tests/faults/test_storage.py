@@ -74,6 +74,7 @@ def test_a_disk_too_small_for_the_next_checkpoint_ends_the_run_and_more_space_co
     assert run.steps_read() == list(range(1, STEPS + 1))
 
 
+@pytest.mark.faults
 def test_a_disk_that_others_fill_ends_the_run_at_the_next_row_of_metrics(
     digits: Path, disk: Disk, left_alone: Weights
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_disk_that_others_fill_ends_the_run_at_the_next_row_of_metrics(
     assert run.steps_read() == list(range(1, STEPS + 1))
 
 
+@pytest.mark.faults
 def test_a_run_folder_that_turns_read_only_ends_the_run(digits: Path, disk: Disk, left_alone: Weights) -> None:
     run = Run(digits, disk.path, "sealed", WORLD)
     processes = run.start()

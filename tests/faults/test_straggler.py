@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.distributed, pytest.mark.faults]
 
 def test_a_process_that_is_stopped_half_of_the_time_is_named_once(digits: Path, tmp_path: Path) -> None:
     run = Run(
-        digits, tmp_path, "slow", 2, "schedule.duration=300 steps", "log_every=10 steps", "evaluation.every=0 steps"
+        digits, tmp_path, "slow", 2, "schedule.duration=150 steps", "log_every=10 steps", "evaluation.every=0 steps"
     )
     processes = run.start()
     while any(process.poll() is None for process in processes):
