@@ -124,7 +124,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             engine.load_state(checkpoint.state)
         skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
         evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
-        tracker = processes.together(lambda: track(recipe), main_only=True)
+        tracker = processes.together(lambda: track(recipe, ledger), main_only=True)
         if tracker is not None:
             closing.callback(give_up, tracker)
         trainer = Trainer(
@@ -148,8 +148,9 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         return stopped
 
 
-def track(recipe: Recipe) -> Tracker:
+def track(recipe: Recipe, ledger: Ledger) -> Tracker:
     """The tracker of the main process."""
+    ledger.save()  # a start that is killed before its first log line has cost something too
     tags = {"approach": recipe.approach, "dataset": recipe.data.shards.name}
     return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
 

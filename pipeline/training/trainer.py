@@ -196,8 +196,8 @@ class Trainer:
 
     def _record(self, done: int, metrics: dict[str, float]) -> None:
         assert self.tracker is not None  # of the main process
-        self.tracker.log(done, metrics)
         self.ledger.save()
+        self.tracker.log(done, metrics)
 
     def _save(self) -> None:
         """Write a checkpoint of the steps done, unless a loss since the last log line was not finite."""
