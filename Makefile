@@ -1,4 +1,4 @@
-# make setup · demo · test · lint · bench      Each does all its own set-up; Python >= 3.10, git and make suffice.
+# make setup · demo · test · test-faults · lint · bench      Each does all its own set-up; Python >= 3.10, git and make suffice.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # DeepSpeed's C++ and CUDA operations are not used: skip compiling them.
 export DS_BUILD_OPS := 0
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-faults lint bench clean
 .DELETE_ON_ERROR:
 
 setup: .venv/installed
@@ -31,6 +31,9 @@ demo: setup
 test: setup .venv/tested
 	@sh cluster/testing/install.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-faults: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

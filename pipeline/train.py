@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pipeline import run_folder
 from pipeline.config import Recipe, load_recipe
 from pipeline.engines import build_engine
 from pipeline.engines.base import Engine
+from pipeline.engines.launcher import leaving_with_the_launcher
 from pipeline.engines.processes import Processes, launched_processes
 from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
@@ -80,8 +81,12 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         The signal that stopped it before its end, if any.
     """
     stop_request = StopRequest()
-    lost_after = recipe.engine.lost_after
-    with launched_processes(lost_after) as processes, stop_request.listening(), ExitStack() as closing:
+    with (
+        launched_processes(recipe.engine.lost_after) as processes,
+        stop_request.listening(),
+        leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
+        ExitStack() as closing,
+    ):
         check_same_start(processes, run_folder.leaves(recipe), resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
@@ -122,11 +127,9 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             engine.load_state(checkpoint.state)
         skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
         evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
-        tracker = None
-        if processes.is_main:
-            tags = {"approach": recipe.approach, "dataset": recipe.data.shards.name}
-            tracker = Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
-            closing.callback(tracker.close, "FAILED")
+        tracker = processes.together(lambda: track(recipe, ledger), main_only=True)
+        if tracker is not None:
+            closing.callback(give_up, tracker)
         trainer = Trainer(
             recipe, schedule, engine, loader, skipped, evaluator, processes, ledger, tracker, progress, stop_request
         )
@@ -143,15 +146,29 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             if summary := skipped.summary():
                 trainer.display.say(summary)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
-            close(tracker, ledger, recipe.folder, stopped)
+        # Leave together: a launcher ends the others as soon as one has gone.
+        processes.together(lambda: close(tracker, ledger, recipe.folder, stopped), main_only=True)
         if lock is not None:
             lock.close()
-        processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 
 
-def close(tracker: Tracker, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
-    """Hand over what the run has come to, and end its tracking."""
+def track(recipe: Recipe, ledger: Ledger) -> Tracker:
+    """The tracker of the main process."""
+    ledger.save()  # a start that is killed before its first log line has cost something too
+    tags = {"approach": recipe.approach, "dataset": recipe.data.shards.name}
+    return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
+
+
+def give_up(tracker: Tracker) -> None:
+    """End the tracking of a run that fails. On a full disk that fails too, and what ended the run is told already."""
+    with suppress(OSError):
+        tracker.close("FAILED")
+
+
+def close(tracker: Tracker | None, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
+    """Hand over what the run has come to, and end its tracking; by the main process, which has the tracker."""
+    assert tracker is not None
     ledger.save()
     damage = (DAMAGE,) if (folder / DAMAGE).exists() else ()
     for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *damage, *(() if stopped else (WEIGHTS, SPACE))):

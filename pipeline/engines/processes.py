@@ -21,6 +21,9 @@ from pipeline.errors import PeerFailure, RunFailure, UsageError
 # Of a collective operation. Losses are noticed much earlier, by `Liveness`.
 _TIMEOUT = timedelta(minutes=10)
 
+# What one process meets and all leave for.
+FAILURES = (UsageError, ShardUsageError, RunFailure, ShardDamage, OSError)
+
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
@@ -61,7 +64,7 @@ class Processes:
         if self.is_main or not main_only:
             try:
                 result = work()
-            except (UsageError, ShardUsageError, RunFailure, ShardDamage, OSError) as error:
+            except FAILURES as error:
                 failure = error
         precedence = self.world - self.rank
         first = self.highest(precedence if failure else 0)

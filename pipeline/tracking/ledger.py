@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.whole_file import write_whole
+
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
@@ -276,11 +278,6 @@ class Ledger:
         """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: naming the file, which cannot be written; what was saved before stays.
         """
-        beside = self.path.with_name(f".{self.path.name}.tmp")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self.record()), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())  # else a machine that dies after the rename may leave an empty ledger
-        beside.replace(self.path)
+        write_whole(self.path, json.dumps(asdict(self.record()), indent=1).encode())

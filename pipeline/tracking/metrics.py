@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.whole_file import failures_named
+
 ROW_START = '{"step": '  # every row begins so; what does so without ending is a row torn by a kill
 
 
@@ -49,21 +51,29 @@ class MetricsLog:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = _ends_within_a_row(path)
-        self._file = path.open("a", encoding="utf-8")
+        # Unbuffered: what a full disk does not take is not kept, to fail again at closing.
+        self._file = path.open("ab", buffering=0)
         if torn:
-            self._file.write("\n")
-            self._file.flush()
+            self._write(b"\n")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append one row and hand it to the operating system, where the end of this process cannot undo it."""
+        """Append one row and hand it to the operating system, where the end of this process cannot undo it.
+
+        Raises:
+            OSError: naming the file; a part of the row may be in it.
+        """
         values = {name: _to_json(float(value)) for name, value in metrics.items()}
         row = {"step": int(step), "time": time.time(), "metrics": values}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        self._write((json.dumps(row, allow_nan=False) + "\n").encode())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _write(self, content: bytes) -> None:
+        with failures_named(self.path):
+            while content:  # the last of a disk's space takes a part of a row
+                content = content[self._file.write(content) :]
 
 
 def _ends_within_a_row(path: Path) -> bool:

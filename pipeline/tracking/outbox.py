@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.whole_file import failures_named
+
 OUTBOX = "outbox.jsonl"
 
 # What an entry of each kind holds besides its kind.
@@ -31,7 +33,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Append one entry: a "run" (one start of it, and where it is tracked), an "artifact" or a "status": `_KEYS`."""
     path = run_folder / OUTBOX
-    with path.open("ab+") as file:
+    with failures_named(path), path.open("ab+") as file:
         if file.tell() > 0:
             file.seek(-1, 2)
             if file.read(1) != b"\n":  # an entry torn by a kill: end it, so that this one gets a line of its own

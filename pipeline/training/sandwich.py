@@ -6,6 +6,7 @@ BigNAS's, Yu et al., ECCV 2020, §3.1).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,11 +25,13 @@ class StepResult:
         losses: mean loss per slot, in the plan's order, before ε.
         correct: how many of the batch the full model had right; of mixed images, their greater part.
         gradient_norm: global norm before clipping.
+        worked_until: time.perf_counter() when the last sub-step's backward pass began, in which processes meet.
     """
 
     losses: tuple[Tensor, ...]
     correct: Tensor
     gradient_norm: Tensor
+    worked_until: float
 
 
 def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, config: LossConfig) -> StepResult:
@@ -43,14 +46,16 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     teacher_logits: Tensor | None = None
     dominant = labels if labels.ndim == 1 else labels.argmax(1)
     correct = dominant.new_zeros(())
+    worked_until = time.perf_counter()
     for index, slot in enumerate(plan.slots):
         last = index == len(plan.slots) - 1
         logits = engine.forward(trunk.for_sub_step(last), slot.subnet, last)
         loss = slot_loss(slot, logits, labels, teacher_logits, config, operations)
+        worked_until = time.perf_counter()
         engine.backward(slot.scale * loss, last)
         losses.append(loss.detach())
         if slot.role == "full":
             teacher_logits = logits.detach()
             correct = (teacher_logits.argmax(1) == dominant).sum()
     gradient_norm = engine.step(plan.learning_rate)
-    return StepResult(tuple(losses), correct, gradient_norm)
+    return StepResult(tuple(losses), correct, gradient_norm, worked_until)

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from data_shards.device_augment import augment_on_device
-from data_shards.errors import ShardDamage
 from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState
-from pipeline.engines.processes import Processes
-from pipeline.errors import PeerFailure, RunFailure
+from pipeline.engines.processes import FAILURES, Processes
+from pipeline.errors import RunFailure
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
@@ -26,8 +25,9 @@ from pipeline.training.checkpoint import Checkpoint, save_checkpoint
 from pipeline.training.control import StopRequest
 from pipeline.training.duration import to_steps
 from pipeline.training.normalise import normalise
+from pipeline.training.pace import Pace
 from pipeline.training.progress import TrainingProgress
-from pipeline.training.sandwich import sandwich_step
+from pipeline.training.sandwich import StepResult, sandwich_step
 from pipeline.training.schedule import Schedule, StepPlan
 from pipeline.training.skipped import SkippedSamples
 from pipeline.training.window import Window
@@ -79,6 +79,7 @@ class Trainer:
         self.evaluate_full_when_shrinking_every = self._in_steps(recipe.evaluation.full_when_shrinking)
         self.save_every = self._in_steps(recipe.checkpoint.every)
         self.window = Window(processes, recipe.batch_size)
+        self.pace = Pace(processes)
         self.saved_step: int | None = None
         self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
 
@@ -87,13 +88,14 @@ class Trainer:
 
         Raises:
             ShardDamage: on the process that met it, after saving; or on the main one, for more than may be skipped.
+            OSError: on the process that met it, after saving.
             RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
         """
         with self.display:
             batches = iter(self.loader)
             while self.progress.step < self.schedule.steps:
-                began = time.perf_counter()
-                with self.ledger.charge("data_wait"), self._saving_on_damage():
+                began, read = time.perf_counter(), self.loader.wait_seconds
+                with self.ledger.charge("data_wait"), self._saving_on_failure():
                     batch = self.processes.together(lambda: next(batches))
                     self.skipped.settle(self.loader.skipped)
                     self.loader.skipped.clear()
@@ -103,22 +105,25 @@ class Trainer:
                     return signal.Signals(stop)
                 assert batch is not None
                 plan = self.schedule.at(self.progress.step)
+                met = time.perf_counter()
                 with self.ledger.charge(plan.phase):
-                    self._step(plan, batch, waited=time.perf_counter() - began)
+                    result = self._step(plan, batch, waited=met - began)
+                worked = self.loader.wait_seconds - read + result.worked_until - met
+                self.pace.add(worked, held=time.perf_counter() - began)
                 self._after_step(plan)
             self._save()
         return None
 
     @contextmanager
-    def _saving_on_damage(self) -> Iterator[None]:
-        """Save the steps done before leaving for damaged data, which all processes do together."""
+    def _saving_on_failure(self) -> Iterator[None]:
+        """Save the steps done before leaving for data that cannot be read, which all processes do together."""
         try:
             yield
-        except (ShardDamage, PeerFailure):
+        except FAILURES:  # others get a PeerFailure whichever it is, and all must save or none
             self._save()
             raise
 
-    def _step(self, plan: StepPlan, batch: Batch, waited: float) -> None:
+    def _step(self, plan: StepPlan, batch: Batch, waited: float) -> StepResult:
         began = time.perf_counter()
         if plan.reorganised and not self.progress.reorganised:
             self.engine.load_state(sort_channels(self.engine.full_state()))
@@ -128,6 +133,7 @@ class Trainer:
         result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
         self.window.add(plan, result, began, waited)
         self.progress.step += 1
+        return result
 
     def _varied(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images and labels, mixed where the recipe says so, on the device."""
@@ -159,7 +165,7 @@ class Trainer:
         regular = _due(self.evaluate_every, done) or done == self.schedule.steps
         if not regular and not self._shrinking(done):
             return {}
-        with self.ledger.charge("evaluation"), self._saving_on_damage():
+        with self.ledger.charge("evaluation"), self._saving_on_failure():
             supernet = self.engine.whole_supernet()
             accuracy = self.evaluator.full_model(supernet)
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}
@@ -178,14 +184,20 @@ class Trainer:
         return to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
 
     def _log(self, plan: StepPlan, done: int, evaluated: dict[str, float]) -> None:
-        metrics = self.window.read() | evaluated | self.skipped.metrics()
+        waiting, slow = self.pace.read()
+        metrics = self.window.read() | waiting | evaluated | self.skipped.metrics()
+        if slow:
+            self.display.say(slow)
         record = self.ledger.record()
         metrics |= record.metrics()
-        if self.tracker is not None:
-            self.tracker.log(done, metrics)
-            self.ledger.save()
+        self.processes.together(lambda: self._record(done, metrics), main_only=True)
         dollars = f" ({record.dollars:.2f} $)" if record.dollars is not None else ""
         self.display.show(done, plan.phase, metrics, f"{record.hours:.3f} {record.unit}{dollars}")
+
+    def _record(self, done: int, metrics: dict[str, float]) -> None:
+        assert self.tracker is not None  # of the main process
+        self.ledger.save()
+        self.tracker.log(done, metrics)
 
     def _save(self) -> None:
         """Write a checkpoint of the steps done, unless a loss since the last log line was not finite."""

@@ -8,7 +8,7 @@ import time
 import torch
 
 from pipeline.engines.processes import Processes
-from pipeline.errors import RunFailure
+from pipeline.errors import PeerFailure, RunFailure
 from pipeline.training.sandwich import StepResult
 from pipeline.training.schedule import StepPlan
 
@@ -43,7 +43,8 @@ class Window:
         All processes must call it together.
 
         Raises:
-            RunFailure: for a loss or gradient that is not finite, naming step, phase and subnet.
+            RunFailure: for a loss or gradient that is not finite, naming the first one's step, phase, subnet and
+                process; on the main process, PeerFailure on the others.
         """
         if not self._entries:
             return {}
@@ -74,21 +75,22 @@ class Window:
     def _refuse_non_finite(
         self, entries: list[tuple[StepPlan, StepResult]], losses: list[float], norms: list[float]
     ) -> None:
-        slots = [(plan, slot) for plan, _ in entries for slot in plan.slots]
-        found = [
-            f"loss is {loss} at step {plan.step} ({plan.phase}), {slot.role} subnet {slot.subnet}"
-            for (plan, slot), loss in zip(slots, losses, strict=True)
-            if not math.isfinite(loss)
-        ] + [
-            f"gradient norm is {norm} at step {plan.step} ({plan.phase})"
-            for (plan, _), norm in zip(entries, norms, strict=True)
-            if not math.isfinite(norm)
-        ]
-        self.processes.together(lambda: _refuse(found, self.processes.rank))
-
-
-def _refuse(found: list[str], rank: int) -> None:
-    if found:
+        values = iter(losses)
+        found: list[tuple[int, int, int, str]] = []  # step, place in it, process, what it is
+        for (plan, _), norm in zip(entries, norms, strict=True):
+            where = f"at step {plan.step} ({plan.phase})"
+            for place, slot in enumerate(plan.slots):
+                if not math.isfinite(loss := next(values)):
+                    what = f"loss is {loss} {where}, {slot.role} subnet {slot.subnet}"
+                    found.append((plan.step, place, self.processes.rank, what))
+            if not math.isfinite(norm):
+                found.append((plan.step, len(plan.slots), self.processes.rank, f"gradient norm is {norm} {where}"))
+        if not self.processes.highest(len(found)):
+            return
+        # One process's loss makes the gradients of all not finite: told is where it began.
+        _, _, rank, what = min(self.processes.gathered(found))
+        if not self.processes.is_main:
+            raise PeerFailure("the main process tells of a loss that is not finite")
         raise RunFailure(
-            f"{found[0]}, on process {rank}; nothing was saved since. A lower learning rate needs a new run: name=…"
+            f"{what}, on process {rank}; nothing was saved since. A lower learning rate needs a new run: name=…"
         )

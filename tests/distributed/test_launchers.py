@@ -28,6 +28,7 @@ def test_the_deepspeed_launcher_trains_and_mlflow_has_all_of_it(digits: Path, tm
     done = launch([*launcher, "--module", "pipeline.train", *arguments], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "32 steps of 16 images on 2 × cpu by deepspeed (ZeRO 1)" in done.stderr
+    assert "command is gone" not in done.stderr
     folder = tmp_path / "launched"
     assert json.loads((folder / "run.json").read_text())["world_size"] == 2
     assert json.loads((folder / "ledger.json").read_text())["segments"][0]["accelerators"] == 2

@@ -1,6 +1,8 @@
 """The ledger counts what was held, once, over all starts of a run."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -240,9 +242,14 @@ def test_a_failed_save_leaves_the_last_good_ledger(path, clock, monkeypatch):
     clock.pass_(60)
     ledger.save()
     before = path.read_text()
-    monkeypatch.setattr(ledger_module.json, "dump", lambda record, file, **_: file.write("{half") and 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as failure:
         ledger.save()
+    assert failure.value.filename == str(path)
     assert path.read_text() == before
 
 

@@ -1,0 +1,79 @@
+"""SIGTERM to the `deepspeed` command alone, to all that it started, and none where only a shell has gone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.processes import environment, free_port
+from tests.distributed.test_resume import wait_for_steps
+from tests.faults.broken_run import Run
+
+pytestmark = pytest.mark.distributed
+
+BIN = Path(sys.executable).parent
+GONE = "pipeline.train: the deepspeed command is gone: saving and leaving"
+
+
+def launch(run: Run, *shell: str) -> subprocess.Popen[str]:
+    """Start `run` by the `deepspeed` command, in a process group of its own; its output ends when all have left."""
+    launched = environment(0, 1, free_port())
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        del launched[name]
+    launched["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    options = ["--num_gpus", "2", "--no_local_rank", "--master_port", str(free_port())]
+    return subprocess.Popen(
+        [*shell, str(BIN / "deepspeed"), *options, "--module", *run.command[1:]],
+        env=launched,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def long_run(digits: Path, runs: Path) -> Run:
+    return Run(digits, runs, "launched", 2, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+
+
+def assert_left_together(run: Run, said: str) -> None:
+    [step] = run.saved()
+    assert f"stopped by SIGTERM at step {step}/4000, saved; continue with --resume" in said
+    assert run.steps_read() == list(range(1, step + 1))
+    assert "Traceback" not in said
+
+
+def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digits: Path, tmp_path: Path) -> None:
+    run = long_run(digits, tmp_path)
+    command = launch(run)
+    wait_for_steps(run.folder, 5, [command])
+    os.kill(command.pid, signal.SIGTERM)
+    said, _ = command.communicate(timeout=120)
+    assert command.returncode == -signal.SIGTERM
+    assert said.count(GONE) == 1, said
+    assert_left_together(run, said)
+
+
+@pytest.mark.faults
+def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: Path, tmp_path: Path) -> None:
+    run = long_run(digits, tmp_path)
+    command = launch(run)
+    wait_for_steps(run.folder, 5, [command])
+    os.killpg(command.pid, signal.SIGTERM)
+    said, _ = command.communicate(timeout=120)
+    assert GONE not in said
+    assert_left_together(run, said)
+
+
+@pytest.mark.faults
+def test_a_run_whose_shell_has_gone_trains_on(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "launched", 2)
+    shell = launch(run, "sh", "-c", 'nohup "$0" "$@" & true')
+    shell.wait(timeout=60)
+    said, _ = shell.communicate(timeout=240)
+    assert "done: " in said
+    assert GONE not in said
+    assert (run.folder / "supernet.safetensors").exists()
