@@ -101,6 +101,20 @@ def report_command(
     print_report(runs, output, as_json)
 
 
+@app.command("weights", epilog="Example: [bold]deps weights runs/digits --best --output best[/bold]")
+def weights_command(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option(help="Folder of the files.", show_default=False)],
+    best: Annotated[
+        bool, typer.Option("--best", help="Of the checkpoint with the best held-out accuracy, not of the newest.")
+    ] = False,
+) -> None:
+    """Write the plain weights of a checkpoint (supernet.safetensors, supernet.json), also while the run goes on."""
+    from pipeline.weights import print_weights
+
+    print_weights(run, best, output)
+
+
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
 def sync_command(
     run: RunFolder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False

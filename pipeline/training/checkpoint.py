@@ -8,7 +8,8 @@ finished; one whose checksum differs is damaged, and the one before it is taken.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load, save
 
 from pipeline.engines.base import TrainingState
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UsageError
 from pipeline.training.duration import Duration
 from pipeline.whole_file import write_whole
 
@@ -31,6 +32,8 @@ class CheckpointConfig(BaseModel):
 
     every: Duration = "1 epochs"
     keep: int = Field(default=2, ge=1, description="newest ones that stay on disk")
+    keep_best: bool = Field(default=True, description="and the one with the best held-out accuracy")
+    timeout: float = Field(default=600, gt=0, description="seconds that writing one may take")
 
 
 @dataclass(frozen=True)
@@ -41,40 +44,73 @@ class Checkpoint:
         step: optimizer steps done.
         reorganised: whether channels have been sorted.
         ledger: the cost so far, as the ledger's own record.
+        accuracy: held-out top-1 in per cent, mean of the full model and the smallest subnet; None if not evaluated.
     """
 
     step: int
     reorganised: bool
     state: TrainingState
     ledger: dict[str, Any]
+    accuracy: float | None = None
 
 
-def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a whole checkpoint or none, and remove all but the newest `keep`.
+def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int, keep_best: bool = False) -> Path:
+    """Write a whole checkpoint or none, and remove all but the newest `keep` and, with `keep_best`, the best one.
 
     Raises:
         RunFailure: where it cannot be written; the checkpoints before it stay.
     """
+    return prepare_checkpoint(run_folder, checkpoint, keep, keep_best)()
+
+
+def prepare_checkpoint(
+    run_folder: Path, checkpoint: Checkpoint, keep: int, keep_best: bool = False
+) -> Callable[[], Path]:
+    """What `save_checkpoint` does, to be called at any time: the state is copied now, and may change from here on."""
     folder = run_folder / FOLDER
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
     content = save(tensors)
-    sidecar = _Sidecar(
-        step=checkpoint.step,
-        reorganised=checkpoint.reorganised,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        ledger=checkpoint.ledger,
-    )
+
+    def write() -> Path:
+        sidecar = _Sidecar(
+            step=checkpoint.step,
+            reorganised=checkpoint.reorganised,
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            ledger=checkpoint.ledger,
+            accuracy=checkpoint.accuracy,
+        )
+        _write(folder, path, content, sidecar, keep, keep_best)
+        return path
+
+    return write
+
+
+def _write(folder: Path, path: Path, content: bytes, sidecar: _Sidecar, keep: int, keep_best: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
         write_whole(path.with_suffix(".json"), sidecar.model_dump_json(indent=1).encode())
-        _tidy(folder, path.with_suffix(".json"), keep)
+        _tidy(folder, path.with_suffix(".json"), keep, keep_best)
     except OSError as error:
         raise RunFailure(f"checkpoint {path}: cannot be written: {error.strerror}") from None
-    return path
+
+
+def load_best_checkpoint(run_folder: Path) -> Checkpoint:
+    """The checkpoint with the best held-out accuracy.
+
+    Raises:
+        UsageError: where none tells of any. RunFailure: where it is damaged.
+    """
+    best = _best(_newest_first(run_folder / FOLDER))
+    if best is None:
+        raise UsageError(f"{run_folder}: no checkpoint of it was evaluated; leave out --best to take the newest")
+    try:
+        return _load(best)
+    except _DamagedError as damage:
+        raise RunFailure(f"{damage}; leave out --best to take the newest") from None
 
 
 def load_newest_checkpoint(run_folder: Path, warnings: list[str]) -> Checkpoint | None:
@@ -110,20 +146,37 @@ class _Sidecar(BaseModel):
     bytes: int
     sha256: str
     ledger: dict[str, Any]
+    accuracy: float | None = None
 
 
 class _DamagedError(Exception):
     pass
 
 
-def _tidy(folder: Path, current: Path, keep: int) -> None:
-    """Remove all but the `keep` newest; newer ones than `current`, passed over as damaged; and unfinished files."""
+def _tidy(folder: Path, current: Path, keep: int, keep_best: bool) -> None:
+    """Remove all but the `keep` newest and the best; newer ones than `current`, passed over as damaged; unfinished
+    files."""
     sidecars = _newest_first(folder)
-    for old in [path for path in sidecars if path > current] + [path for path in sidecars if path <= current][keep:]:
+    known = [path for path in sidecars if path <= current]
+    kept = {*known[:keep], *([_best(known)] if keep_best else [])}
+    for old in set(sidecars) - kept:
         old.unlink()
     for path in [*folder.glob("step-*.safetensors"), *folder.glob(".*.writing")]:
         if not path.with_suffix(".json").exists():
             path.unlink()
+
+
+def _best(newest_first: Iterable[Path]) -> Path | None:
+    """The sidecar with the highest accuracy, of equal ones the newest; None where none tells of any."""
+    best, highest = None, -math.inf
+    for path in newest_first:
+        try:
+            accuracy = _Sidecar.model_validate_json(path.read_bytes()).accuracy
+        except (OSError, ValidationError):  # told where it is needed
+            continue
+        if accuracy is not None and accuracy > highest:
+            best, highest = path, accuracy
+    return best
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -152,6 +205,7 @@ def _load(sidecar_path: Path) -> Checkpoint:
         reorganised=sidecar.reorganised,
         state=TrainingState(dict(_part(tensors, "weights/")), dict(_part(tensors, "momentum/"))),
         ledger=sidecar.ledger,
+        accuracy=sidecar.accuracy,
     )
 
 

@@ -21,7 +21,8 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoint import Checkpoint, save_checkpoint
+from pipeline.training.checkpoint import Checkpoint, prepare_checkpoint
+from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
 from pipeline.training.duration import to_steps
 from pipeline.training.normalise import normalise
@@ -31,6 +32,9 @@ from pipeline.training.sandwich import StepResult, sandwich_step
 from pipeline.training.schedule import Schedule, StepPlan
 from pipeline.training.skipped import SkippedSamples
 from pipeline.training.window import Window
+
+# Where processes agree on the signal to stop for: that a checkpoint could not be written.
+_UNWRITTEN = 1000
 
 
 @dataclass
@@ -80,7 +84,9 @@ class Trainer:
         self.save_every = self._in_steps(recipe.checkpoint.every)
         self.window = Window(processes, recipe.batch_size)
         self.pace = Pace(processes)
+        self.writer = CheckpointWriter(recipe.checkpoint.timeout)
         self.saved_step: int | None = None
+        self.accuracy: float | None = None  # as of the step just done
         self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
 
     def train(self) -> signal.Signals | None:
@@ -91,7 +97,7 @@ class Trainer:
             OSError: on the process that met it, after saving.
             RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
         """
-        with self.display:
+        with self.display, self.writer:
             batches = iter(self.loader)
             while self.progress.step < self.schedule.steps:
                 began, read = time.perf_counter(), self.loader.wait_seconds
@@ -99,9 +105,11 @@ class Trainer:
                     batch = self.processes.together(lambda: next(batches))
                     self.skipped.settle(self.loader.skipped)
                     self.loader.skipped.clear()
-                    stop = self.processes.highest(self.stop_request.signal or 0)
+                    stop = self.processes.highest(_UNWRITTEN if self.writer.failed else self.stop_request.signal or 0)
+                if stop == _UNWRITTEN:
+                    self.processes.together(self.writer.finish, main_only=True)  # raises on all
                 if stop:
-                    self._save()
+                    self._save_whole()
                     return signal.Signals(stop)
                 assert batch is not None
                 plan = self.schedule.at(self.progress.step)
@@ -111,7 +119,7 @@ class Trainer:
                 worked = self.loader.wait_seconds - read + result.worked_until - met
                 self.pace.add(worked, held=time.perf_counter() - began)
                 self._after_step(plan)
-            self._save()
+            self._save_whole()
         return None
 
     @contextmanager
@@ -120,11 +128,11 @@ class Trainer:
         try:
             yield
         except FAILURES:  # others get a PeerFailure whichever it is, and all must save or none
-            self._save()
+            self._save_whole()
             raise
 
     def _step(self, plan: StepPlan, batch: Batch, waited: float) -> StepResult:
-        began = time.perf_counter()
+        began, self.accuracy = time.perf_counter(), None
         if plan.reorganised and not self.progress.reorganised:
             self.engine.load_state(sort_channels(self.engine.full_state()))
             self.progress.reorganised = True
@@ -171,6 +179,7 @@ class Trainer:
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}
             if regular:
                 smallest = self.evaluator.subnet(supernet, self.schedule.space.smallest())
+                self.accuracy = (accuracy.top1 + smallest.top1) / 2
                 metrics |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
         return metrics
 
@@ -199,25 +208,32 @@ class Trainer:
         self.ledger.save()
         self.tracker.log(done, metrics)
 
+    def _save_whole(self) -> None:
+        """Save, and wait until it is written."""
+        self._save()
+        with self.ledger.charge("checkpoint"):
+            self.processes.together(self.writer.finish, main_only=True)
+
     def _save(self) -> None:
-        """Write a checkpoint of the steps done, unless a loss since the last log line was not finite."""
+        """Have a checkpoint of the steps done written, unless a loss since the last log line was not finite."""
         if self.saved_step == self.progress.step:
             return
         if not self.window.empty:
             self._log(self.schedule.at(self.progress.step - 1), self.progress.step, {})
         with self.ledger.charge("checkpoint"):
             state = self.engine.full_state()
-            self.processes.together(lambda: self._write(state), main_only=True)
+            self.processes.together(lambda: self._begin_writing(state), main_only=True)
         self.saved_step = self.progress.step
 
-    def _write(self, state: TrainingState) -> None:
+    def _begin_writing(self, state: TrainingState) -> None:
         damaged = [name for name, tensor in state.weights.items() if not bool(torch.isfinite(tensor).all())]
         if damaged:
             raise RunFailure(f"weights {damaged[0]} are not finite after step {self.progress.step - 1}; not saved")
         self.ledger.save()
         ledger = asdict(self.ledger.record())
-        checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger)
-        save_checkpoint(self.recipe.folder, checkpoint, self.recipe.checkpoint.keep)
+        checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger, self.accuracy)
+        config = self.recipe.checkpoint
+        self.writer.begin(prepare_checkpoint(self.recipe.folder, checkpoint, config.keep, config.keep_best))
 
 
 def _due(interval: int, done: int) -> bool:

@@ -1,13 +1,20 @@
 """A checkpoint is whole or not there, and damage is named and passed over."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline.engines.base import TrainingState
-from pipeline.errors import RunFailure
-from pipeline.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
+from pipeline.errors import RunFailure, UsageError
+from pipeline.training.checkpoint import (
+    Checkpoint,
+    load_best_checkpoint,
+    load_newest_checkpoint,
+    prepare_checkpoint,
+    save_checkpoint,
+)
 
 
 def checkpoint(step: int) -> Checkpoint:
@@ -108,3 +115,48 @@ def test_saving_after_damage_clears_what_was_passed_over_and_what_was_never_fini
         "step-000000002.safetensors",
     ]
     assert step_of(newest(tmp_path)[0]) == 2
+
+
+def save_evaluated(folder: Path, accuracies: list[float | None], keep: int) -> None:
+    for step, accuracy in enumerate(accuracies, start=1):
+        save_checkpoint(folder, replace(checkpoint(step), accuracy=accuracy), keep, keep_best=True)
+
+
+def steps_kept(folder: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in (folder / "checkpoints").glob("*.safetensors"))
+
+
+def test_the_best_is_kept_besides_the_newest_until_there_is_a_better_one(tmp_path: Path) -> None:
+    save_evaluated(tmp_path, [50.0, 70.0, 60.0, None, 65.0], keep=2)
+    assert steps_kept(tmp_path) == [2, 4, 5]
+    assert load_best_checkpoint(tmp_path).step == 2
+    assert step_of(newest(tmp_path)[0]) == 5
+    save_checkpoint(tmp_path, replace(checkpoint(6), accuracy=70.0), 1, keep_best=True)
+    assert steps_kept(tmp_path) == [6]  # of equal ones the newest
+
+
+def test_without_an_evaluation_there_is_no_best(tmp_path: Path) -> None:
+    save_evaluated(tmp_path, [None, None, None], keep=2)
+    assert steps_kept(tmp_path) == [2, 3]
+    with pytest.raises(UsageError, match="no checkpoint of it was evaluated; leave out --best"):
+        load_best_checkpoint(tmp_path)
+
+
+def test_a_damaged_best_is_named(tmp_path: Path) -> None:
+    save_evaluated(tmp_path, [70.0, 60.0], keep=1)
+    path = tmp_path / "checkpoints" / "step-000000001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunFailure, match=r"step-000000001\.safetensors is damaged: .*; leave out --best"):
+        load_best_checkpoint(tmp_path)
+
+
+def test_what_is_written_is_the_state_when_it_was_prepared(tmp_path: Path) -> None:
+    state = checkpoint(3)
+    write = prepare_checkpoint(tmp_path, state, keep=1)
+    for tensor in (*state.state.weights.values(), *state.state.momentum.values()):
+        tensor.zero_()  # as training may do by then
+    write()
+    found, _ = newest(tmp_path)
+    assert found is not None
+    assert all(torch.equal(found.state.weights[name], tensor) for name, tensor in checkpoint(3).state.weights.items())
+    assert all(torch.equal(found.state.momentum[name], tensor) for name, tensor in checkpoint(3).state.momentum.items())

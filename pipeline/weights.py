@@ -1,0 +1,43 @@
+"""`deps weights RUN`: the plain weights of a checkpoint, as a finished run has them, also while the run goes on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pipeline import run_folder
+from pipeline.errors import UsageError
+from pipeline.supernet.networks import build_space
+from pipeline.supernet.store import save_supernet
+from pipeline.training.checkpoint import load_best_checkpoint, load_newest_checkpoint
+
+
+def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]:
+    """Write `supernet.safetensors` and `supernet.json` of the newest or best checkpoint of `run` into `output`.
+
+    Returns:
+        The checkpoint's step, and the files.
+
+    Raises:
+        UsageError: for a folder that is no run or has no (evaluated) checkpoint, or an output that cannot be written.
+        RunFailure: for damaged checkpoints.
+    """
+    recipe, classes = run_folder.read_recipe(run), run_folder.read_description(run)["classes"]
+    warnings: list[str] = []
+    checkpoint = load_best_checkpoint(run) if best else load_newest_checkpoint(run, warnings)
+    for line in warnings:
+        logging.getLogger(__name__).warning("%s", line)
+    if checkpoint is None:
+        raise UsageError(f"{run}: has no checkpoint yet; checkpoint.every says when the first is written")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        files = save_supernet(output, build_space(recipe.space, classes), checkpoint.state.weights)
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
+    return checkpoint.step, files
+
+
+def print_weights(run: Path, best: bool, output: Path) -> None:
+    """Do it, and tell what was written."""
+    step, files = write_weights(run, best, output)
+    print(f"step {step}: {', '.join(map(str, files))}")
