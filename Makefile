@@ -29,6 +29,7 @@ demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh recipes/demo.sh
 
 test: setup .venv/tested
+	@sh cluster/testing/install.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-faults: setup

@@ -1,4 +1,5 @@
-"""The console command `deps`: makes sure that our packages are really ours, then hands over to `pipeline.cli`."""
+"""The console command `deps`: makes sure that our packages are really ours, then hands over to `pipeline.cli`, with the
+commands of `cluster`, which `pipeline` knows nothing of."""
 
 import importlib
 import sys
@@ -13,6 +14,7 @@ def main() -> None:
                 "uninstall that one, then reinstall delayed-epsilon-shrinking"
             )
         cli = importlib.import_module("pipeline.cli")
+        importlib.import_module("cluster.cli").add_commands(cli.app)
     except ImportError as error:
         print(f"deps: {error}", file=sys.stderr)
         sys.exit(2)

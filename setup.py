@@ -17,7 +17,11 @@ setup(
             f"{name}{suffix}" for name in ("pipeline", "kernels", "data_shards", "cluster") for suffix in ("", ".*")
         ]
     ),
-    package_data={"kernels.cpu": ["*.cpp", "*.h"]},
+    package_data={
+        "kernels.cpu": ["*.cpp", "*.h"],
+        "cluster": ["templates/*.j2"],
+        "cluster.testing": ["*.j2", "*.sh"],
+    },
     py_modules=["deps_command"],
     entry_points={"console_scripts": ["deps = deps_command:main"]},
     install_requires=[
@@ -37,6 +41,7 @@ setup(
         "typer>=0.15",
         "rich>=13.9",
         "matplotlib>=3.9",
+        "jinja2>=3.1",  # batch scripts from templates; torch needs it as well
         "psutil>=5.9",  # the start of this process, which the ledger counts from
     ],
     extras_require={

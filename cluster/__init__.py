@@ -1,3 +1,3 @@
-"""Running on clusters: launcher configurations and job templates."""
+"""Running on SLURM clusters: job folders from templates, their submission, and the status of runs."""
 
 DISTRIBUTION = "delayed-epsilon-shrinking"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.loader import DataConfig
 from kernels.dispatch import KernelChoice
@@ -22,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
+from pipeline.tracking.mlflow_run import place_of
 from pipeline.training.checkpoint import CheckpointConfig
 from pipeline.training.duration import Duration
 from pipeline.training.losses import LossConfig
@@ -38,7 +39,16 @@ class ModelConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
     )
+    activation_checkpointing: bool = Field(
+        default=False, description="compute each block again for backward, which takes time and saves memory"
+    )
     cuda_graphs: bool = Field(default=False, description="replay the full model and the smallest subnet from graphs")
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.cuda_graphs and self.activation_checkpointing:
+            raise ValueError("activation_checkpointing: cannot be had with cuda_graphs, which keep all activations")
+        return self
 
 
 class CostConfig(BaseModel):
@@ -117,6 +127,18 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """The recipe with every default filled in, as plain YAML and JSON values."""
     return json.loads(recipe.model_dump_json())
+
+
+def anchored(recipe: Recipe) -> Recipe:
+    """The recipe with its paths made absolute, so that it means the same wherever it is started."""
+    tracking, data = recipe.tracking, recipe.data
+    return recipe.model_copy(
+        update={
+            "runs": recipe.runs.absolute(),
+            "data": data.model_copy(update={"shards": data.shards.absolute()}),
+            "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
+        }
+    )
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

@@ -17,13 +17,12 @@ from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
 from pipeline.train import build, prepare
 from pipeline.training.schedule import Phase, Schedule
+from pipeline.training.work import macs_per_image
 from pipeline.trial_steps import seconds_per_step
 
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9
 _LEAST_TRIAL_IMAGES = 4
-# Random subnets whose MACs stand for all that a phase draws.
-_DRAWN_STEPS = 100
 _BACKWARD_AND_FORWARD = 3  # the backward pass computes two products for each one of the forward pass
 
 _COLUMNS = {
@@ -126,9 +125,7 @@ def _trial_images(space: Space, per_process: int) -> int:
 
 def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
     steps = phase.end - phase.start
-    drawn = range(phase.start, min(phase.end, phase.start + _DRAWN_STEPS))
-    macs = [complexity(schedule.space, slot.subnet).macs for step in drawn for slot in schedule.at(step).slots]
-    per_image = _BACKWARD_AND_FORWARD * sum(macs) / len(drawn)
+    per_image = _BACKWARD_AND_FORWARD * macs_per_image(phase, schedule)
     roles = Counter(phase.roles)
     return {
         "name": phase.name,

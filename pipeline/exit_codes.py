@@ -24,7 +24,7 @@ def one_line_errors(program: str) -> Iterator[None]:
     try:
         yield
     except (UsageError, ShardUsageError) as error:
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
             print(f"{program}: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except PeerFailure:

@@ -16,6 +16,7 @@ from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
 from pipeline.training.schedule import Schedule
+from pipeline.training.work import macs_per_image
 from pipeline.whole_file import write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
@@ -25,6 +26,7 @@ CONFIG, RUN = "config.yaml", "run.json"
 _FREE_KEYS = (
     "runs",
     "engine",
+    "model.activation_checkpointing",
     "tracking",
     "cost",
     "checkpoint",
@@ -97,7 +99,15 @@ def describe(
         "dataset": recipe.data.shards.name,
         "data": identity,
         "classes": schedule.space.classes,
-        "phases": [{"name": phase.name, "start": phase.start, "end": phase.end} for phase in schedule.phases],
+        "phases": [
+            {
+                "name": phase.name,
+                "start": phase.start,
+                "end": phase.end,
+                "macs_per_image": macs_per_image(phase, schedule),
+            }
+            for phase in schedule.phases
+        ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed")}},
         "machine": machine(processes.device),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -1,6 +1,7 @@
 """The program that trains, on one process or on each of many: parse, build, train, close.
 
-Started by `deps train RECIPE`, `deepspeed --module pipeline.train RECIPE` or `torchrun -m pipeline.train RECIPE`.
+Started by `deps train RECIPE`, `deepspeed --module pipeline.train RECIPE`, `torchrun -m pipeline.train RECIPE` or
+`srun python -m pipeline.train RECIPE`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.exit_codes import one_line_errors
+from pipeline.run_lock import hold
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
-from pipeline.tracking.ledger import Ledger, LedgerRecord, process_start_time, unit_for
+from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import load_newest_checkpoint
 from pipeline.training.control import StopRequest
@@ -100,7 +102,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             processes.world,
             unit_for(processes.device.type),
             recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-            process_start_time(),
+            held_since(),
             earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
         )
         loader = TrainLoader(
@@ -119,6 +121,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         processes.highest(0)
         kernels = engine.supernet.operations(processes.device.type).name
         about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
+        lock = processes.together(lambda: hold(recipe.folder), main_only=True)
         processes.together(lambda: run_folder.write(recipe, about), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)
@@ -143,8 +146,10 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             if summary := skipped.summary():
                 trainer.display.say(summary)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
-        # Leave together: a launcher ends the others as soon as one has gone.
         processes.together(lambda: close(tracker, ledger, recipe.folder, stopped), main_only=True)
+        if lock is not None:
+            lock.close()
+        processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 
 
@@ -182,12 +187,18 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         )
     torch.manual_seed(recipe.seed)
     bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
-    supernet = Supernet(schedule.space, recipe.model.dropout, bf16, recipe.kernels).to(processes.device)
+    model = recipe.model
+    supernet = Supernet(schedule.space, model.dropout, bf16, recipe.kernels, model.activation_checkpointing)
+    supernet.to(processes.device)
     try:
         supernet.operations(processes.device.type)
     except KernelError as error:
         raise UsageError(f"kernels: {error}") from None
     engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
+    if recipe.model.cuda_graphs and recipe.engine.shards_weights:
+        raise UsageError(
+            "model.cuda_graphs: a graph needs weights that stay in one place; take an engine without shards"
+        )
     if recipe.model.cuda_graphs:  # after the engine, which may move the weights
         for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
             images = torch.zeros(per_process, 3, side, side, device=processes.device)

@@ -25,12 +25,20 @@ def build_engine(
         return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
     if config.zero_stage:
         raise EngineError(f"engine.zero_stage: {config.zero_stage} is DeepSpeed's; engine.name is '{config.name}'")
+    if config.deepspeed:
+        raise EngineError(f"engine.deepspeed: is of no use to engine.name '{config.name}'; leave it out")
     if config.name == "ddp":
         from pipeline.engines.ddp import DdpEngine
 
         return DdpEngine(supernet, optimizer)
+    if config.name == "fsdp":
+        from pipeline.engines.fsdp import FsdpEngine
+
+        return FsdpEngine(supernet, optimizer)
     if processes.world > 1:
-        raise EngineError(f"engine.name: 'single' cannot run on {processes.world} processes; use ddp or deepspeed")
+        raise EngineError(
+            f"engine.name: 'single' cannot run on {processes.world} processes; legal: ddp, fsdp, deepspeed"
+        )
     from pipeline.engines.single import SingleEngine
 
     return SingleEngine(supernet, optimizer)

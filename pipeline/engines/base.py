@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from pipeline.engines.deepspeed_config import check_additions
 from pipeline.errors import UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
@@ -21,11 +22,23 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["single", "ddp", "deepspeed"] = "deepspeed"
-    zero_stage: Literal[0, 1, 2] = Field(default=0, description="DeepSpeed's ZeRO stage")
+    name: Literal["single", "ddp", "fsdp", "deepspeed"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2, 3] = Field(default=0, description="DeepSpeed's ZeRO stage")
+    deepspeed: dict[str, Any] = Field(
+        default={}, description="more of DeepSpeed's own configuration, by its names; merged with what the engine needs"
+    )
     lost_after: float = Field(
         default=60, ge=5, description="seconds without a sign of life after which a process is given up, and the run"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> EngineConfig:
+        check_additions(self.deepspeed, self.zero_stage)
+        return self
+
+    @property
+    def shards_weights(self) -> bool:
+        return self.name == "fsdp" or self.zero_stage == 3
 
 
 class EngineError(UsageError):
@@ -67,6 +80,13 @@ class Engine(Protocol):
 
     def full_state(self) -> TrainingState:
         """The training state, the same on all processes. All of them must call it."""
+        ...
+
+    def whole_supernet(self) -> Supernet:
+        """The supernet to evaluate: whole weights, averaged statistics. All processes must call it.
+
+        Where weights are sharded it is a copy, which the next call overwrites.
+        """
         ...
 
     def load_state(self, state: TrainingState) -> None:
@@ -119,17 +139,45 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
+class WholeCopy:
+    """A plain supernet beside one whose weights are sharded, made when first asked for."""
+
+    def __init__(self, sharded: Supernet, whole: Callable[[nn.Parameter], Tensor]) -> None:
+        self._sharded = sharded
+        self._whole = whole  # gathers one parameter, on all processes together
+        self._copy: Supernet | None = None
+
+    @torch.no_grad()
+    def get(self) -> Supernet:
+        """The copy, with the weights and statistics of now."""
+        if self._copy is None:
+            with torch.device("meta"):
+                copy = Supernet(self._sharded.space, bf16=self._sharded.bf16, kernels=self._sharded.kernels)
+            self._copy = copy.to_empty(device=next(self._sharded.buffers()).device).train(self._sharded.training)
+        for name, parameter in self._sharded.named_parameters():
+            self._copy.get_parameter(name).copy_(self._whole(parameter))
+        for name, buffer in self._sharded.named_buffers():
+            self._copy.get_buffer(name).copy_(buffer)
+        return self._copy
+
+
 def update(
     parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, learning_rate: float, clip: float | None
 ) -> Tensor:
     """Clip, step and clear gradients that every process holds whole; returns their norm before clipping."""
+    norm = complete_gradients(parameters, clip)
+    set_learning_rate(optimizer, learning_rate)
+    optimizer.step()
+    optimizer.zero_grad()
+    return norm
+
+
+def complete_gradients(parameters: list[nn.Parameter], clip: float | None) -> Tensor:
+    """Fill in the missing gradients and clip all of them, whole or DTensors; returns their norm before clipping."""
     fill_missing_gradients(parameters)
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-    set_learning_rate(optimizer, learning_rate)
-    optimizer.step()
-    optimizer.zero_grad()
     return norm
 
 

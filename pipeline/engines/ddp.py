@@ -21,7 +21,7 @@ class DdpEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
         self.supernet = supernet
         self.parameters = list(supernet.parameters())
-        self.optimizer = build_optimizer(supernet, config)
+        self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
         # Small subnets leave parameters unused; batch-norm statistics are averaged before they are read instead.
         self.ddp = DistributedDataParallel(supernet, find_unused_parameters=True, broadcast_buffers=False)
@@ -40,6 +40,10 @@ class DdpEngine:
     def full_state(self) -> TrainingState:
         average_running_statistics(self.supernet)
         return unsharded_state(self.supernet, self.optimizer)
+
+    def whole_supernet(self) -> Supernet:
+        average_running_statistics(self.supernet)
+        return self.supernet
 
     def load_state(self, state: TrainingState) -> None:
         load_unsharded_state(self.supernet, self.optimizer, state)

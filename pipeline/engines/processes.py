@@ -114,6 +114,7 @@ def launched_processes(lost_after: float = 60) -> Iterator[Processes]:
         EngineError: where the environment is incomplete.
         RunFailure: where another process was lost; PeerFailure where another one tells of it.
     """
+    _adopt_slurm_ranks()
     world = _integer("WORLD_SIZE", default=1, least=1)
     rank, local = _integer("RANK", default=0, least=0), _integer("LOCAL_RANK", default=0, least=0)
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -141,6 +142,19 @@ def launched_processes(lost_after: float = 60) -> Iterator[Processes]:
         liveness.stop()
         _groups.clear()
         dist.destroy_process_group()
+
+
+def _adopt_slurm_ranks() -> None:
+    """Take the ranks that `srun` gave its tasks, where no launcher between it and us has set any.
+
+    The number of tasks of a step is set inside steps only: a program that a batch script starts by itself is alone,
+    although the script, too, has an SLURM_PROCID, and an SLURM_NTASKS of many.
+    """
+    if "RANK" in os.environ or "SLURM_STEP_NUM_TASKS" not in os.environ:
+        return
+    for name, slurm in (("RANK", "PROCID"), ("LOCAL_RANK", "LOCALID"), ("WORLD_SIZE", "STEP_NUM_TASKS")):
+        if f"SLURM_{slurm}" in os.environ:
+            os.environ[name] = os.environ[f"SLURM_{slurm}"]
 
 
 def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:

@@ -14,7 +14,7 @@ class SingleEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
         self.supernet = supernet
         self.parameters = list(supernet.parameters())
-        self.optimizer = build_optimizer(supernet, config)
+        self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
@@ -28,6 +28,9 @@ class SingleEngine:
 
     def full_state(self) -> TrainingState:
         return unsharded_state(self.supernet, self.optimizer)
+
+    def whole_supernet(self) -> Supernet:
+        return self.supernet
 
     def load_state(self, state: TrainingState) -> None:
         load_unsharded_state(self.supernet, self.optimizer, state)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from kernels import reference
 from kernels.dispatch import KernelChoice, Operations, operations_for
@@ -39,9 +41,17 @@ class Supernet(nn.Module):
         dropout: probability before the classifier.
         bf16: compute under autocast to bfloat16; weights and logits stay float32.
         kernels: whose operations compute the elastic layers; see `kernels.dispatch`.
+        recompute: keep of each block its input alone, and compute it again for backward (activation checkpointing).
     """
 
-    def __init__(self, space: Space, dropout: float = 0.0, bf16: bool = False, kernels: KernelChoice = "auto") -> None:
+    def __init__(
+        self,
+        space: Space,
+        dropout: float = 0.0,
+        bf16: bool = False,
+        kernels: KernelChoice = "auto",
+        recompute: bool = False,
+    ) -> None:
         super().__init__()
         self.space = space
         self.bf16 = bf16
@@ -51,7 +61,8 @@ class Supernet(nn.Module):
         nn.init.kaiming_normal_(self.stem.weight, mode="fan_out")
         self.stem_bn = ElasticBatchNorm(space.stem)
         self.blocks = nn.ModuleList(
-            ElasticMBConv(shape, (3,) if shape.index == 0 else space.kernels) for shape in space.blocks(space.largest())
+            ElasticMBConv(shape, (3,) if shape.index == 0 else space.kernels, recompute)
+            for shape in space.blocks(space.largest())
         )
         expanded, mixed = space.last
         self.final_expand = ElasticPointwise(space.stages[-1].channels, expanded)
@@ -108,8 +119,9 @@ class Supernet(nn.Module):
 class ElasticMBConv(nn.Module):
     """Inverted bottleneck: expand 1×1, depthwise k×k, squeeze-and-excite, project 1×1 (`point-linear`)."""
 
-    def __init__(self, shape: BlockShape, kernels: tuple[int, ...]) -> None:
+    def __init__(self, shape: BlockShape, kernels: tuple[int, ...], recompute: bool) -> None:
         super().__init__()
+        self.recompute = recompute
         if shape.has_expand_conv:
             self.expand = ElasticPointwise(shape.inputs, shape.expanded)
             self.expand_bn = ElasticBatchNorm(shape.expanded)
@@ -121,6 +133,31 @@ class ElasticMBConv(nn.Module):
         self.project_bn = ElasticBatchNorm(shape.outputs)
 
     def forward(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return self._compute(operations, x, shape, full)
+        return checkpoint(
+            self._compute,
+            operations,
+            x,
+            shape,
+            full,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing in a block is random
+            context_fn=lambda: (nullcontext(), self._statistics_kept()),
+        )
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """For computing the block a second time: its running statistics have had this batch already."""
+        before = [buffer.clone() for buffer in self.buffers()]
+        try:
+            yield
+        finally:  # torch ends the pass early, by an exception, once it has what backward needs
+            with torch.no_grad():
+                for buffer, value in zip(self.buffers(), before, strict=True):
+                    buffer.copy_(value)
+
+    def _compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y: Any = x
         if shape.has_expand_conv:
             y = self.expand(operations, y, shape.expanded)

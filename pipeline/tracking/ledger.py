@@ -7,6 +7,8 @@ the accelerators waited, evaluated or saved is held as well, so it is in the tot
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +49,26 @@ def cost_metric(unit: str) -> str:
 def process_start_time() -> float:
     """When this process was started, in Unix seconds: imports and set-up before the ledger exists cost money too."""
     return psutil.Process().create_time()
+
+
+def held_since() -> float:
+    """Since when this start holds its accelerators, in Unix seconds.
+
+    A job tells when it got them (`DEPS_HELD_SINCE`), as launchers take their time too; else it is this process's start.
+
+    Raises:
+        LedgerError: what the job tells is no time, or lies in the future.
+    """
+    told = os.environ.get("DEPS_HELD_SINCE")
+    if told is None:
+        return process_start_time()
+    try:
+        since = float(told)
+    except ValueError:
+        since = math.nan
+    if not 0 < since <= time.time():
+        raise LedgerError(f"environment variable DEPS_HELD_SINCE: '{told}' is no Unix time in seconds that is past")
+    return since
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,7 @@ class Ledger:
         accelerators: how many accelerators (on a CPU: processes) this start holds.
         unit: see `unit_for`.
         price_per_hour: dollars per accelerator hour, for all segments; None keeps the price in the file, if any.
-        held_since: Unix seconds from which this start is charged (`process_start_time()`).
+        held_since: Unix seconds from which this start is charged (`held_since()`).
         earlier: what earlier starts cost as far as a checkpoint knows. It counts where there is no file, so that a
             file that got lost does not make the run look cheaper; the file itself knows more.
 

@@ -1,4 +1,8 @@
-"""Signals that ask a run to stop, taken note of until the training loop is between two steps."""
+"""Signals that ask a run to stop, taken note of until the training loop is between two steps.
+
+SIGTERM and SIGINT come from people, launchers and schedulers. SIGUSR1 is what a job sends when its time is nearly up:
+launchers pass no judgement on it, while on SIGTERM they end the processes they started after a grace of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopRequest:
@@ -23,8 +29,8 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take note of SIGTERM and SIGINT inside, and restore what was there before."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        """Take note of the signals that stop a run, and restore what was there before."""
+        before = {number: signal.signal(number, self._note) for number in STOPPING}
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -27,13 +28,12 @@ class OptimizerConfig(BaseModel):
     )
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """SGD over all parameters in one kernel; the rate is set by each step.
+def build_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """SGD over all parameters, whole or shards of them, in one kernel; the rate is set by each step.
 
     Raises:
         UsageError: where apex is asked for and cannot be had.
     """
-    parameters = list(model.parameters())
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     undecayed = [parameter for parameter in parameters if parameter.ndim <= 1]  # batch norm and biases
     groups = [

@@ -14,7 +14,7 @@ import torch
 from data_shards.device_augment import augment_on_device
 from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
-from pipeline.engines.base import Engine, TrainingState, average_running_statistics
+from pipeline.engines.base import Engine, TrainingState
 from pipeline.engines.processes import FAILURES, Processes
 from pipeline.errors import RunFailure
 from pipeline.evaluation.evaluate import Evaluator
@@ -166,11 +166,11 @@ class Trainer:
         if not regular and not self._shrinking(done):
             return {}
         with self.ledger.charge("evaluation"), self._saving_on_failure():
-            average_running_statistics(self.engine.supernet)
-            accuracy = self.evaluator.full_model(self.engine.supernet)
+            supernet = self.engine.whole_supernet()
+            accuracy = self.evaluator.full_model(supernet)
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}
             if regular:
-                smallest = self.evaluator.subnet(self.engine.supernet, self.schedule.space.smallest())
+                smallest = self.evaluator.subnet(supernet, self.schedule.space.smallest())
                 metrics |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
         return metrics
 

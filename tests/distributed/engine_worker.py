@@ -1,76 +1,67 @@
-"""Five sandwich steps on one engine after another; rank 0 saves each state as OUT/ENGINE-STAGE-CLIP.pt.
+"""Trains one cell of the matrix after another on its processes; rank 0 saves each outcome in the folder OUT.
 
-`engine_worker.py OUT ENGINE-STAGE-CLIP …`
+`engine_worker.py OUT CELL …`
 """
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
+from torch.profiler import ProfilerActivity, profile
 
 from pipeline.engines import build_engine
-from pipeline.engines.base import EngineConfig
 from pipeline.engines.processes import Processes, launched_processes
-from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.networks import NETWORKS
-from pipeline.supernet.space import Space
-from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.losses import LossConfig
-from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Schedule, ScheduleConfig
-
-STEPS = 5
-BATCH = 8
+from tests.distributed.cells import BATCH, Cell, batch
 
 
-def space() -> Space:
-    return NETWORKS["mobilenet_v3_digits"]
-
-
-def schedule() -> Schedule:
-    """One step of the full model alone, a ramp of two, then the supernet with ε = 1."""
-    config = ScheduleConfig(
-        duration=f"{STEPS} steps",
-        full_model_warmup="3 steps",
-        epsilon_ramp="2 steps",
-        random_subnets=1,
-        learning_rate=LearningRateConfig(base=0.05),
-    )
-    return Schedule(config, space(), steps_per_epoch=STEPS, seed=7)
-
-
-def supernet() -> Supernet:
-    torch.manual_seed(0)
-    return Supernet(space(), dropout=0.0)
-
-
-def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(step)
-    images = torch.randn(BATCH, 3, 16, 16, generator=generator)
-    return images, torch.randint(10, (BATCH,), generator=generator)
-
-
-def optimizer(clip: float | None) -> OptimizerConfig:
-    return OptimizerConfig(weight_decay=1e-2, gradient_clip=clip)
-
-
-def train(case: str, processes: Processes, out: str) -> None:
-    engine_name, stage, clip = case.split("-")
-    config = EngineConfig.model_validate({"name": engine_name, "zero_stage": int(stage)})
-    engine = build_engine(config, supernet(), optimizer(float(clip) or None), processes, BATCH)
-    norms = []
-    for step in range(STEPS):
-        images, labels = (tensor.chunk(processes.world)[processes.rank] for tensor in batch(step))
+def train(cell: Cell, processes: Processes) -> dict:
+    engine = build_engine(cell.engine_config, cell.supernet(), cell.optimizer, processes, BATCH)
+    norms, collectives = [], []
+    for step, plan in enumerate(cell.plans):
         if step == 3:  # the state must survive a round trip through the canonical form
             engine.load_state(engine.full_state())
-        result = sandwich_step(engine, schedule().at(step), images, labels, LossConfig())
+        images, labels = (tensor.chunk(processes.world)[processes.rank] for tensor in batch(step))
+        with counted(collectives, len(plan.slots)) if step in cell.counted_steps else nullcontext():
+            result = sandwich_step(engine, plan, images, labels, LossConfig())
         norms.append(float(result.gradient_norm))
-    state = engine.full_state()
-    if processes.is_main:
-        torch.save({"weights": state.weights, "momentum": state.momentum, "norms": norms}, f"{out}/{case}.pt")
+    held = sum(local(parameter).numel() for parameter in engine.supernet.parameters())
+    state, whole = engine.full_state(), engine.whole_supernet()
+    evaluated = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    return {
+        "weights": state.weights,
+        "momentum": state.momentum,
+        "norms": norms,
+        "evaluated": evaluated,
+        "held": held,  # elements of the weights on this process, between steps
+        "collectives": collectives,
+    }
+
+
+def local(parameter: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a parameter; ZeRO-3's are empty while they are sharded."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
+
+
+@contextmanager
+def counted(collectives: list[dict[str, int]], subnets: int) -> Iterator[None]:
+    """Append how often each collective of torch's is called inside."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        yield
+    names = Counter(event.key.removeprefix("c10d::") for event in profiled.events() if "c10d::" in event.key)
+    collectives.append({"subnets": subnets, **names})
 
 
 if __name__ == "__main__":
     with launched_processes() as launched:
-        for each in sys.argv[2:]:
-            train(each, launched, sys.argv[1])
+        for text in sys.argv[2:]:
+            cell = Cell.parse(text)
+            with cell.functions():
+                trained = train(cell, launched)
+            if launched.is_main:
+                torch.save(trained, Path(sys.argv[1]) / cell.file)

@@ -40,9 +40,9 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_and_shows_an_example() -> None:
     top = deps("--help")
     assert top.returncode == 0
-    for command in ("train", "describe", "evaluate", "report", "sync", "shards", "bench"):
+    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status", "shards", "bench"):
         assert command in top.stdout
-    for command in ("train", "describe", "evaluate", "report", "sync"):
+    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status"):
         assert "Example:" in deps(command, "--help").stdout
 
 
@@ -157,6 +157,12 @@ BAD_INPUT = [
     (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, and does not fit"),
     (["space.resolutions=[8]", "batch_size=1"], "leaves batch norm a single value"),
     (["runs=/proc/nowhere"], "cannot be written"),
+    (
+        ["engine={name: deepspeed, deepspeed: {zero_optimization: {reduce_bucket_size: some}}}"],
+        "engine.deepspeed: DeepSpeed cannot read it: 1 validation error for DeepSpeedZeroConfig reduce_bucket_size",
+    ),
+    (["engine.name=fsdp", "model.cuda_graphs=true"], "model.cuda_graphs: a graph needs weights that stay in one place"),
+    (["engine.deepspeed={dump_state: true}"], "engine.deepspeed: is of no use to engine.name 'single'"),
     (["engine.zero_stage=1"], "engine.zero_stage: 1 is DeepSpeed's; engine.name is 'single'"),
 ]
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipeline.config import Recipe, load_recipe, resolved
+from pipeline.engines.deepspeed_config import deepspeed_config
 from pipeline.errors import UsageError
 from pipeline.run_folder import begin, read_recipe, write
 
@@ -40,7 +41,7 @@ def test_any_leaf_can_be_overridden() -> None:
         ("data.augmentation.flipp=true", "data.augmentation.flipp: unknown key; did you mean 'flip'"),
         ("batch_size=many", "batch_size: input should be a valid integer.* not 'many'"),
         ("batch_size=0", "batch_size: input should be greater than 0, not 0"),
-        ("engine.name=horovod", "engine.name: input should be 'single', 'ddp' or 'deepspeed', not 'horovod'"),
+        ("engine.name=horovod", "engine.name: input should be 'single', 'ddp', 'fsdp' or 'deepspeed', not 'horovod'"),
         ("schedule.duration=soon", "schedule.duration: is no duration; write '30 epochs'.* not 'soon'"),
         ("space.kernels=[4]", r"kernels: \[4\] must be distinct values out of \[3, 5, 7\]"),
         ("name=../elsewhere", "name: "),
@@ -111,8 +112,53 @@ def test_a_run_is_not_resumed_with_what_would_train_other_weights(tmp_path: Path
 
 def test_a_run_may_be_resumed_by_another_engine_or_with_other_workers(tmp_path: Path) -> None:
     begun(tmp_path)
-    free = ["engine={name: ddp}", "data.workers=3", "evaluation.every=3 epochs"]
+    free = ["engine={name: fsdp}", "model.activation_checkpointing=true", "data.workers=3", "evaluation.every=3 epochs"]
     assert begin(load_recipe(DIGITS, [f"runs={tmp_path}", *free]), IDENTITY, resume=True)
+
+
+REFUSED = [
+    ("{gradient_accumulation_steps: 2}", "engine: deepspeed.gradient_accumulation_steps: refused: a step's sub-steps"),
+    ("{train_batch_size: 8}", "deepspeed.train_batch_size: refused: it follows from batch_size"),
+    ("{gradient_clipping: 1.0}", "deepspeed.gradient_clipping: refused: set optimizer.gradient_clip"),
+    ("{bf16: {enabled: true}}", "deepspeed.bf16.enabled: refused: it casts the weights"),
+    ("{fp16: {}}", "deepspeed.fp16: refused: it casts the weights"),
+    ("{zero_optimization: {stage: 2}}", "deepspeed.zero_optimization.stage: refused: set engine.zero_stage"),
+    (
+        "{zero_optimization: {offload_optimizer: {device: cpu}}}",
+        "deepspeed.zero_optimization.offload_optimizer.device: refused: sub-steps",
+    ),
+    ("{zero_optimization: {overlap_comm: true}}", "overlap_comm: refused: at ZeRO stage 1 it loses the gradients"),
+    ("{zero_optimization: {reduce_buckets: 1}}", "deepspeed.zero_optimization.reduce_buckets: unknown, or not tried"),
+    ("{zero_optimisation: {}}", "deepspeed.zero_optimisation: unknown, or not tried with sub-steps; legal keys: comms"),
+    ("{zero_optimization: 3}", "deepspeed.zero_optimization: must be a mapping"),
+    ("[]", "engine.deepspeed: input should be a valid dictionary"),
+]
+
+
+@pytest.mark.parametrize(("additions", "reason"), REFUSED)
+def test_what_deepspeed_cannot_do_right_here_is_refused_with_the_reason(additions: str, reason: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_recipe(DIGITS, ["engine={name: deepspeed, zero_stage: 1}", f"engine.deepspeed={additions}"])
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_adds_to_deepspeeds_configuration_and_leaves_the_rest_as_the_engine_needs_it() -> None:
+    added = "engine.deepspeed={zero_optimization: {reduce_bucket_size: 5, overlap_comm: true}, dump_state: true}"
+    engine = load_recipe(DIGITS, ["engine={name: deepspeed, zero_stage: 2}", added]).engine
+    alone, both = (deepspeed_config(2, 0.5, 8, each) for each in ({}, engine.deepspeed))
+    assert alone["zero_optimization"] == {"stage": 2, "overlap_comm": False}
+    assert both == {
+        **alone,
+        "zero_optimization": {"stage": 2, "overlap_comm": True, "reduce_bucket_size": 5},
+        "dump_state": True,
+    }
+    assert (both["gradient_clipping"], both["train_micro_batch_size_per_gpu"]) == (0.5, 8)
+
+
+def test_recomputed_blocks_and_graphs_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match=r"model: activation_checkpointing: cannot be had with cuda_graphs"):
+        load_recipe(DIGITS, ["model={activation_checkpointing: true, cuda_graphs: true}"])
 
 
 def test_a_run_is_not_resumed_on_another_data_set_of_the_same_size(tmp_path: Path) -> None:

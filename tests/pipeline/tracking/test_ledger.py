@@ -17,6 +17,7 @@ from pipeline.tracking.ledger import (
     Ledger,
     LedgerError,
     LedgerRecord,
+    held_since,
     process_start_time,
     read_ledger,
     unit_for,
@@ -261,3 +262,14 @@ def test_the_process_start_time_includes_what_ran_before_this_module():
     age = float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
     assert 1.0 < age < time.time() - started + 1.1  # the system gives its start to a second
     assert process_start_time() < time.time()
+
+
+def test_a_job_tells_since_when_it_holds_its_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEPS_HELD_SINCE", raising=False)
+    assert held_since() == process_start_time()
+    monkeypatch.setenv("DEPS_HELD_SINCE", "1700000000")
+    assert held_since() == 1_700_000_000
+    for nonsense in ("yesterday", "nan", "-5", "9e9"):
+        monkeypatch.setenv("DEPS_HELD_SINCE", nonsense)
+        with pytest.raises(LedgerError, match=f"DEPS_HELD_SINCE: '{nonsense}' is no Unix time in seconds that is past"):
+            held_since()

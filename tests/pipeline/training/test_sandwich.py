@@ -112,7 +112,7 @@ def test_weight_decay_and_momentum_act_on_parameters_that_no_subnet_used() -> No
     transform = supernet.blocks[1].depthwise.transforms["5to3"]  # the full model has no use for it
     before = transform.detach().clone()
     alone = plan(step=1)
-    full_only = StepPlan(0, "full model", 0.1, 0.0, alone.resolution, alone.slots[:1], False)
+    full_only = StepPlan(0, "full model", 0.1, 0.0, 32, alone.slots[:1], False)
     sandwich_step(engine, full_only, images(), LABELS, LossConfig())
     # Nesterov's first step: decay · (1 + momentum) times the rate.
     torch.testing.assert_close(transform.detach(), before * (1 - 0.1 * 0.5 * 1.9))
@@ -189,7 +189,7 @@ def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
     for sorted_between in (False, True):
         supernet = lively(SPACE)
         engine = SingleEngine(supernet, OptimizerConfig())
-        alone = StepPlan(0, "full model", 0.05, 0.0, plan().resolution, plan().slots[:1], False)
+        alone = StepPlan(0, "full model", 0.05, 0.0, 32, plan().slots[:1], False)
         for step in range(4):
             if step == 2 and sorted_between:
                 before = supernet.blocks[1].project.weight.detach().clone()

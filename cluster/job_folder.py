@@ -1,0 +1,134 @@
+"""The folder of a job, `jobs/NAME-STAMP/`: everything that was submitted, frozen, to be read and submitted again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.source import freeze
+from pipeline.config import Recipe, resolved
+from pipeline.errors import UsageError
+
+SCRIPT, RECORD, ENDS, CODE = "job.sh", "job.json", "ends.txt", "code"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """`job.json`: what the folder was made for.
+
+    Attributes:
+        runs: folders of the runs, by place in the array.
+        submitted: ISO 8601.
+        job: SLURM's number; None before it was submitted.
+        code: of `source.freeze`.
+    """
+
+    runs: tuple[str, ...]
+    launcher: str
+    nodes: int
+    processes: int
+    submitted: str
+    job: int | None = None
+    code: dict[str, str | None] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the record, whole or not at all."""
+        beside = folder / f".{RECORD}.tmp"
+        beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        beside.replace(folder / RECORD)
+
+
+def read_record(folder: Path) -> JobRecord:
+    """The record in `folder`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    path = folder / RECORD
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return JobRecord(**{**content, "runs": tuple(content["runs"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: is no record of a job ({error}); remove its folder to do without it") from None
+
+
+def new_folder(jobs: Path, name: str) -> Path:
+    """A path for a new job's folder, absolute and free."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = jobs.absolute() / f"{name}-{stamp}"
+    taken = 1
+    while path.exists():
+        taken += 1
+        path = path.with_name(f"{name}-{stamp}-{taken}")
+    return path
+
+
+def write_folder(folder: Path, recipes: Sequence[Recipe], script: str, record: JobRecord) -> JobRecord:
+    """Write code, recipes, script and record; nothing of it is left where that fails.
+
+    Returns:
+        The record, with the version of the code in it.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True)
+        record = replace(record, code=freeze(folder / CODE))
+        for place, recipe in enumerate(recipes):
+            name = "config.yaml" if len(recipes) == 1 else f"config-{place}.yaml"
+            text = yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / SCRIPT).write_text(script, encoding="utf-8")
+        record.write(folder)
+    except OSError as error:
+        remove(folder)
+        raise UsageError(f"job folder {folder}: cannot be written: {error.strerror}; choose another --jobs") from None
+    return record
+
+
+def records(jobs: Path) -> list[tuple[Path, JobRecord]]:
+    """The job folders in the folder `jobs`, by the time when they were submitted.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    found = [(path.parent, read_record(path.parent)) for path in jobs.glob(f"*/{RECORD}")]
+    return sorted(found, key=lambda entry: entry[1].submitted)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of a job that was not submitted."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a start of a job ended, as its script noted it: 'finished', 'requeued', 'failed', 'stopped …'."""
+
+    job: int
+    place: int  # in the array; 0 of a job that is none
+    restarts: int
+    exit_code: int
+    time: int  # Unix seconds
+    words: str
+
+
+def ends(folder: Path) -> list[End]:
+    """All ends that the scripts of this folder's jobs noted, in order."""
+    try:
+        lines = (folder / ENDS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        job, place, restarts, code, time, words = line.split(maxsplit=5)
+        found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
+    return found

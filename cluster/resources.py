@@ -1,0 +1,73 @@
+"""What a job asks of the cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+
+# minutes · minutes:seconds · hours:minutes:seconds · days-hours · days-hours:minutes · days-hours:minutes:seconds
+_TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<parts>\d+(?::\d+){0,2})")
+_UNITS = (3600, 60, 1)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Nodes, processes and time of one job; of each task, where it is an array.
+
+    Attributes:
+        time: the limit as SLURM writes it; None is the partition's own.
+        seconds_to_save: how long before the limit the run is told to save and leave.
+
+    Raises:
+        UsageError: naming the option at fault.
+    """
+
+    nodes: int
+    gpus_per_node: int
+    processes_per_node: int
+    cpus_per_process: int = 1
+    time: str | None = None
+    seconds_to_save: int = 180
+    partition: str | None = None
+    account: str | None = None
+    further: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.gpus_per_node and self.processes_per_node != self.gpus_per_node:
+            raise UsageError(
+                f"--processes-per-node {self.processes_per_node}: there is one process for each of "
+                f"{self.gpus_per_node} GPUs; it is to be chosen with --gpus-per-node 0 only"
+            )
+        for option in self.further:
+            if not option.startswith("-") or "\n" in option:
+                raise UsageError(f"--sbatch '{option}': must be an option of sbatch, such as --sbatch=--exclusive")
+        if self.time is not None and seconds(self.time) <= self.seconds_to_save:
+            raise UsageError(
+                f"--time {self.time}: must be longer than the {self.seconds_to_save} s that are left for saving "
+                "before it is up (--seconds-to-save)"
+            )
+
+    @property
+    def processes(self) -> int:
+        """Of the run, over all nodes."""
+        return self.nodes * self.processes_per_node
+
+
+def seconds(time: str) -> int:
+    """A SLURM time limit in seconds.
+
+    Raises:
+        UsageError: naming the forms that are legal.
+    """
+    match = _TIME.fullmatch(time)
+    if match is None:
+        raise UsageError(f"--time {time}: must be minutes, hours:minutes:seconds or days-hours:minutes:seconds")
+    parts = [int(part) for part in match["parts"].split(":")]
+    # After days come hours; without them a single number is minutes, and two are minutes and seconds.
+    units = _UNITS if match["days"] is not None or len(parts) == 3 else _UNITS[1:]
+    total = int(match["days"] or 0) * 86400 + sum(part * unit for part, unit in zip(parts, units, strict=False))
+    if total == 0:
+        raise UsageError(f"--time {time}: must be longer than nothing")
+    return total

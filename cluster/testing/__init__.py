@@ -1,0 +1,1 @@
+"""A SLURM of two nodes on this machine, for the tests."""

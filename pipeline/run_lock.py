@@ -1,0 +1,52 @@
+"""One process at a time trains a run, and others can see that it does: a lock on `run.lock` in the run's folder."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import UsageError
+
+LOCK = "run.lock"
+_SECONDS_TO_TRY = 1.0  # whoever looks whether the run is going on has the lock for a moment
+
+
+def hold(folder: Path) -> IO[str]:
+    """Keep the run to this process, until the returned file is closed or the process ends, however it does.
+
+    Raises:
+        UsageError: another process is training it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
+    deadline = time.monotonic() + _SECONDS_TO_TRY
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise UsageError(
+                    f"run folder {folder}: another process is training this run; let it end, or choose another name=…"
+                ) from None
+            time.sleep(0.05)
+        except OSError:  # a file system without locks: then nobody is kept away
+            return lock
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is training the run in `folder`, as far as its file system tells."""
+    try:
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,0 +1,82 @@
+"""The training of a cell with nothing of the engines: one process, plain autograd, Nesterov's momentum by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
+from pipeline.training.schedule import StepPlan
+from tests.distributed.cells import Cell, batch
+
+
+def train(cell: Cell, parts: Sequence[int]) -> dict:
+    """Weights, momentum and gradient norms after the cell's steps on the whole batch.
+
+    Args:
+        parts: for each step, of the batch, each of which batch norm sees by itself, as each process does. Where their
+            number changes, all go on from the mean of the statistics.
+    """
+    model, config = cell.supernet(), cell.optimizer
+    parameters = dict(model.named_parameters())
+    momentum = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    statistics = [dict(model.named_buffers())]
+    norms = []
+    for step, plan in enumerate(cell.plans):
+        model.zero_grad()
+        if len(statistics) != parts[step]:
+            statistics = [_mean(statistics) for _ in range(parts[step])]
+        images, labels = batch(step)
+        for own, *part in zip(statistics, images.chunk(parts[step]), labels.chunk(parts[step]), strict=True):
+            _exchange_statistics(model, own)
+            _add_gradients(model, plan, *part, parts[step])
+            _exchange_statistics(model, own)
+        gradients = {
+            name: torch.zeros_like(each) if each.grad is None else each.grad for name, each in parameters.items()
+        }
+        norm = torch.sqrt(sum((gradient.double() ** 2).sum() for gradient in gradients.values())).item()
+        norms.append(norm)
+        scale = 1.0 if config.gradient_clip is None else min(1.0, config.gradient_clip / (norm + 1e-6))
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                decay = config.weight_decay if parameter.ndim > 1 else 0.0
+                gradient = gradients[name] * scale + decay * parameter
+                momentum[name] = config.momentum * momentum[name] + gradient
+                parameter -= plan.learning_rate * (gradient + config.momentum * momentum[name])
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {"weights": {**weights, **_mean(statistics)}, "momentum": momentum, "norms": norms}
+
+
+def _add_gradients(model: Supernet, plan: StepPlan, images: Tensor, labels: Tensor, parts: int) -> None:
+    """Of each subnet's loss times ε; those that learn from the full model come after it.
+
+    Their gradients meet at the end of the trunk, which gets the sum: in the order of the plan, as bfloat16 rounds it.
+    """
+    features = model.trunk(images, full=any(slot.role == "full" for slot in plan.slots)).features
+    end = features.detach().requires_grad_()
+    target = torch.zeros(())
+    for slot in plan.slots:
+        logits = model(Trunk(end), slot.subnet)
+        if slot.role == "full":
+            target = logits.detach().softmax(1)
+        if slot.learns_from == "labels":
+            loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+        else:
+            loss = -(target * logits.log_softmax(1)).sum(1).mean()
+        (slot.scale * loss / parts).backward()
+    features.backward(end.grad)
+
+
+def _mean(statistics: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([own[name] for own in statistics]).mean(0) for name in statistics[0]}
+
+
+@torch.no_grad()
+def _exchange_statistics(model: Supernet, own: dict[str, Tensor]) -> None:
+    for name, buffer in model.named_buffers():
+        held = buffer.clone()
+        buffer.copy_(own[name])
+        own[name] = held

@@ -1,0 +1,178 @@
+"""Training jobs on a SLURM of two nodes: to the end, out of time, cancelled, and as an array."""
+
+import json
+import re
+import signal
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cluster.job_folder import ends, read_record
+from cluster.testing.slurm import Slurm
+from tests.slurm.jobs import Project, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.distributed]
+
+
+@pytest.fixture(scope="module")
+def project(slurm: Slurm, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"), slurm, digits)
+
+
+@pytest.fixture(scope="module")
+def whole(project: Project) -> int:
+    """A job that nobody interrupts, the run `whole`: its number."""
+    job, _ = project.submit("name=whole")
+    project.wait_for_end(job, "COMPLETED")
+    return job
+
+
+def assert_same_weights(run: Path, whole: Path) -> None:
+    weights, expected = (load_file(folder / "supernet.safetensors") for folder in (run, whole))
+    assert weights.keys() == expected.keys()
+    for name, tensor in expected.items():
+        if name.endswith(("running_mean", "running_var")):
+            # Averaged over the processes once more where the run was stopped, which rounds once more.
+            torch.testing.assert_close(weights[name], tensor, atol=1e-6, rtol=1e-5)
+        else:
+            assert torch.equal(weights[name], tensor), name
+
+
+def test_a_job_trains_on_two_nodes_to_its_end(project: Project, whole: int) -> None:
+    [folder] = project.folder.glob("jobs/whole-*")
+    assert {path.name for path in folder.iterdir()} >= {"job.sh", "job.json", "config.yaml", "code", "ends.txt"}
+    assert (folder / "code" / "pipeline" / "train.py").exists()
+    record = read_record(folder)
+    assert (record.job, record.runs) == (whole, (str(project.run("whole")),))
+    assert "32 steps of 16 images on 2 × cpu by deepspeed" in project.log(whole)
+    assert [(end.exit_code, end.words) for end in ends(folder)] == [(0, "finished")]
+    [status] = project.status("whole")
+    assert (status["state"], status["step"], status["steps"], status["job"]) == ("finished", 32, 32, str(whole))
+    assert status["unit"] == "CPU process hours"
+    assert status["hours"] == status["expected_hours"] > 0
+
+
+def test_a_job_out_of_time_saves_queues_again_and_ends_with_the_same_weights(project: Project, whole: int) -> None:
+    """SLURM itself sends the signal, for a limit that is set half-way, as nobody knows how long the start takes."""
+    job, folder = project.submit("name=late", "tracking.mlflow=true", "--time", 10, "--seconds-to-save", 10)
+    wait_until(lambda: project.steps("late") >= 10, lambda: project.log(job))
+    waiting = project.process(job, rank=0)
+    waiting.suspend()  # so that it does not end before the signal, which comes up to 30 s late or early
+    project.update(job, f"TimeLimit={project.minutes(job) + 1}")
+    wait_until(lambda: is_pending(waiting.pid, signal.SIGUSR1), lambda: project.log(job))
+    waiting.resume()
+    wait_until(lambda: "PENDING" in project.states(job), lambda: project.log(job))
+    project.update(job, "StartTime=now+600", "TimeLimit=10")
+    [status] = project.status("late")
+    assert (status["state"], status["job"]) == ("requeued", str(job))
+    assert 10 <= status["step"] < 32
+    assert status["expected_hours"] > status["hours"] > 0
+    before = json.loads((project.run("late") / "mlflow.json").read_text())["run_id"]
+
+    project.update(job, "StartTime=now")
+    project.wait_for_end(job, "COMPLETED")
+
+    assert_same_weights(project.run("late"), project.run("whole"))
+    noted = [(end.restarts, end.exit_code, end.words) for end in ends(folder)]
+    assert noted == [(0, 138, "requeued"), (1, 0, "finished")]
+    assert f"stopped by SIGUSR1 at step {status['step']}/32, saved" in project.log(job)
+    assert f"continuing at step {status['step']}" in project.log(job)
+    assert json.loads((project.run("late") / "mlflow.json").read_text())["run_id"] == before is not None
+    assert_ledger_counts_what_was_held(project, job, "late")
+
+
+def is_pending(process: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a stopped process to go on."""
+    pending = re.findall(r"^(?:Shd|Sig)Pnd:\t(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in pending)
+
+
+def assert_ledger_counts_what_was_held(project: Project, job: int, run: str) -> None:
+    """SLURM's own log of the job's starts, in whole seconds, is the reference."""
+    held = project.slurm.completed(job)
+    segments = json.loads((project.run(run) / "ledger.json").read_text())["segments"]
+    assert len(segments) == len(held) > 1
+    rows = [json.loads(line) for line in (project.run(run) / "metrics.jsonl").read_text().splitlines()]
+    missed = 0.0
+    for segment, row in zip(segments, held, strict=True):
+        began, ended = (datetime.fromisoformat(f"{row[key]}+00:00").timestamp() for key in ("StartTime", "EndTime"))
+        since = datetime.fromisoformat(segment["started"]).timestamp()
+        assert segment["accelerators"] == 2
+        assert abs(since - began) <= 2
+        assert since + segment["held"] <= ended + 2
+        logged = [row["time"] for row in rows if began <= row["time"] <= ended + 1]
+        assert max(logged) <= since + segment["held"] + 2
+        missed += ended - began - segment["held"]
+        print(f"held by SLURM's log {ended - began:.0f} s, by the ledger {segment['held']:.1f} s")
+    print(f"missed: {missed:.1f} s, the ending of processes and launchers after the last words of {len(held)} starts")
+
+
+def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
+    job, folder = project.submit("name=cancelled", "--launcher", "srun")
+    wait_until(lambda: project.steps("cancelled") >= 10, lambda: project.log(job))
+    project.process(job, rank=0).suspend()  # scancel sends SIGCONT as well
+    again = project.deps("submit", *again_arguments(project), "--resume")
+    assert again.returncode == 2
+    assert f"is in job {job} already" in again.stderr
+    project.slurm.client("scancel", str(job))
+    project.wait_for_end(job, "CANCELLED")
+    wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
+    assert ends(folder)[0].words == "stopped by SIGTERM"
+    [status] = project.status("cancelled")
+    assert (status["state"], status["remark"]) == ("stopped", "cancelled")
+    assert 10 <= status["step"] < 32
+
+    refused = project.deps("submit", *again_arguments(project))
+    assert refused.returncode == 2
+    assert "is not empty; continue its run with --resume" in refused.stderr
+    job, _ = project.submit("name=cancelled", "--launcher", "srun", "--resume")
+    project.wait_for_end(job, "COMPLETED")
+    assert f"continuing at step {status['step']}" in project.log(job)
+    assert_same_weights(project.run("cancelled"), project.run("whole"))
+    assert project.status("cancelled")[0]["job"] == str(job)
+
+
+def again_arguments(project: Project) -> list[object]:
+    [config] = project.folder.glob("jobs/cancelled-*/config.yaml")
+    return [config, "--nodes", 2, "--gpus-per-node", 0]
+
+
+def test_deepspeeds_own_launcher_for_slurm_trains_the_same(project: Project, whole: int) -> None:
+    job, _ = project.submit("name=own", "--launcher", "deepspeed-slurm")
+    project.wait_for_end(job, "COMPLETED")
+    assert_same_weights(project.run("own"), project.run("whole"))
+
+
+def test_seeds_make_an_array_of_runs(project: Project) -> None:
+    job, folder = project.submit("name=seeds", "--seeds", "3,4", "--launcher", "srun", nodes=1)
+    project.wait_for_end(job, "COMPLETED")
+    for seed in (3, 4):
+        assert json.loads((project.run(f"seeds-{seed}") / "run.json").read_text())["seed"] == seed
+    statuses = project.status("seeds-3", "seeds-4")
+    assert [status["state"] for status in statuses] == ["finished", "finished"]
+    assert [status["job"] for status in statuses] == [f"{job}_0", f"{job}_1"]
+    assert sorted((end.job, end.place, end.words) for end in ends(folder)) == [
+        (job, 0, "finished"),
+        (job, 1, "finished"),
+    ]
+    other, same = (load_file(project.run(f"seeds-{seed}") / "supernet.safetensors") for seed in (3, 4))
+    assert not all(torch.equal(same[name], tensor) for name, tensor in other.items())
+
+
+def test_a_job_that_fails_is_told_with_its_exit_code_and_one_that_may_not_queue_again_as_stopped(
+    project: Project, tmp_path: Path
+) -> None:
+    failing, _ = project.submit("name=failing", f"data.shards={tmp_path}", "--launcher", "srun", nodes=1)
+    stopped, folder = project.submit("name=bounded", "--most-requeues", 0, "--launcher", "srun", nodes=1)
+    wait_until(lambda: project.steps("bounded") >= 5, lambda: project.log(stopped))
+    project.slurm.client("scancel", "--batch", "--signal=USR1", str(stopped))
+    project.wait_for_end(stopped, "FAILED")
+    project.wait_for_end(failing, "FAILED")
+    assert ends(folder)[0].words == "stopped: requeued 0 times already"
+    failed, bounded = project.status("failing", "bounded")
+    assert (failed["state"], failed["remark"], failed["steps"]) == ("failed", "exit code 2", 0)
+    assert (bounded["state"], bounded["remark"]) == ("stopped", "requeued 0 times already")
+    assert bounded["step"] >= 5

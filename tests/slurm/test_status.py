@@ -1,0 +1,151 @@
+"""`deps status`: what SLURM says of a job, what its script noted, and what the run's folder shows, put together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster import slurm
+from cluster.job_folder import JobRecord
+from cluster.status import Status, status
+from pipeline.errors import UsageError
+from tests.pipeline.test_run_status import write_run
+
+
+class Clients:
+    """Stand-ins for squeue and sacct, which print what they are given."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder / "bin"
+        self.folder.mkdir()
+        monkeypatch.setenv("PATH", f"{self.folder}:/usr/bin:/bin")
+        self.print("squeue", "")
+        self.print("sacct", "")
+
+    def print(self, name: str, text: str) -> None:
+        answer = self.folder / f"{name}.txt"
+        answer.write_text(text)
+        self.does(name, f"cat {answer}")
+
+    def does(self, name: str, command: str) -> None:
+        program = self.folder / name
+        program.write_text(f"#!/bin/sh\n{command}\n")
+        program.chmod(0o755)
+
+
+@pytest.fixture
+def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clients:
+    return Clients(tmp_path, monkeypatch)
+
+
+def make_job(folder: Path, number: int, *runs: Path, noted: str = "") -> None:
+    job = folder / "jobs" / f"job-{number}"
+    job.mkdir(parents=True)
+    names = tuple(str(run) for run in runs)
+    JobRecord(names, "deepspeed", 1, 1, f"2026-11-23T00:00:{number:02}", number).write(job)
+    (job / "ends.txt").write_text(noted)
+
+
+def only(folder: Path, *runs: Path) -> Status:
+    [found], complaint = status(runs, folder / "runs", folder / "jobs")
+    assert complaint is None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("squeue", "sacct", "noted", "expected"),
+    [
+        ("7||PENDING|0|Resources|", "", "", ("queued", "7", "Resources")),
+        ("7||PENDING|2|BeginTime|", "", "7 0 1 138 9 requeued\n", ("requeued", "7", "BeginTime")),
+        ("7||RUNNING|2|None|", "", "7 0 1 138 9 requeued\n", ("running", "7", "requeued 2×")),
+        ("7||FAILED|0|NonZeroExitCode|", "", "7 0 0 1 9 failed\n", ("failed", "7", "exit code 1")),
+        ("7||TIMEOUT|0|TimeLimit|", "", "", ("failed", "7", "timeout")),
+        ("7||CANCELLED|0|None|", "", "7 0 0 143 9 stopped by SIGTERM\n", ("stopped", "7", "cancelled")),
+        ("", "7|NODE_FAIL\n", "", ("failed", "7", "node fail")),
+        ("", "7|CANCELLED by 1000\n", "", ("stopped", "7", "cancelled")),
+        ("", "", "7 0 0 2 9 failed\n", ("failed", "7", "exit code 2")),
+        ("", "", "7 0 3 138 9 stopped: requeued 3 times already\n", ("stopped", "7", "requeued 3 times already")),
+        ("", "", "", ("stopped", "7", "")),
+        # What another job noted, or SLURM says of it, is nothing to this one.
+        ("8||RUNNING|0|None|", "", "6 0 0 1 9 failed\n", ("stopped", "7", "")),
+    ],
+)
+def test_the_state_of_a_run_half_way(
+    clients: Clients, tmp_path: Path, squeue: str, sacct: str, noted: str, expected: tuple[str, str, str]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    run = write_run(tmp_path / "runs" / "run", step=5)
+    make_job(tmp_path, 7, run, noted=noted)
+    clients.print("squeue", f"{squeue}\n" if squeue else "")
+    clients.print("sacct", sacct)
+    found = only(tmp_path)
+    assert (found.state, found.job, found.remark) == expected
+    assert found.run.step == 5
+
+
+def test_a_finished_run_is_finished_whatever_is_said_of_its_job(clients: Clients, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    run = write_run(tmp_path / "runs" / "run", step=20)
+    (run / "supernet.safetensors").touch()
+    make_job(tmp_path, 7, run)
+    clients.print("squeue", "7||CANCELLED|0|None|\n")
+    assert only(tmp_path).state == "finished"
+
+
+def test_the_newest_job_of_a_run_counts_and_each_task_of_an_array_is_a_run(clients: Clients, tmp_path: Path) -> None:
+    one, other = tmp_path / "runs" / "one", tmp_path / "runs" / "other"
+    make_job(tmp_path, 8, one, other)
+    make_job(tmp_path, 7, one, noted="7 0 0 1 9 failed\n")
+    clients.print("squeue", "8|0|RUNNING|0|None|\n8|1|PENDING|0|Priority|\n7||FAILED|0|None|\n")
+    found, _ = status([], tmp_path / "runs", tmp_path / "jobs")
+    assert [(each.run.folder.name, each.state, each.job) for each in found] == [
+        ("one", "running", "8_0"),
+        ("other", "queued", "8_1"),
+    ]
+
+
+def test_runs_that_were_never_submitted_need_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "runs").mkdir()
+    run = write_run(tmp_path / "runs" / "run", step=5)
+    assert only(tmp_path, run) == only(tmp_path)
+    assert (only(tmp_path).state, only(tmp_path).job) == ("stopped", "")
+    with pytest.raises(UsageError, match="nowhere: is no run folder, and no job in"):
+        only(tmp_path, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("exec sleep 600", "squeue: no answer from SLURM's controller within 1 s"),
+        (
+            "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
+            "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        ),
+    ],
+)
+def test_without_an_answer_the_folders_are_shown_and_why(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, complaint: str
+) -> None:
+    monkeypatch.setattr(slurm, "SECONDS", 1)
+    (tmp_path / "runs").mkdir()
+    make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
+    clients.does("squeue", command)
+    [found], told = status([], tmp_path / "runs", tmp_path / "jobs")
+    assert told == complaint
+    assert (found.state, found.run.step) == ("stopped", 5)
+
+
+def test_where_there_is_no_accounting_the_script_has_the_last_word(clients: Clients, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5), noted="7 0 0 1 9 failed\n")
+    clients.does("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    assert only(tmp_path).state == "failed"
+
+
+def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path) -> None:
+    make_job(tmp_path, 7, tmp_path / "runs" / "run")
+    (tmp_path / "jobs" / "torn").mkdir()
+    (tmp_path / "jobs" / "torn" / "job.json").write_text(json.dumps({"job": 5})[:-3])
+    with pytest.raises(UsageError, match=r"torn/job.json: is no record of a job \(.*\); remove its folder"):
+        only(tmp_path)
