@@ -146,10 +146,10 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             if summary := skipped.summary():
                 trainer.display.say(summary)
             trainer.display.say(_farewell(recipe, progress, schedule, stopped))
-        # Leave together: a launcher ends the others as soon as one has gone.
         processes.together(lambda: close(tracker, ledger, recipe.folder, stopped), main_only=True)
         if lock is not None:
             lock.close()
+        processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 
 
