@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from pipeline.errors import UsageError
 from pipeline.tracking import outbox, shipment
 from pipeline.tracking.mlflow import TrackingConfig, sync
-from pipeline.tracking.mlflow_run import MlflowRun, place_of
+from pipeline.tracking.mlflow_run import MlflowRun, Place, place_of
 from pipeline.tracking.shipment import BusyError, NotTrackedError
 from pipeline.tracking.sync import print_sync, sync_run
 from pipeline.tracking.tracker import Tracker
@@ -393,6 +394,34 @@ def test_a_run_killed_before_anything_was_sent_gets_its_database_later(tmp_path,
     outbox.append(tmp_path, "run", {**place_of(None)._asdict(), **NOTHING_SENT})
     sync_run(tmp_path)
     assert (tmp_path / "mlruns" / "mlflow.db").exists()
+
+
+def begin_tracking(place, key):
+    """A process that makes a run of an experiment of its own."""
+    program = "import sys; from pipeline.tracking.mlflow_run import MlflowRun, Place; "
+    program += "MlflowRun(Place(*sys.argv[1:3]), 'tries of ' + sys.argv[3], 'a', sys.argv[3], None)"
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, place), key], cwd=Path(__file__).parents[3])
+
+
+def test_a_kill_while_the_database_is_made_leaves_none_that_cannot_be_used(tmp_path):
+    database = tmp_path / "mlruns" / "mlflow.db"
+    place = Place(f"sqlite:///{database}", str(tmp_path / "artifacts"))
+    killed = begin_tracking(place, "key")
+    wait_until(lambda: any(path.stat().st_size for path in tmp_path.rglob("mlflow.db")), "a database begun")
+    killed.kill()
+    killed.wait()
+    assert not database.exists()
+    run = MlflowRun(place, "tries", "a", "key", None)
+    assert MlflowRun(place, "tries", "a", "key", None).run_id == run.run_id
+
+
+def test_two_first_starts_at_once_share_one_database(tmp_path):
+    place = Place(f"sqlite:///{tmp_path}/mlruns/mlflow.db", str(tmp_path / "artifacts"))
+    starts = [begin_tracking(place, key) for key in ("first", "second")]
+    assert [start.wait(PATIENCE) for start in starts] == [0, 0]
+    runs = MlflowClient(tracking_uri=place.uri).search_runs(["1", "2"])
+    assert sorted(run.data.tags["deps.run_key"] for run in runs) == ["first", "second"]
+    assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["mlflow.db"]
 
 
 def test_the_command_tells_that_all_is_there(project, capsys):
