@@ -18,16 +18,25 @@ def workers_here() -> int:
     """
     if not torch.cuda.is_available():
         return 1
-    return min(max(len(os.sched_getaffinity(0)) // processes_here() - 1, 1), _MOST_WORKERS)
+    return min(max(cores_here() - 1, 1), _MOST_WORKERS)
 
 
-def processes_here() -> int:
-    """Processes of this run on this machine, as its launcher tells them (torchrun, deepspeed, SLURM)."""
-    for name in ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"):
-        value = os.environ.get(name, "")
-        if value.isdecimal() and int(value):
-            return int(value)
-    return 1
+def cores_here() -> int:
+    """This process's share of the cores that it may run on.
+
+    torchrun and DeepSpeed's launcher tell how many processes share what they were given themselves. What srun starts
+    has cores of its own, also on clusters that do not bind processes to them.
+    """
+    cores = len(os.sched_getaffinity(0))
+    for name in ("LOCAL_WORLD_SIZE", "LOCAL_SIZE"):
+        if processes := _number(name):
+            return max(cores // processes, 1)
+    return min(_number("SLURM_CPUS_PER_TASK") or cores, cores)
+
+
+def _number(name: str) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def batches_ahead(workers: int) -> int:

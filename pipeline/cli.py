@@ -129,7 +129,9 @@ def sync_command(
 def plan_command(
     recipe: RecipePath,
     overrides: Overrides = None,
-    gpu: Annotated[str, typer.Option(help="v100, a100, h100, h200 or cpu: whose links are meant.")] = "cpu",
+    gpu: Annotated[
+        str, typer.Option(help="v100, a100, h100, h200, cpu: whose links are meant; another with --link and --network.")
+    ] = "cpu",
     gpus_per_node: Annotated[int, typer.Option(help="Accelerators of a node.", min=1)] = 8,
     gpus: Annotated[
         list[int] | None,

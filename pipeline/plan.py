@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,9 @@ LINKS = {
 }
 
 
-def plan(recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]):
+def plan(
+    recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]
+) -> list[dict[str, Any]]:
     """A row of `_COLUMNS` for each number of accelerators among `counts` that the batch can be shared by."""
     gradients = _BYTES_PER_GRADIENT * sum(parameter.numel() for parameter in Supernet(schedule.space).parameters())
     price = recipe.cost.price_per_gpu_hour if times.device == "cuda" else None
@@ -97,7 +99,15 @@ def plan(recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per
     return rows
 
 
-def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Any) -> float:
+def _links(gpu: str, within: float | None, between: float | None) -> Links:
+    if gpu in LINKS:
+        return Links(within or LINKS[gpu].within, between or LINKS[gpu].between)
+    if within is None or between is None:
+        raise UsageError(f"--gpu {gpu}: is none of {', '.join(LINKS)}; for others give --link and --network as well")
+    return Links(within, between)
+
+
+def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
     """Of the whole run, at `images` per accelerator."""
     return sum(
         (phase.end - phase.start) * (times.phases[phase.name](images) + talking(len(phase.roles)))
@@ -131,8 +141,7 @@ def print_plan(
     Raises:
         UsageError: for a GPU that is not known, or that nothing was measured on.
     """
-    if gpu not in LINKS:
-        raise UsageError(f"--gpu {gpu}: is none of {', '.join(LINKS)}; for others give --link and --network as well")
+    links = _links(gpu, within, between)
     schedule = schedule_without_data(recipe)
     times = StepTimes.load(measured, recipe, schedule) if measured else StepTimes.measure(recipe, schedule)
     if (gpu == "cpu") != (times.device == "cpu") or (gpu != "cpu" and gpu not in times.machine.lower()):
@@ -142,7 +151,6 @@ def print_plan(
         )
     if save:
         times.save(save)
-    links = Links(within or LINKS[gpu].within, between or LINKS[gpu].between)
     rows = plan(recipe, schedule, times, links, per_node, counts)
     if not rows:
         raise UsageError(f"--gpus: none of {list(counts)} divides batch_size {recipe.batch_size}")

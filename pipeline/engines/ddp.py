@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,6 +21,8 @@ from pipeline.training.optim import OptimizerConfig, build_optimizer
 
 class DdpEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
+        # torch 2.13 has a new name for it, with another meaning before the first forward; 2.11 does not know that name.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         self.supernet = supernet
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)

@@ -7,14 +7,15 @@ import torch
 
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, TrainLoader
-from data_shards.machine_share import batches_ahead, processes_here, workers_here
+from data_shards.machine_share import batches_ahead, cores_here, workers_here
 
-LAUNCHERS = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "SLURM_NTASKS_PER_NODE")
+LAUNCHERS = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")
+SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE")
 
 
 @pytest.fixture(autouse=True)
 def unlaunched(monkeypatch):
-    for name in LAUNCHERS:
+    for name in (*LAUNCHERS, *SLURM):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -25,10 +26,19 @@ def sixteen_cores_and_a_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)
-def test_the_launcher_tells_how_many_processes_share_the_machine(monkeypatch, name):
-    assert processes_here() == 1
+def test_a_launchers_processes_share_the_cores_that_it_was_given(monkeypatch, sixteen_cores_and_a_gpu, name):
+    assert cores_here() == 16
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "12")  # of the launcher, which is the task of a node
     monkeypatch.setenv(name, "4")
-    assert processes_here() == 4
+    assert cores_here() == 4
+
+
+@pytest.mark.parametrize(("bound_to", "given", "cores"), [(16, "4", 4), (4, "4", 4), (2, "4", 2), (4, "", 4)])
+def test_what_srun_starts_has_its_own_cores_bound_or_not(monkeypatch, bound_to, given, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound_to)))
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+    assert cores_here() == cores
 
 
 @pytest.mark.parametrize(("processes", "workers"), [("1", 15), ("4", 3), ("8", 1), ("32", 1)])

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.distributed.processes import REPOSITORY, run, small_run, start
 
@@ -40,9 +42,10 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_and_shows_an_example() -> None:
     top = deps("--help")
     assert top.returncode == 0
-    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status", "shards", "bench"):
+    commands = ("train", "describe", "evaluate", "report", "weights", "sync", "plan", "submit", "status")
+    for command in (*commands, "shards", "bench"):
         assert command in top.stdout
-    for command in ("train", "describe", "evaluate", "report", "sync", "submit", "status"):
+    for command in commands:
         assert "Example:" in deps(command, "--help").stdout
 
 
@@ -93,6 +96,28 @@ def test_evaluate_and_report_of_a_finished_run(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (finished / "report" / "report.html").exists()
     assert (finished / "report" / "report.md").exists()
+
+
+def test_weights_are_those_of_the_newest_checkpoint_or_of_the_best(finished: Path, tmp_path: Path) -> None:
+    done = deps("weights", finished, "--output", tmp_path / "newest")
+    assert done.stdout.startswith("step 32: "), done.stderr
+    for name in ("supernet.safetensors", "supernet.json"):
+        assert (tmp_path / "newest" / name).read_bytes() == (finished / name).read_bytes()
+    # No two checkpoints of a run have the same weights. Make an older one the best.
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    described = sorted((copy / "checkpoints").glob("*.json"))
+    assert len(described) > 1
+    for path, accuracy in zip(described, [90.0, *[80.0] * len(described)], strict=False):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "accuracy": accuracy}))
+    done = deps("weights", copy, "--best", "--output", tmp_path / "best")
+    step = json.loads(described[0].read_text())["step"]
+    assert done.stdout.startswith(f"step {step}: "), done.stderr
+    stored = load_file(described[0].with_suffix(".safetensors"))
+    best = load_file(tmp_path / "best" / "supernet.safetensors")
+    assert best.keys() == load_file(finished / "supernet.safetensors").keys()
+    assert all(torch.equal(tensor, stored[f"weights/{name}"]) for name, tensor in best.items())
+    os.truncate(described[0].with_suffix(".safetensors"), 1000)
+    assert "leave out --best to take the newest" in refused(deps("weights", copy, "--best", "--output", tmp_path), 1)
 
 
 def test_a_run_is_not_evaluated_on_another_data_set(finished: Path, digits: Path, tmp_path: Path) -> None:
@@ -182,6 +207,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["train", "nowhere.yaml"], "recipe nowhere.yaml: No such file"),
         (["evaluate", "nowhere"], "nowhere: is no run folder"),
         (["report", "nowhere"], "nowhere"),
+        (["weights", "nowhere", "--output", "out"], "nowhere"),
         (["report", "a", "b"], "--output: is needed for a report of several runs"),
         (["sync", "nowhere"], "nowhere"),
         (["describe", "resnet"], "networks: mobilenet_v3, "),

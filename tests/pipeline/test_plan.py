@@ -85,6 +85,18 @@ def test_measured_here_saved_and_planned_from_elsewhere(tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out) == first
 
 
+def test_another_gpu_is_planned_for_where_its_links_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times(machine="NVIDIA L40S").save(tmp_path / "times.json")
+    print_plan(recipe(), "l40s", 2, [4], 30.0, 12.5, tmp_path / "times.json", None, as_json=True)
+    planned = json.loads(capsys.readouterr().out)
+    assert [row["nodes"] for row in planned["rows"]] == [2]
+    assert "links: 30 GB/s within a node of 2, 12.5 GB/s between nodes, one way" in planned["assumptions"][1]
+    with pytest.raises(UsageError, match=r"--gpu l40s: is none of .*; for others give --link and --network as well"):
+        print_plan(recipe(), "l40s", 2, [4], 30.0, None, tmp_path / "times.json", None, as_json=True)
+
+
 @pytest.mark.parametrize(
     ("gpu", "counts", "overrides", "complaint"),
     [
