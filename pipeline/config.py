@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_shards.loader import DataConfig
 from kernels.dispatch import KernelChoice
-from pipeline.engines.base import EngineConfig
+from pipeline.engines.base import DEEPSPEED_KEYS, EngineConfig
 from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.supernet.networks import SpaceConfig
@@ -105,6 +105,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"recipe {path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"recipe {path}: must be a mapping of keys, see recipes/digits.yaml")
+    _leave_out_another_engines_keys(content, overrides)
     for override in overrides:
         _apply(content, override)
     return parse_recipe(content, f"recipe {path}")
@@ -139,6 +140,16 @@ def anchored(recipe: Recipe) -> Recipe:
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }
     )
+
+
+def _leave_out_another_engines_keys(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """`engine.name=ddp` takes a recipe written for DeepSpeed as it is: its ZeRO stage goes with its engine."""
+    chosen = [
+        text.strip() for key, _, text in (each.partition("=") for each in overrides) if key.strip() == "engine.name"
+    ]
+    engine = content.get("engine")
+    if chosen and chosen[-1] != "deepspeed" and isinstance(engine, dict):
+        content["engine"] = {key: value for key, value in engine.items() if key not in DEEPSPEED_KEYS}
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

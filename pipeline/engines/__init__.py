@@ -24,10 +24,7 @@ def build_engine(
 
         return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
     if config.zero_stage:
-        raise EngineError(
-            f"engine.zero_stage: {config.zero_stage} is DeepSpeed's; engine.name is '{config.name}'; "
-            f"engine={{name: {config.name}}} replaces all of the recipe's"
-        )
+        raise EngineError(f"engine.zero_stage: {config.zero_stage} is DeepSpeed's; engine.name is '{config.name}'")
     if config.deepspeed:
         raise EngineError(f"engine.deepspeed: is of no use to engine.name '{config.name}'; leave it out")
     if config.name == "ddp":

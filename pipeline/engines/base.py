@@ -16,6 +16,8 @@ from pipeline.errors import UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
+DEEPSPEED_KEYS = ("zero_stage", "deepspeed")  # of `engine`: no other engine has a use for them
+
 
 class EngineConfig(BaseModel):
     """The recipe's `engine`."""

@@ -1,16 +1,19 @@
 """A recipe that cannot work is refused in one line that says where, what, and which values are legal."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.config import Recipe, load_recipe, resolved
+from pipeline.engines.base import EngineConfig
 from pipeline.engines.deepspeed_config import deepspeed_config
 from pipeline.errors import UsageError
 from pipeline.run_folder import begin, read_recipe, write
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 DIGITS = next(path for path in RECIPES if path.stem == "digits")
 
 
@@ -28,6 +31,33 @@ def test_the_resolved_recipe_is_the_same_recipe(path: Path) -> None:
 def test_any_leaf_can_be_overridden() -> None:
     recipe = load_recipe(DIGITS, ["seed=3", "schedule.learning_rate.base=0.2", "space.kernels=[3]", "cost={}"])
     assert (recipe.seed, recipe.schedule.learning_rate.base, recipe.space.kernels) == (3, 0.2, (3,))
+
+
+def test_another_engine_takes_none_of_the_recipes_settings_for_deepspeed() -> None:
+    assert load_recipe(DIGITS).engine.zero_stage == 1
+    assert load_recipe(DIGITS, ["engine.name=ddp", "engine.lost_after=9"]).engine == EngineConfig(
+        name="ddp", lost_after=9
+    )
+    assert load_recipe(DIGITS, ["engine.name=deepspeed"]).engine.zero_stage == 1
+    # What somebody asks for is not left out, in whichever order, and refused by the engine.
+    for overrides in (["engine.zero_stage=1", "engine.name=ddp"], ["engine.name=ddp", "engine.zero_stage=1"]):
+        assert load_recipe(DIGITS, overrides).engine.zero_stage == 1
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    """Recipe and overrides of all commands that start or plan a training, in documents, headers and help."""
+    files = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/README.md"), REPOSITORY / "pipeline" / "cli.py"]
+    text = "\n".join(path.read_text() for path in [*files, *REPOSITORY.glob("recipes/*.*")])
+    return sorted(set(re.findall(r"(?:deps \w+|pipeline\.train) (recipes/\w+\.yaml)((?: [\w.]+=[^\s`\[]+)*)", text)))
+
+
+def test_documented_commands_are_legal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    commands = documented_commands()
+    assert ("recipes/digits.yaml", " name=digits-1 seed=1 engine.name=single") in commands
+    for path, overrides in commands:
+        engine = load_recipe(Path(path), overrides.split()).engine
+        assert engine.name == "deepspeed" or not (engine.zero_stage or engine.deepspeed), (path, overrides)
 
 
 @pytest.mark.parametrize(
