@@ -95,18 +95,29 @@ def test_all_jobs_of_a_run_count_and_its_script_submitted_once_more(
 
 
 def test_each_task_of_an_array_is_a_run(clients: Clients, tmp_path: Path, run: Path) -> None:
-    runs = [run, *(write_run(tmp_path / "runs" / f"{place}", step=5) for place in (1, 2, 3))]
+    runs = [run, *(write_run(tmp_path / "runs" / f"{place}", step=5) for place in (1, 2, 3, 4))]
     make_job(tmp_path, 7, *runs, nodes=2, processes=2)
-    rows = [("7_0", "FAILED", 1000), ("7_1", "CANCELLED", 600), ("7_1", "CANCELLED", 0), ("7_[2-3%1]", "CANCELLED", 0)]
+    # Tasks that were cancelled while they waited have one line together; one at a time was to run.
+    rows = [("7_0", "FAILED", 1000), ("7_1", "FAILED", 600), ("7_3", "FAILED", 1000), ("7_[2-4:2%1]", "CANCELLED", 0)]
     clients.print("sacct", sacct(*rows))
     found, _ = status(runs, tmp_path / "runs", tmp_path / "jobs")
-    assert [each.accounted_hours for each in found] == pytest.approx([2000 / 3600, 1200 / 3600, 0, 0])
+    assert [each.accounted_hours for each in found] == pytest.approx([2000 / 3600, 1200 / 3600, 0, 2000 / 3600, 0])
     assert [each.remark for each in found] == [
         "failed",
-        "cancelled; SLURM counts 0.333 h",
+        "failed; SLURM counts 0.333 h",
         "cancelled; SLURM counts 0.000 h",
+        "failed",
         "cancelled; SLURM counts 0.000 h",
     ]
+
+
+def test_the_newest_start_of_a_job_tells_its_state_wherever_its_line_is(
+    clients: Clients, tmp_path: Path, run: Path
+) -> None:
+    make_job(tmp_path, 7, run, nodes=2, processes=2)
+    first, newest = sacct(("7", "NODE_FAIL", 400), ("7", "CANCELLED", 600)).splitlines(keepends=True)
+    clients.print("sacct", newest + first)
+    assert (only(tmp_path).state, only(tmp_path).remark) == ("stopped", "cancelled")
 
 
 @pytest.mark.parametrize(
