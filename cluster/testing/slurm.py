@@ -128,6 +128,7 @@ def _configure(folder: Path, with_accounting: bool) -> int | None:
         "accounting_port": accounting_port if with_accounting else None,
         "nodes": dict(zip(NODES, ports, strict=True)),
         "processors": PROCESSORS,
+        "first_job": 1 + secrets.randbelow(20000),
     }
     for name in ("slurm.conf", *(accounting.CONFIGURATIONS if with_accounting else ())):
         template = Path(__file__).with_name(f"{name}.j2").read_text()
