@@ -36,11 +36,11 @@ from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoint import load_newest_checkpoint
+from pipeline.training.checkpoint import Progress, load_newest_checkpoint
 from pipeline.training.control import StopRequest
 from pipeline.training.schedule import Schedule
 from pipeline.training.skipped import DAMAGE, SkippedSamples
-from pipeline.training.trainer import Progress, Trainer
+from pipeline.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         continued = run_folder.begin(recipe, experiment.identity, resume)
         warnings: list[str] = []
         checkpoint = load_newest_checkpoint(recipe.folder, warnings) if continued else None
-        progress = Progress(checkpoint.step, checkpoint.reorganised) if checkpoint else Progress()
+        progress = checkpoint.progress if checkpoint else Progress()
         ledger = Ledger(
             recipe.folder / "ledger.json",
             processes.world,
@@ -145,7 +145,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             closing.pop_all()
             if summary := skipped.summary():
                 trainer.display.say(summary)
-            trainer.display.say(_farewell(recipe, progress, schedule, stopped))
+            trainer.display.say(_farewell(recipe, trainer.progress, schedule, stopped))
         processes.together(lambda: close(tracker, ledger, recipe.folder, stopped), main_only=True)
         if lock is not None:
             lock.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +34,48 @@ class CheckpointConfig(BaseModel):
     keep: int = Field(default=2, ge=1, description="newest ones that stay on disk")
     keep_best: bool = Field(default=True, description="and the one with the best held-out accuracy")
     timeout: float = Field(default=600, gt=0, description="seconds that writing one may take")
+    roll_backs: int = Field(
+        default=0,
+        ge=0,
+        description="times that a run may take up its newest one after a loss that is not finite, and pass over the "
+        "steps since",
+    )
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run's progress.
+@dataclass
+class Progress:
+    """How far a run is: all that a checkpoint holds of it besides the engine's state.
 
     Attributes:
         step: optimizer steps done.
         reorganised: whether channels have been sorted.
+        roll_backs: how often it has gone back to a checkpoint.
+        passed_over: how many of its steps the weights were not trained by, as it went back behind them.
+    """
+
+    step: int = 0
+    reorganised: bool = False
+    roll_backs: int = 0
+    passed_over: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run as it was at a step.
+
+    Attributes:
         ledger: the cost so far, as the ledger's own record.
         accuracy: held-out top-1 in per cent, mean of the full model and the smallest subnet; None if not evaluated.
     """
 
-    step: int
-    reorganised: bool
+    progress: Progress
     state: TrainingState
     ledger: dict[str, Any]
     accuracy: float | None = None
+
+    @property
+    def step(self) -> int:
+        return self.progress.step
 
 
 def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int, keep_best: bool = False) -> Path:
@@ -71,12 +95,11 @@ def prepare_checkpoint(
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
-    content = save(tensors)
+    content, progress = save(tensors), asdict(checkpoint.progress)
 
     def write() -> Path:
         sidecar = _Sidecar(
-            step=checkpoint.step,
-            reorganised=checkpoint.reorganised,
+            **progress,
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             ledger=checkpoint.ledger,
@@ -145,6 +168,8 @@ class _Sidecar(BaseModel):
     reorganised: bool
     bytes: int
     sha256: str
+    roll_backs: int = 0
+    passed_over: int = 0
     ledger: dict[str, Any]
     accuracy: float | None = None
 
@@ -201,8 +226,7 @@ def _load(sidecar_path: Path) -> Checkpoint:
         raise _DamagedError(f"checkpoint {path} is damaged: its SHA-256 is not the one written with it")
     tensors = load(content)
     return Checkpoint(
-        step=sidecar.step,
-        reorganised=sidecar.reorganised,
+        progress=Progress(sidecar.step, sidecar.reorganised, sidecar.roll_backs, sidecar.passed_over),
         state=TrainingState(dict(_part(tensors, "weights/")), dict(_part(tensors, "momentum/"))),
         ledger=sidecar.ledger,
         accuracy=sidecar.accuracy,

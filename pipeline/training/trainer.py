@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -21,28 +21,21 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoint import Checkpoint, prepare_checkpoint
+from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
 from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
 from pipeline.training.duration import to_steps
 from pipeline.training.normalise import normalise
 from pipeline.training.pace import Pace
 from pipeline.training.progress import TrainingProgress
+from pipeline.training.roll_back import passed_over, roll_back
 from pipeline.training.sandwich import StepResult, sandwich_step
 from pipeline.training.schedule import Schedule, StepPlan
 from pipeline.training.skipped import SkippedSamples
-from pipeline.training.window import Window
+from pipeline.training.window import NotFinite, Window
 
 # Where processes agree on the signal to stop for: that a checkpoint could not be written.
 _UNWRITTEN = 1000
-
-
-@dataclass
-class Progress:
-    """How far the run is: all that a checkpoint holds besides the engine's state."""
-
-    step: int = 0
-    reorganised: bool = False
 
 
 class Trainer:
@@ -95,7 +88,8 @@ class Trainer:
         Raises:
             ShardDamage: on the process that met it, after saving; or on the main one, for more than may be skipped.
             OSError: on the process that met it, after saving.
-            RunFailure: for a loss that is not finite (the last checkpoint stays), or a failure of another process.
+            RunFailure: for a loss that is not finite, where the recipe does not let the run go back to its last
+                checkpoint (which stays); for a failure of another process.
         """
         with self.display, self.writer:
             batches = iter(self.loader)
@@ -161,16 +155,36 @@ class Trainer:
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
         done = self.progress.step
-        evaluated = self._evaluate(done)
-        if evaluated or _due(self.log_every, done) or done == self.schedule.steps:
-            self._log(plan, done, evaluated)
+        regular = _due(self.evaluate_every, done) or done == self.schedule.steps
+        saving = _due(self.save_every, done)
+        if regular or saving or self._shrinking(done) or _due(self.log_every, done):
+            figures = self._figures()  # before an evaluation, which is for nothing if a loss was not finite
+            self._log(plan, done, figures | self._evaluate(done, regular))
         else:
             self.display.advance(done)
-        if _due(self.save_every, done):
+        if saving:
             self._save()
 
-    def _evaluate(self, done: int) -> dict[str, float]:
-        regular = _due(self.evaluate_every, done) or done == self.schedule.steps
+    def _figures(self) -> dict[str, float]:
+        """Those of the steps since the last line; none where a loss was not finite, and the run has gone back."""
+        try:
+            return self.window.read()
+        except NotFinite as failure:
+            with self.ledger.charge("checkpoint"):
+                self._roll_back(failure)
+            return {}
+
+    def _roll_back(self, failure: NotFinite) -> None:
+        """Take up the newest checkpoint. The steps since are passed over, as their samples would fail again."""
+        self.processes.together(self.writer.finish, main_only=True)
+        back = self.processes.together(lambda: roll_back(self.recipe, self.progress, failure))
+        assert back is not None
+        self.engine.load_state(back.state)
+        self.progress = back.progress
+        for line in back.lines:
+            self.display.say(line)
+
+    def _evaluate(self, done: int, regular: bool) -> dict[str, float]:
         if not regular and not self._shrinking(done):
             return {}
         with self.ledger.charge("evaluation"), self._saving_on_failure():
@@ -192,9 +206,9 @@ class Trainer:
     def _in_steps(self, interval: str) -> int:
         return to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
 
-    def _log(self, plan: StepPlan, done: int, evaluated: dict[str, float]) -> None:
+    def _log(self, plan: StepPlan, done: int, figures: dict[str, float]) -> None:
         waiting, slow = self.pace.read()
-        metrics = self.window.read() | waiting | evaluated | self.skipped.metrics()
+        metrics = figures | waiting | self.skipped.metrics() | passed_over(self.progress)
         if slow:
             self.display.say(slow)
         record = self.ledger.record()
@@ -219,7 +233,7 @@ class Trainer:
         if self.saved_step == self.progress.step:
             return
         if not self.window.empty:
-            self._log(self.schedule.at(self.progress.step - 1), self.progress.step, {})
+            self._log(self.schedule.at(self.progress.step - 1), self.progress.step, self._figures())
         with self.ledger.charge("checkpoint"):
             state = self.engine.full_state()
             self.processes.together(lambda: self._begin_writing(state), main_only=True)
@@ -231,7 +245,7 @@ class Trainer:
             raise RunFailure(f"weights {damaged[0]} are not finite after step {self.progress.step - 1}; not saved")
         self.ledger.save()
         ledger = asdict(self.ledger.record())
-        checkpoint = Checkpoint(self.progress.step, self.progress.reorganised, state, ledger, self.accuracy)
+        checkpoint = Checkpoint(self.progress, state, ledger, self.accuracy)
         config = self.recipe.checkpoint
         self.writer.begin(prepare_checkpoint(self.recipe.folder, checkpoint, config.keep, config.keep_best))
 

@@ -8,9 +8,13 @@ import time
 import torch
 
 from pipeline.engines.processes import Processes
-from pipeline.errors import PeerFailure, RunFailure
+from pipeline.errors import RunFailure
 from pipeline.training.sandwich import StepResult
 from pipeline.training.schedule import StepPlan
+
+
+class NotFinite(RunFailure):
+    """A loss or gradient that is not finite; raised on all processes, with the same message."""
 
 
 class Window:
@@ -43,8 +47,7 @@ class Window:
         All processes must call it together.
 
         Raises:
-            RunFailure: for a loss or gradient that is not finite, naming the first one's step, phase, subnet and
-                process; on the main process, PeerFailure on the others.
+            NotFinite: naming the first loss or gradient that is not finite: its step, phase, subnet and process.
         """
         if not self._entries:
             return {}
@@ -89,8 +92,5 @@ class Window:
             return
         # One process's loss makes the gradients of all not finite: told is where it began.
         _, _, rank, what = min(self.processes.gathered(found))
-        if not self.processes.is_main:
-            raise PeerFailure("the main process tells of a loss that is not finite")
-        raise RunFailure(
-            f"{what}, on process {rank}; nothing was saved since. A lower learning rate needs a new run: name=…"
-        )
+        self._training_seconds = self._waited_seconds = 0.0
+        raise NotFinite(f"{what}, on process {rank}")

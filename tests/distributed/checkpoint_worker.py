@@ -12,7 +12,7 @@ import torch
 from pipeline.engines import build_engine
 from pipeline.engines.base import Engine
 from pipeline.engines.processes import Processes, launched_processes
-from pipeline.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import Checkpoint, Progress, load_newest_checkpoint, save_checkpoint
 from pipeline.training.losses import LossConfig
 from pipeline.training.sandwich import sandwich_step
 from tests.distributed.cells import BATCH, STEPS, Cell, batch
@@ -32,7 +32,7 @@ def save(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     state = engine.full_state()
     if processes.is_main:
         folder = out / f"{processes.world}-{cell.engine}"
-        save_checkpoint(folder, Checkpoint(SAVED, True, state, LEDGER), keep=1)
+        save_checkpoint(folder, Checkpoint(Progress(SAVED, True), state, LEDGER), keep=1)
 
 
 def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
@@ -41,7 +41,12 @@ def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     for folder in sorted(out.glob("?-*")):
         checkpoint = load_newest_checkpoint(folder, warnings := [])
         assert checkpoint is not None
-        assert (checkpoint.step, checkpoint.reorganised, checkpoint.ledger, warnings) == (SAVED, True, LEDGER, [])
+        assert (checkpoint.step, checkpoint.progress.reorganised, checkpoint.ledger, warnings) == (
+            SAVED,
+            True,
+            LEDGER,
+            [],
+        )
         engine.load_state(checkpoint.state)
         steps(engine, cell, range(checkpoint.step, STEPS), processes)
         state = engine.full_state()

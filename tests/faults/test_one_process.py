@@ -1,12 +1,14 @@
 """What goes wrong on one process only ends all of them, and is told once, as what it is: there, at that step."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from pipeline.tracking.metrics import read_metrics
 from tests.distributed.processes import start
-from tests.faults.broken_run import Run, ended
+from tests.faults.broken_run import Run, assert_same, ended
 
 pytestmark = pytest.mark.distributed
 
@@ -30,6 +32,66 @@ def test_a_loss_that_is_nan_on_one_process_ends_all_and_names_it(digits: Path, t
     )
     assert run.saved() == [4, 8]
     assert 15 not in run.steps_read()
+
+
+SHARDED = ["{name: fsdp}", *(f"{{name: deepspeed, zero_stage: {stage}}}" for stage in (1, 2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("world", "engine"),
+    [
+        (1, "{name: single}"),
+        (2, "{name: ddp}"),
+        *(pytest.param(2, engine, marks=pytest.mark.faults) for engine in SHARDED),
+    ],
+)
+def test_the_steps_since_the_last_checkpoint_are_passed_over_where_the_recipe_says_so(
+    digits: Path, tmp_path: Path, world: int, engine: str
+) -> None:
+    """Of the same weights as a run whose checkpoint of step 8 is declared to be of step 12, where they went back."""
+    run = Run(digits, tmp_path, "back", world, f"engine={engine}", "checkpoint.roll_backs=1", "log_every=5 steps")
+    codes, lines = fail(run, "nan", "10", str(world - 1))
+    assert (codes, lines) == ([0] * world, [])
+    reference = Run(digits, tmp_path, "by_hand", world, f"engine={engine}")
+    codes, _ = fail(reference, "nan", "10", "0")
+    assert (codes, reference.saved()) == ([1] * world, [4, 8])
+    rename_checkpoint(reference.folder / "checkpoints", 8, 12)
+    reference.finish()
+    assert_same(run.weights(), reference.weights())
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    assert rows["loss/full"].steps.tolist() == [4, 5, 8, 10, 15, 16, 20, 24, 25, 28, 30, 32], (
+        "12 has no loss that could be told"
+    )
+    assert set(rows["optim/roll_backs"].values) == {1}
+    assert set(rows["optim/steps_passed_over"].values) == {4}
+
+
+def test_a_run_goes_back_as_often_as_it_may(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "back", 1, "checkpoint.roll_backs=1", "checkpoint.every=8 steps", "log_every=2 steps")
+    codes, lines = fail(run, "nan", "10,13", "0")
+    assert codes == [1]
+    assert "loss is nan at step 13 (ramp)" in lines[0]
+    assert "the run has gone back 1× already; checkpoint.roll_backs=2 with --resume" in lines[0]
+    # The fault is in the data: it comes again, and is passed over with all that failed with it.
+    again = Run(digits, tmp_path, "back", 1, "checkpoint.roll_backs=2", "checkpoint.every=8 steps", "log_every=2 steps")
+    codes, lines = fail(again, "nan", "2,5", "0")
+    assert (codes, lines) == ([0], [])
+    assert read_metrics(run.folder / "metrics.jsonl")["optim/steps_passed_over"].values[-1] == 6
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_back_to(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "early", 1, "checkpoint.roll_backs=1", "log_every=1 steps")
+    codes, lines = fail(run, "nan", "2", "0")
+    assert codes == [1]
+    assert lines[0].endswith("there is no checkpoint yet to go back to, see checkpoint.every")
+
+
+def rename_checkpoint(folder: Path, step: int, other: int) -> None:
+    old, new = (folder / f"step-{number:09}" for number in (step, other))
+    content = json.loads(old.with_suffix(".json").read_text())
+    new.with_suffix(".json").write_text(json.dumps({**content, "step": other}))
+    old.with_suffix(".json").unlink()
+    old.with_suffix(".safetensors").rename(new.with_suffix(".safetensors"))
 
 
 def test_shards_that_one_process_cannot_read_end_all_after_saving(digits: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pipeline.engines.base import TrainingState
 from pipeline.errors import RunFailure, UsageError
 from pipeline.training.checkpoint import (
     Checkpoint,
+    Progress,
     load_best_checkpoint,
     load_newest_checkpoint,
     prepare_checkpoint,
@@ -20,7 +21,8 @@ from pipeline.training.checkpoint import (
 def checkpoint(step: int) -> Checkpoint:
     weights = {"stem.weight": torch.full((4, 3), float(step)), "stem_bn.running_mean": torch.arange(4.0)}
     momentum = {"stem.weight": torch.full((4, 3), step / 2)}
-    return Checkpoint(step, step > 1, TrainingState(weights, momentum), {"unit": "CPU process hours"})
+    progress = Progress(step, reorganised=step > 1, roll_backs=1, passed_over=2 * step)
+    return Checkpoint(progress, TrainingState(weights, momentum), {"unit": "CPU process hours"})
 
 
 def save(folder: Path, *steps: int, keep: int = 3) -> list[Path]:
@@ -41,7 +43,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     found, warnings = newest(tmp_path)
     assert found is not None
-    assert (found.step, found.reorganised, found.ledger, warnings) == (2, True, {"unit": "CPU process hours"}, [])
+    assert (found.progress, found.ledger, warnings) == (Progress(2, True, 1, 4), {"unit": "CPU process hours"}, [])
     for part in ("weights", "momentum"):
         expected, actual = getattr(checkpoint(2).state, part), getattr(found.state, part)
         assert actual.keys() == expected.keys()

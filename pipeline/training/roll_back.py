@@ -1,0 +1,60 @@
+"""After a loss that is not finite: back to the newest checkpoint, past the steps since, where the recipe allows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config import Recipe
+from pipeline.engines.base import TrainingState
+from pipeline.errors import RunFailure
+from pipeline.training.checkpoint import Progress, load_newest_checkpoint
+from pipeline.training.window import NotFinite
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Where a run goes on: from an earlier `state`, but at the step that it had reached.
+
+    The schedule and the data go on as well: the steps since would fail again, as everything in them follows from
+    their numbers.
+
+    Attributes:
+        lines: what to tell about it.
+    """
+
+    state: TrainingState
+    progress: Progress
+    lines: tuple[str, ...]
+
+
+def roll_back(recipe: Recipe, progress: Progress, failure: NotFinite) -> RollBack:
+    """Load the run's newest checkpoint; all processes do, and come to the same.
+
+    Raises:
+        RunFailure: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
+    """
+    most = recipe.checkpoint.roll_backs
+    if progress.roll_backs >= most:
+        so_often = f"the run has gone back {progress.roll_backs}× already; " if progress.roll_backs else ""
+        raise RunFailure(
+            f"{failure}; nothing was saved since. {so_often}checkpoint.roll_backs={progress.roll_backs + 1} with "
+            "--resume passes over the steps since the last checkpoint; a lower learning rate needs a new run: name=…"
+        )
+    warnings: list[str] = []
+    checkpoint = load_newest_checkpoint(recipe.folder, warnings)
+    if checkpoint is None:
+        raise RunFailure(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
+    first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
+    told = (
+        f"{failure}: back to the checkpoint of step {first}; steps {first} to {end - 1} are passed over "
+        f"(roll-back {count} of {most})"
+    )
+    passed = checkpoint.progress.passed_over + end - first
+    return RollBack(checkpoint.state, Progress(end, checkpoint.progress.reorganised, count, passed), (*warnings, told))
+
+
+def passed_over(progress: Progress) -> dict[str, float]:
+    """The metrics of a run that has gone back: how often, and how many steps its weights lack."""
+    if not progress.roll_backs:
+        return {}
+    return {"optim/roll_backs": float(progress.roll_backs), "optim/steps_passed_over": float(progress.passed_over)}
