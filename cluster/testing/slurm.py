@@ -33,12 +33,15 @@ class Slurm:
     Attributes:
         environment: what its clients need, besides that of this process.
         controller: its process; ending it makes a cluster whose controller does not answer.
+        nodes: the processes of the node daemons.
         has_accounting: whether `sacct` can be asked.
     """
 
     folder: Path
     environment: dict[str, str]
     controller: subprocess.Popen[bytes]
+    nodes: dict[str, subprocess.Popen[bytes]]
+    daemons: Daemons
     has_accounting: bool
 
     def client(self, *command: str, seconds: float = 10) -> str:
@@ -56,6 +59,23 @@ class Slurm:
             check=True,
         )
         return done.stdout
+
+    def lose_node(self, name: str) -> None:
+        """Kill a node's daemon and all that runs on it, as if its machine had lost power."""
+        self.nodes[name].kill()
+        log = str(self.folder / f"{name}.log")
+        for process in psutil.process_iter(["name"]):
+            with suppress(psutil.Error):
+                if process.info["name"].startswith("slurmstepd") and log in (
+                    file.path for file in process.open_files()
+                ):
+                    for each in (*process.children(recursive=True), process):
+                        with suppress(psutil.Error):
+                            each.kill()
+
+    def start_node(self, name: str) -> None:
+        """Start a node that was lost."""
+        self.nodes[name] = self.daemons.start("slurmd", "-D", "-N", name)
 
     def completed(self, job: int) -> list[dict[str, str]]:
         """The lines of the job completion log about `job`: one for each of its runs, `key=value` each."""
@@ -102,9 +122,9 @@ def _start(folder: Path, environment: dict[str, str], accounting_port: int | Non
     if accounting_port is not None:
         accounting.start(folder, accounting_port, daemons)
     controller = daemons.start("slurmctld", "-D", "-c", "-i")
+    slurm = Slurm(folder, environment, controller, {}, daemons, accounting_port is not None)
     for name in NODES:
-        daemons.start("slurmd", "-D", "-N", name)
-    slurm = Slurm(folder, environment, controller, accounting_port is not None)
+        slurm.start_node(name)
     daemons.wait_for(lambda: _idle_nodes(slurm) == len(NODES))
     return slurm
 
@@ -141,7 +161,7 @@ def _configure(folder: Path, with_accounting: bool) -> int | None:
 
 def _idle_nodes(slurm: Slurm) -> int:
     try:
-        return slurm.client("sinfo", "--noheader", "--Node", "--states=idle").count("\n")
+        return slurm.client("sinfo", "--noheader", "--Node", "--partition=main", "--states=idle").count("\n")
     except subprocess.SubprocessError:
         return 0
 

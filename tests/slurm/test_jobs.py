@@ -152,6 +152,42 @@ def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tell
     assert late.waiting["accounted_hours"] == pytest.approx(2 * seconds[0] / 3600, abs=2 * 4 / 3600)
 
 
+def test_a_job_whose_nodes_are_taken_saves_and_queues_again(project: Project, whole: int) -> None:
+    job, folder = project.submit("name=preempted", "--partition", "spare")
+    wait_until(lambda: project.steps("preempted") >= 10, lambda: project.log(job))
+    project.process(job, rank=0).suspend()  # so that it does not end before; SLURM wakes it
+    other = ["--nodes=2", "--exclusive", f"--output={project.folder}/urgent.txt", "--wrap=sleep 3"]
+    project.slurm.client("sbatch", "--partition=main", *other)
+    wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
+    assert ends(folder)[0].words == "requeued: preempted"
+    project.wait_for_end(job, "COMPLETED")
+    assert [(end.restarts, end.words) for end in ends(folder)][1:] == [(1, "finished")]
+    [step] = re.findall(r"stopped by SIGTERM at step (\d+)/32, saved", project.log(job))
+    assert f"continuing at step {step}" in project.log(job)
+    assert_same_weights(project.run("preempted"), project.run("whole"))
+    assert_ledger_counts_what_was_held(project, job, "preempted")
+
+
+@pytest.mark.faults
+def test_a_job_that_loses_a_node_queues_again(project: Project, whole: int) -> None:
+    """Minutes before SLURM itself notices, and although the run has ended by then, which is a failure to SLURM."""
+    job, folder = project.submit("name=lost")
+    wait_until(lambda: project.steps("lost") >= 10, lambda: project.log(job))
+    project.process(job, rank=1).suspend()
+    project.slurm.lose_node("n2")
+    wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
+    assert ends(folder)[0].words == "requeued: a node does not answer"
+    assert "no sign of life any more" in project.log(job)
+    # What SLURM finds out by itself after SlurmdTimeout (300 s); until then, the job counts as still ending there.
+    project.slurm.client("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=lost")
+    wait_until(lambda: project.states(job) == {"PENDING"}, lambda: project.log(job))
+    [status] = project.status("lost")
+    assert (status["state"], status["job"]) == ("requeued", str(job))
+    project.slurm.client("scancel", str(job))
+    project.slurm.start_node("n2")
+    project.slurm.client("scontrol", "update", "NodeName=n2", "State=RESUME")
+
+
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
     job, folder = project.submit("name=cancelled", "--launcher", "srun")
     wait_until(lambda: project.steps("cancelled") >= 10, lambda: project.log(job))

@@ -40,9 +40,9 @@ def project(slurm: Slurm, digits: Path, tmp_path: Path) -> Project:
     [
         (
             ["--nodes", 2, "--partition", "nowhere"],
-            "--partition nowhere: there is none of that name; there are main (2 ",
+            "--partition nowhere: there is none of that name; there are main (2 nodes), spare (2 nodes)",
         ),
-        (["--nodes", 4], "--nodes 4: are more than partition main has; there are main (2 nodes)"),
+        (["--nodes", 4], "--nodes 4: are more than partition main has; there are main (2 nodes), spare"),
         (
             ["--nodes", 1, "--sbatch=--gres=gpu:1"],
             "SLURM refuses the job: Invalid generic resource (gres) specification",
