@@ -33,7 +33,8 @@ test: setup .venv/tested
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-faults: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults $(ARGS)
+	@sh cluster/testing/install.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
