@@ -40,8 +40,8 @@ _FREE_KEYS = (
 )
 
 
-def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
-    """Make sure that the run may start; whether an earlier start of it is continued.
+def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
+    """Make sure that the run may start.
 
     Args:
         identity: of the data set, by split.
@@ -51,7 +51,7 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
     """
     folder = recipe.folder
     if not folder.exists() or not any(folder.iterdir()):
-        return False
+        return
     if not resume:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)
@@ -63,7 +63,6 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
                 "resume it unchanged, or choose another name=…"
             )
     check_data(folder, identity, recipe.data.shards)
-    return True
 
 
 def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:

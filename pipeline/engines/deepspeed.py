@@ -161,6 +161,9 @@ def import_deepspeed() -> Any:
     Raises:
         EngineError: where it is not installed.
     """
+    if not torch.cuda.is_available():
+        # Where it looks for itself, it says on every process that it found none, or finds one that we do not use.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it logs to the standard output, where results belong
             import deepspeed
