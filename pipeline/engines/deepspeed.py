@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import logging
 import os
 import sys
@@ -181,11 +182,17 @@ def import_deepspeed() -> Any:
 
 
 def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
-    """`content`, once DeepSpeed has found no value of a wrong type in it; it raises whatever parsing comes upon."""
+    """`content`, once DeepSpeed has found no value of a wrong type in it, and what it asks for is installed.
+
+    DeepSpeed raises whatever parsing comes upon; and a missing package on the main process alone, the others waiting.
+    """
     try:
         deepspeed.DeepSpeedConfig(copy.deepcopy(content))
     except Exception as error:
         raise EngineError(f"engine.deepspeed: DeepSpeed cannot read it: {' '.join(str(error).split())}") from None
+    for package in ("tensorboard", "wandb"):
+        if content.get(package, {}).get("enabled") and importlib.util.find_spec(package) is None:
+            raise EngineError(f"engine.deepspeed.{package}: {package} is not installed; pip install {package}")
     return content
 
 
