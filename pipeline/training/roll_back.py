@@ -45,7 +45,10 @@ def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure:
             "--resume passes over the steps since the last checkpoint; a lower learning rate needs a new run: name=…"
         )
     warnings: list[str] = []
-    checkpoint = take_up(recipe.folder, processes, warnings)
+    try:
+        checkpoint = take_up(recipe.folder, processes, warnings)
+    except RunFailure as another:
+        raise type(another)(f"{failure}; {another}") from None
     if checkpoint is None:
         raise told_once(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
     first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
