@@ -105,12 +105,14 @@ def status_command(
 
     found, complaint = status(runs or (), runs_folder, jobs)
     if complaint is not None:
-        print(f"deps: {complaint}; states are what the run folders show", file=sys.stderr)
+        print(f"deps: {complaint}", file=sys.stderr)
     shown = found if runs or every else [each for each in found if each.state != "finished"]
     if as_json:
         print_json([_row(each) for each in shown])
     elif shown:
-        print_table("Runs", [_texts(each) for each in shown], _COLUMNS)
+        accounted = any(each.accounted_hours is not None for each in shown)
+        columns = {key: column for key, column in _COLUMNS.items() if accounted or key != "accounted"}
+        print_table("Runs", [_texts(each) for each in shown], columns)
     elif found:
         print(f"{len(found)} runs, all finished; --all shows them")
     else:
@@ -122,6 +124,7 @@ _COLUMNS = {
     "state": ("state", ""),
     "steps": ("steps", ">"),
     "cost": ("cost so far", ">"),
+    "accounted": ("by SLURM", ">"),
     "expected": ("expected", ">"),
     "left": ("time left", ">"),
     "job": ("job", ">"),
@@ -140,6 +143,7 @@ def _row(status: Status) -> dict[str, Any]:
         "steps": run.steps,
         "unit": run.unit,
         "hours": run.hours,
+        "accounted_hours": status.accounted_hours,
         "expected_hours": run.expected_hours,
         "dollars": None if price is None or run.hours is None else price * run.hours,
         "expected_dollars": None if price is None or run.expected_hours is None else price * run.expected_hours,
@@ -156,6 +160,7 @@ def _texts(status: Status) -> dict[str, str]:
         "state": row["state"],
         "steps": f"{row['step']:,}/{row['steps']:,}" if row["steps"] else "",
         "cost": _cost(row["hours"], row["unit"], row["dollars"]),
+        "accounted": "" if row["accounted_hours"] is None else f"{row['accounted_hours']:,.3f}",
         "expected": _cost(row["expected_hours"], row["unit"], row["expected_dollars"]),
         "left": "" if row["seconds_left"] is None else str(timedelta(seconds=round(row["seconds_left"]))),
         "job": row["job"] or "",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 20
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
 class SlurmError(RuntimeError):
@@ -18,7 +22,7 @@ class NoSlurmHereError(SlurmError):
 
 
 class NoAnswerError(SlurmError):
-    """The controller did not answer."""
+    """The controller, or the accounting database, did not answer."""
 
 
 class RefusedError(SlurmError):
@@ -39,6 +43,25 @@ class Task:
     reason: str = ""
     restarts: int = 0
 
+
+@dataclass(frozen=True)
+class Held:
+    """What one start of a job, or of one task of an array, held.
+
+    Attributes:
+        state: SLURM's own word; REQUEUED for a start that was followed by another.
+        submitted: Unix seconds; when it was requeued, for the starts after the first.
+        seconds: up to its end, or up to now; 0 while it waits.
+    """
+
+    state: str
+    submitted: int
+    seconds: int
+    nodes: int
+
+
+# By job and place in the array (0 of a job that is none): the starts, the newest last.
+Accounts = Mapping[int, Mapping[int, Sequence[Held]]]
 
 LIVE = frozenset({"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED", "RESIZING"})
 
@@ -91,35 +114,54 @@ def queued() -> dict[tuple[int, int], Task]:
     return tasks
 
 
-def accounted(jobs: list[int]) -> dict[tuple[int, int], Task]:
-    """What the accounting database knows of `jobs`; nothing where there is none.
+def accounted(jobs: Iterable[int]) -> Accounts:
+    """What the accounting database knows of each start of `jobs`; nothing where there is no accounting.
 
     Raises:
         NoAnswerError: the database does not answer.
     """
-    if not jobs:
+    ids = ",".join(map(str, sorted(set(jobs))))
+    if not ids:
         return {}
-    ids = ",".join(map(str, jobs))
+    # --duplicates: also the starts of a job before it was requeued.
+    options = ("--noheader", "--parsable2", "--allocations", "--duplicates", "--noconvert", f"--jobs={ids}")
     try:
-        answer = _call("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={ids}")
+        answer = _call("sacct", *options, "--format=JobID,State,Submit,ElapsedRaw,NNodes", SLURM_TIME_FORMAT="%s")
     except (RefusedError, NoSlurmHereError):  # a cluster without accounting
         return {}
-    tasks = {}
+    found: dict[int, dict[int, list[Held]]] = {}
     for line in answer.splitlines():
-        name, state = line.split("|")
+        name, state, submitted, seconds, nodes = line.split("|")
         job, _, place = name.partition("_")
         if job.isdigit():
-            tasks[int(job), int(place) if place.isdigit() else 0] = Task(state.split()[0])  # "CANCELLED by 1000"
-    return tasks
+            held = Held(state.split()[0], int(submitted), int(seconds), int(nodes))  # "CANCELLED by 1000"
+            for each in _places(place):
+                found.setdefault(int(job), {}).setdefault(each, []).append(held)
+    for tasks in found.values():
+        for starts in tasks.values():
+            starts.sort(key=lambda held: held.submitted)
+    return found
 
 
-def _call(*command: str) -> str:
+def _places(text: str) -> list[int]:
+    """Places in an array: "" (of no array), "3", or of tasks that never started all at once "[1-3,7%2]", "[0-8:2]"."""
+    if not text:
+        return [0]
+    places = []
+    for first, last, step in _RANGE.findall(text.split("%")[0]):  # after the % comes how many may run at once
+        places += range(int(first), int(last or first) + 1, int(step or 1))
+    return places
+
+
+def _call(*command: str, **environment: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=SECONDS
+        )
     except FileNotFoundError:
         raise NoSlurmHereError(f"{command[0]}: is not on the PATH of this machine") from None
     except subprocess.TimeoutExpired:
-        raise NoAnswerError(f"{command[0]}: no answer from SLURM's controller within {SECONDS} s") from None
+        raise NoAnswerError(f"{command[0]}: no answer from SLURM within {SECONDS} s") from None
     if done.returncode == 0:
         return done.stdout
     # Details come first and the error itself last, but for the advice to look at --help.

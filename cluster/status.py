@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from cluster import slurm
+from cluster.accounting import JobOfRun, accounted_cost
 from cluster.job_folder import End, ends, records
-from cluster.slurm import SlurmError, Task
+from cluster.slurm import Accounts, SlurmError, Task
 from pipeline.errors import UsageError
 from pipeline.run_status import RunStatus, run_status
 
@@ -25,25 +27,37 @@ class Status:
     Attributes:
         state: "stopped" is what neither runs, waits nor is finished, and may be submitted again.
         job: as SLURM writes it, 12 or 12_0; empty for a run that was not submitted.
-        remark: why it waits, or how it ended; may be empty.
+        remark: why it waits, or how it ended; and what SLURM counts, where the run's ledger counts something else. May
+            be empty.
+        accounted_hours: held so far by SLURM's accounting, in the unit of the ledger; None where there is no
+            accounting, or it does not know all of the run's jobs.
     """
 
     run: RunStatus
     state: State
     job: str = ""
     remark: str = ""
+    accounted_hours: float | None = None
 
 
 @dataclass(frozen=True)
-class _Job:
-    number: int
-    place: int
+class _Submitted:
+    """The jobs of a run.
+
+    Attributes:
+        newest: the one that was submitted last.
+        last_end: of its starts.
+        all_jobs: this one, earlier ones, and those whose script somebody handed to sbatch again.
+    """
+
+    newest: JobOfRun
     of_array: bool
     last_end: End | None
+    all_jobs: tuple[JobOfRun, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.number}_{self.place}" if self.of_array else str(self.number)
+        return f"{self.newest.number}_{self.newest.place}" if self.of_array else str(self.newest.number)
 
 
 def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> tuple[list[Status], str | None]:
@@ -63,52 +77,77 @@ def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> tuple[
     for folder in folders:
         if folder not in submitted and not (folder / "run.json").exists():
             raise UsageError(f"{folder}: is no run folder, and no job in {jobs_folder} is to begin it")
-    tasks, complaint = _tasks([job for folder in folders if (job := submitted.get(folder))])
-    return [_combined(run_status(folder), submitted.get(folder), tasks) for folder in folders], complaint
+    queue, accounts, complaint = _asked([job for folder in folders if (job := submitted.get(folder))])
+    return [_status(run_status(folder), submitted.get(folder), queue, accounts) for folder in folders], complaint
 
 
-def _submitted(jobs_folder: Path) -> dict[Path, _Job]:
-    """The newest job of each run."""
-    newest = {}
+def _submitted(jobs_folder: Path) -> dict[Path, _Submitted]:
+    """The jobs of each run."""
+    found: dict[Path, _Submitted] = {}
     for folder, record in records(jobs_folder):
         noted = ends(folder)
+        submitted = datetime.fromisoformat(record.submitted).timestamp()
         for place, run in enumerate(record.runs):
-            if record.job is not None:
-                of_job = [end for end in noted if (end.job, end.place) == (record.job, place)]
-                newest[Path(run)] = _Job(record.job, place, len(record.runs) > 1, of_job[-1] if of_job else None)
-    return newest
+            if record.job is None:
+                continue
+            at_place = [end for end in noted if end.place == place]
+            of_job = [end for end in at_place if end.job == record.job]
+            newest = JobOfRun(record.job, place, submitted, record.processes // record.nodes)
+            also = [replace(newest, number=number) for number in {end.job for end in at_place} - {record.job}]
+            earlier = found[Path(run)].all_jobs if Path(run) in found else ()
+            found[Path(run)] = _Submitted(
+                newest, len(record.runs) > 1, of_job[-1] if of_job else None, (*earlier, newest, *also)
+            )
+    return found
 
 
-def _tasks(jobs: list[_Job]) -> tuple[dict[tuple[int, int], Task], str | None]:
-    """What SLURM knows of `jobs`, and why it could not be asked."""
+def _asked(jobs: list[_Submitted]) -> tuple[dict[tuple[int, int], Task], Accounts, str | None]:
+    """What the queue and the accounting know of `jobs`, and why one of them could not be asked."""
     if not jobs:
-        return {}, None
+        return {}, {}, None
     try:
-        tasks = slurm.queued()
-        gone = sorted({job.number for job in jobs if (job.number, job.place) not in tasks})
-        return slurm.accounted(gone) | tasks, None
+        queue = slurm.queued()
     except SlurmError as error:
-        return {}, str(error)
+        return {}, {}, f"{error}; states are what the run folders show"
+    try:
+        return queue, slurm.accounted(each.number for job in jobs for each in job.all_jobs), None
+    except SlurmError as error:
+        return queue, {}, f"{error}; jobs that have left the queue are what the run folders show"
 
 
-def _combined(run: RunStatus, job: _Job | None, tasks: dict[tuple[int, int], Task]) -> Status:
-    if job is None:
+def _status(run: RunStatus, jobs: _Submitted | None, queue: dict[tuple[int, int], Task], accounts: Accounts) -> Status:
+    if jobs is None:
         return Status(run, run.state)
-    task = tasks.get((job.number, job.place))
+    newest = jobs.newest
+    task = queue.get((newest.number, newest.place))
+    if task is None and (starts := newest.starts(accounts)):
+        task = Task(starts[-1].state)
+    found = _combined(run, jobs, task)
+    cost = accounted_cost(jobs.all_jobs, accounts)
+    if cost is None:
+        return found
+    # A ledger lags behind while its run trains, as does the accounting behind the queue.
+    if found.state != "running" and run.hours is not None and cost.contradicts(run.hours):
+        counts = f"SLURM counts {cost.hours:,.3f} h"
+        found = replace(found, remark=f"{found.remark}; {counts}" if found.remark else counts)
+    return replace(found, accounted_hours=cost.hours)
+
+
+def _combined(run: RunStatus, jobs: _Submitted, task: Task | None) -> Status:
     if task is not None and slurm.is_live(task):
         if task.state in _NOT_YET:
-            return Status(run, "requeued" if task.restarts else "queued", job.name, task.reason)
-        return Status(run, "running", job.name, _times(task.restarts))
+            return Status(run, "requeued" if task.restarts else "queued", jobs.name, task.reason)
+        return Status(run, "running", jobs.name, _times(task.restarts))
     if run.state in ("running", "finished"):
-        return Status(run, run.state, job.name)
-    end = job.last_end
+        return Status(run, run.state, jobs.name)
+    end = jobs.last_end
     if end is not None and end.words.startswith("stopped: "):  # of its own accord, which SLURM takes for a failure
-        return Status(run, run.state, job.name, end.words.removeprefix("stopped: "))
+        return Status(run, run.state, jobs.name, end.words.removeprefix("stopped: "))
     if end is not None and end.words == "failed":
-        return Status(run, "failed", job.name, f"exit code {end.exit_code}")
+        return Status(run, "failed", jobs.name, f"exit code {end.exit_code}")
     if task is not None and task.state in _FAILED:
-        return Status(run, "failed", job.name, task.state.lower().replace("_", " "))
-    return Status(run, run.state, job.name, task.state.lower() if task is not None else end.words if end else "")
+        return Status(run, "failed", jobs.name, task.state.lower().replace("_", " "))
+    return Status(run, run.state, jobs.name, task.state.lower() if task is not None else end.words if end else "")
 
 
 def _times(restarts: int) -> str:

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,13 @@ from pathlib import Path
 import jinja2
 import psutil
 
+from cluster.testing import accounting
+from cluster.testing.daemons import PATH, Daemons, NoSlurmError, free_ports
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 NODES = ("n1", "n2")
 PROCESSORS = 4  # of each node, whatever this machine has
-_SYSTEM = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-_SECONDS_TO_START = 30
 _SECONDS_TO_END = 20
-
-
-class NoSlurmError(RuntimeError):
-    """No SLURM can be started here; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,13 @@ class Slurm:
     Attributes:
         environment: what its clients need, besides that of this process.
         controller: its process; ending it makes a cluster whose controller does not answer.
+        has_accounting: whether `sacct` can be asked.
     """
 
     folder: Path
     environment: dict[str, str]
     controller: subprocess.Popen[bytes]
+    has_accounting: bool
 
     def client(self, *command: str, seconds: float = 10) -> str:
         """The output of `sinfo`, `squeue`, `scancel` …
@@ -68,62 +67,45 @@ class Slurm:
 
 def missing_programs() -> list[str]:
     """What of SLURM and munge is not installed."""
-    return [name for name in PROGRAMS if shutil.which(name, path=_SYSTEM) is None]
+    return [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
 
 
 @contextmanager
-def running_slurm(folder: Path) -> Iterator[Slurm]:
+def running_slurm(folder: Path, with_accounting: bool) -> Iterator[Slurm]:
     """Start a SLURM in `folder`, and end all of it, its jobs included.
 
     Raises:
         NoSlurmError: a program is missing, or a daemon does not come up.
     """
-    if missing := missing_programs():
+    if missing := missing_programs() + (accounting.missing_for_accounting() if with_accounting else []):
         raise NoSlurmError(f"{', '.join(missing)}: not installed; sh cluster/testing/install.sh")
-    daemons: list[subprocess.Popen[bytes]] = []
+    for name in ("state", *NODES):
+        (folder / name).mkdir(parents=True)
+    accounting_port = _configure(folder, with_accounting)
+    environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
+    daemons = Daemons(folder, {**environment, **accounting.environment(folder)})
     slurm = None
     try:
-        slurm = _start(folder, daemons)
+        slurm = _start(folder, environment, accounting_port, daemons)
         yield slurm
     finally:
         if slurm is not None:
             _end_jobs(slurm)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-        for daemon in daemons:
-            with suppress(subprocess.TimeoutExpired):
-                daemon.wait(_SECONDS_TO_END)
-            daemon.kill()
+        daemons.end()
         _kill_what_is_left(folder)
 
 
-def _start(folder: Path, daemons: list[subprocess.Popen[bytes]]) -> Slurm:
-    for name in ("state", *NODES):
-        (folder / name).mkdir(parents=True)
-    configuration = _configure(folder)
-    environment = {"SLURM_CONF": str(configuration), "PATH": _SYSTEM}
-
-    def daemon(*command: str) -> subprocess.Popen[bytes]:
-        with (folder / f"{command[0]}.output").open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        daemons.append(process)
-        return process
-
+def _start(folder: Path, environment: dict[str, str], accounting_port: int | None, daemons: Daemons) -> Slurm:
     # --force: the folder belongs to whoever runs the tests, and its parents to others.
-    daemon("munged", "--foreground", "--force", *_munge_files(folder))
-    _wait_for((folder / "munge.socket").exists, daemons)
-    controller = daemon("slurmctld", "-D", "-c", "-i", "-f", str(configuration))
+    daemons.start("munged", "--foreground", "--force", *_munge_files(folder))
+    daemons.wait_for((folder / "munge.socket").exists)
+    if accounting_port is not None:
+        accounting.start(folder, accounting_port, daemons)
+    controller = daemons.start("slurmctld", "-D", "-c", "-i")
     for name in NODES:
-        daemon("slurmd", "-D", "-N", name, "-f", str(configuration))
-    slurm = Slurm(folder, environment, controller)
-    _wait_for(lambda: _idle_nodes(slurm) == len(NODES), daemons)
+        daemons.start("slurmd", "-D", "-N", name)
+    slurm = Slurm(folder, environment, controller, accounting_port is not None)
+    daemons.wait_for(lambda: _idle_nodes(slurm) == len(NODES))
     return slurm
 
 
@@ -135,31 +117,26 @@ def _munge_files(folder: Path) -> list[str]:
     return [f"--{option}={folder / f'munge.{suffix}'}" for option, suffix in files.items()]
 
 
-def _configure(folder: Path) -> Path:
-    controller_port, *ports = _free_ports(1 + len(NODES))
-    template = Path(__file__).with_name("slurm.conf.j2").read_text()
-    text = jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
-        folder=folder,
-        host=socket.gethostname().split(".")[0],
-        user=getpass.getuser(),
-        controller_port=controller_port,
-        nodes=dict(zip(NODES, ports, strict=True)),
-        processors=PROCESSORS,
-    )
-    path = folder / "slurm.conf"
-    path.write_text(text)
-    return path
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def _configure(folder: Path, with_accounting: bool) -> int | None:
+    """Write the daemons' configurations; the port of the accounting daemon, if there is to be one."""
+    controller_port, accounting_port, *ports = free_ports(2 + len(NODES))
+    content = {
+        "folder": folder,
+        "host": socket.gethostname().split(".")[0],
+        "user": getpass.getuser(),
+        "controller_port": controller_port,
+        "accounting_port": accounting_port if with_accounting else None,
+        "nodes": dict(zip(NODES, ports, strict=True)),
+        "processors": PROCESSORS,
+        "first_job": 1 + secrets.randbelow(20000),
+    }
+    for name in ("slurm.conf", *(accounting.CONFIGURATIONS if with_accounting else ())):
+        template = Path(__file__).with_name(f"{name}.j2").read_text()
+        text = jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(content)
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o600)  # slurmdbd insists on it
+    return content["accounting_port"]
 
 
 def _idle_nodes(slurm: Slurm) -> int:
@@ -167,17 +144,6 @@ def _idle_nodes(slurm: Slurm) -> int:
         return slurm.client("sinfo", "--noheader", "--Node", "--states=idle").count("\n")
     except subprocess.SubprocessError:
         return 0
-
-
-def _wait_for(ready: Callable[[], bool], daemons: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while not ready():
-        for daemon in daemons:
-            if daemon.poll() is not None:
-                raise NoSlurmError(f"{daemon.args}: ended with exit code {daemon.returncode}")
-        if time.monotonic() > deadline:
-            raise NoSlurmError(f"SLURM did not come up within {_SECONDS_TO_START} s")
-        time.sleep(0.05)
 
 
 def _end_jobs(slurm: Slurm) -> None:

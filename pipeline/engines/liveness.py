@@ -12,10 +12,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import torch.distributed as dist
 
 BEAT_SECONDS = 1.0
+# Counts at most as silence between two looks: more is time in which this process did not run itself, as when the whole
+# run is suspended, or its machine.
+_AWAKE = 2 * BEAT_SECONDS
 # Silence after which a peer is blamed for a collective operation that has failed.
 _BLAMED_AFTER = 3 * BEAT_SECONDS
 # Who serves the store, unless the launcher does: its silence shows in the store's.
@@ -37,9 +41,10 @@ class Liveness:
         self._rank, self._limit = rank, limit
         self._others = [other for other in range(world) if other != rank]
         self._beats = 0
-        self._looked = time.monotonic()  # when the store last answered
-        # The last count of each, and when it was new.
-        self._heard: dict[int, tuple[bytes, float]] = dict.fromkeys(self._others, (b"", self._looked))
+        self._looks = 0  # that the store has answered
+        self._unanswered = 0.0  # seconds since the last of them
+        # The last count of each, and the seconds for which it has not changed.
+        self._heard: dict[int, tuple[bytes, float]] = dict.fromkeys(self._others, (b"", 0.0))
         self._hosts: dict[int, str] = {}
         self._store.set(f"host/{rank}", host)
         self._leaving = threading.Event()
@@ -54,10 +59,17 @@ class Liveness:
     def blame(self) -> str | None:
         """What to tell of the peers whose loss may have caused a failure; None where all are alive.
 
-        Takes a few seconds, as nobody is given up after one missed beat.
+        Takes a few seconds: nobody is given up after one missed beat, nor found alive by one that came before the
+        failure and is seen after it.
         """
-        deadline = time.monotonic() + _BLAMED_AFTER + 2 * BEAT_SECONDS
+        deadline = time.monotonic() + self._limit
+        looks, first = self._looks, None
         while not (lost := self._silent(_BLAMED_AFTER)) and time.monotonic() < deadline:
+            beats = {other: beat for other, (beat, _) in self._heard.items()}
+            if first is None:
+                first = beats if self._looks > looks else None
+            elif all(beats[other] != first[other] for other in self._others):
+                return None
             time.sleep(BEAT_SECONDS / 4)
         return self._obituary(lost) if lost else None
 
@@ -68,12 +80,15 @@ class Liveness:
 
     def _keep_in_touch(self) -> None:
         with contextlib.suppress(dist.DistError):  # the store is gone, which `_silent` sees
-            while not self._leaving.wait(BEAT_SECONDS):
+            for seconds in self._ticks():
                 self._beat()
-                self._look()
+                self._look(seconds)
 
     def _judge(self) -> None:
-        while not self._leaving.wait(BEAT_SECONDS):
+        looks = 0
+        for seconds in self._ticks():
+            self._unanswered = self._unanswered + seconds if self._looks == looks else 0.0
+            looks = self._looks
             lost = self._silent(self._limit)
             if lost and not self._leaving.is_set():
                 # The main thread may be deep in an operation that waits for the lost one, and cannot be interrupted.
@@ -81,25 +96,32 @@ class Liveness:
                     print(f"pipeline.train: {self._obituary(lost)}", file=sys.stderr, flush=True)
                 os._exit(1)
 
+    def _ticks(self) -> Iterator[float]:
+        """Once a beat until this process leaves: the seconds since the last one, as far as it was awake."""
+        last = time.monotonic()
+        while not self._leaving.wait(BEAT_SECONDS):
+            now = time.monotonic()
+            yield min(now - last, _AWAKE)
+            last = now
+
     def _beat(self) -> None:
         self._beats += 1
         self._store.set(f"beat/{self._rank}", str(self._beats))
 
-    def _look(self) -> None:
+    def _look(self, seconds: float) -> None:
+        """See who has beaten in the `seconds` since the last look."""
         for other in self._others:
-            if not self._store.check([f"beat/{other}"]):
-                continue
-            beats = self._store.get(f"beat/{other}")
-            if other not in self._hosts:
+            known, silence = self._heard[other]
+            beats = self._store.get(f"beat/{other}") if self._store.check([f"beat/{other}"]) else known
+            self._heard[other] = (beats, 0.0 if beats != known else silence + seconds)
+            if beats and other not in self._hosts:
                 self._hosts[other] = self._store.get(f"host/{other}").decode()
-            if beats != self._heard[other][0]:
-                self._heard[other] = (beats, time.monotonic())
-        self._looked = time.monotonic()
+        self._looks += 1
 
     def _silent(self, seconds: float) -> list[int]:
-        # Against the last look: while the store does not answer, nothing can be said of the others.
-        lost = [other for other, (_, since) in self._heard.items() if self._looked - since > seconds]
-        if not lost and self._rank != _STORE_OF and time.monotonic() - self._looked > seconds:
+        # By the last look: while the store does not answer, nothing can be said of the others.
+        lost = [other for other, (_, silence) in self._heard.items() if silence > seconds]
+        if not lost and self._rank != _STORE_OF and self._unanswered > seconds:
             return [_STORE_OF]
         return lost
 

@@ -72,6 +72,19 @@ def test_a_process_that_only_pauses_is_not_given_up(digits: Path, tmp_path: Path
     assert [process.returncode for process in processes] == [0, 0], outputs
 
 
+def test_a_run_that_was_suspended_as_a_whole_goes_on(digits: Path, tmp_path: Path) -> None:
+    """As by `scontrol suspend`, or where the machine sleeps: the silence was this process's own."""
+    processes = begun(digits, tmp_path, 2)
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(1.5 * LOST_AFTER)
+    for process in processes:
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(3)  # nodes do not wake at the same time
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+
+
 def test_a_process_with_another_recipe_is_refused_before_anything_is_written(digits: Path, tmp_path: Path) -> None:
     command = ["-m", "pipeline.train", *small_run(digits, tmp_path), "engine={name: ddp}", "name=torn"]
     processes = start(command, 2, each=[[], ["seed=5"]])

@@ -3,14 +3,17 @@
 import json
 import re
 import signal
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from cluster.job_folder import ends, read_record
+from cluster.testing.accounting import missing_for_accounting
 from cluster.testing.slurm import Slurm
 from pipeline.tracking.ledger import read_ledger
 from tests.slurm.jobs import Project, wait_until
@@ -56,7 +59,18 @@ def test_a_job_trains_on_two_nodes_to_its_end(project: Project, whole: int) -> N
     assert status["hours"] == status["expected_hours"] > 0
 
 
-def test_a_job_out_of_time_saves_queues_again_and_ends_with_the_same_weights(project: Project, whole: int) -> None:
+@dataclass(frozen=True)
+class Late:
+    """A job that was out of time once: its number and folder; run's status and number in MLflow while it waited."""
+
+    job: int
+    folder: Path
+    waiting: dict[str, Any]
+    mlflow: str
+
+
+@pytest.fixture(scope="module")
+def late(project: Project) -> Late:
     """SLURM itself sends the signal, for a limit that is set half-way, as nobody knows how long the start takes."""
     job, folder = project.submit("name=late", "tracking.mlflow=true", "--time", 10, "--seconds-to-save", 10)
     wait_until(lambda: project.steps("late") >= 10, lambda: project.log(job))
@@ -68,21 +82,29 @@ def test_a_job_out_of_time_saves_queues_again_and_ends_with_the_same_weights(pro
     wait_until(lambda: "PENDING" in project.states(job), lambda: project.log(job))
     project.update(job, "StartTime=now+600", "TimeLimit=10")
     [status] = project.status("late")
-    assert (status["state"], status["job"]) == ("requeued", str(job))
-    assert 10 <= status["step"] < 32
-    assert status["expected_hours"] > status["hours"] > 0
-    before = json.loads((project.run("late") / "mlflow.json").read_text())["run_id"]
-
+    mlflow = run_in_mlflow(project, "late")
     project.update(job, "StartTime=now")
     project.wait_for_end(job, "COMPLETED")
+    return Late(job, folder, status, mlflow)
 
+
+def run_in_mlflow(project: Project, name: str) -> str:
+    return json.loads((project.run(name) / "mlflow.json").read_text())["run_id"]
+
+
+def test_a_job_out_of_time_saves_queues_again_and_ends_with_the_same_weights(
+    project: Project, whole: int, late: Late
+) -> None:
+    assert (late.waiting["state"], late.waiting["job"]) == ("requeued", str(late.job))
+    assert 10 <= late.waiting["step"] < 32
+    assert late.waiting["expected_hours"] > late.waiting["hours"] > 0
     assert_same_weights(project.run("late"), project.run("whole"))
-    noted = [(end.restarts, end.exit_code, end.words) for end in ends(folder)]
+    noted = [(end.restarts, end.exit_code, end.words) for end in ends(late.folder)]
     assert noted == [(0, 138, "requeued"), (1, 0, "finished")]
-    assert f"stopped by SIGUSR1 at step {status['step']}/32, saved" in project.log(job)
-    assert f"continuing at step {status['step']}" in project.log(job)
-    assert json.loads((project.run("late") / "mlflow.json").read_text())["run_id"] == before is not None
-    assert_ledger_counts_what_was_held(project, job, "late")
+    assert f"stopped by SIGUSR1 at step {late.waiting['step']}/32, saved" in project.log(late.job)
+    assert f"continuing at step {late.waiting['step']}" in project.log(late.job)
+    assert run_in_mlflow(project, "late") == late.mlflow is not None
+    assert_ledger_counts_what_was_held(project, late.job, "late")
 
 
 def is_pending(process: int, number: signal.Signals) -> bool:
@@ -103,6 +125,31 @@ def assert_ledger_counts_what_was_held(project: Project, job: int, run: str) -> 
         assert segment.accelerators == 2
         assert abs(since - began) <= 2
         assert abs(since + segment.held - ended) <= 2  # the script's own last lines, and whole seconds
+
+
+def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tells_its_hours(
+    project: Project, late: Late
+) -> None:
+    if missing := missing_for_accounting():
+        pytest.skip(f"SLURM's accounting is not installed here ({', '.join(missing)}); see cluster/testing/install.sh")
+    command = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--jobs={late.job}"]
+
+    def accounted() -> list[list[str]]:
+        lines = project.slurm.client(*command, "--format=State,ElapsedRaw,Start,End").splitlines()
+        return [line.split("|") for line in lines]
+
+    wait_until(lambda: [row[0] for row in accounted()] == ["REQUEUED", "COMPLETED"], lambda: str(accounted()))
+    logged = project.slurm.completed(late.job)
+    assert [row[2:] for row in accounted()] == [[row["StartTime"], row["EndTime"]] for row in logged]
+    seconds = [int(row[1]) for row in accounted()]
+    segments = read_ledger(project.run("late") / "ledger.json").segments
+    assert [segment.held for segment in segments] == pytest.approx(seconds, abs=4)
+    print(f"held by SLURM's accounting {seconds} s, by the ledger {[round(segment.held, 1) for segment in segments]} s")
+    [status] = project.status("late")
+    assert status["accounted_hours"] == pytest.approx(2 * sum(seconds) / 3600)
+    assert (status["state"], status["remark"]) == ("finished", None)
+    # While it waited, there was the first start alone; the accounting may not have heard of its end yet.
+    assert late.waiting["accounted_hours"] == pytest.approx(2 * seconds[0] / 3600, abs=2 * 4 / 3600)
 
 
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:

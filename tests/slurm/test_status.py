@@ -6,44 +6,10 @@ from pathlib import Path
 import pytest
 
 from cluster import slurm
-from cluster.job_folder import JobRecord
 from cluster.status import Status, status
 from pipeline.errors import UsageError
 from tests.pipeline.test_run_status import write_run
-
-
-class Clients:
-    """Stand-ins for squeue and sacct, which print what they are given."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder / "bin"
-        self.folder.mkdir()
-        monkeypatch.setenv("PATH", f"{self.folder}:/usr/bin:/bin")
-        self.print("squeue", "")
-        self.print("sacct", "")
-
-    def print(self, name: str, text: str) -> None:
-        answer = self.folder / f"{name}.txt"
-        answer.write_text(text)
-        self.does(name, f"cat {answer}")
-
-    def does(self, name: str, command: str) -> None:
-        program = self.folder / name
-        program.write_text(f"#!/bin/sh\n{command}\n")
-        program.chmod(0o755)
-
-
-@pytest.fixture
-def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clients:
-    return Clients(tmp_path, monkeypatch)
-
-
-def make_job(folder: Path, number: int, *runs: Path, noted: str = "") -> None:
-    job = folder / "jobs" / f"job-{number}"
-    job.mkdir(parents=True)
-    names = tuple(str(run) for run in runs)
-    JobRecord(names, "deepspeed", 1, 1, f"2026-11-23T00:00:{number:02}", number).write(job)
-    (job / "ends.txt").write_text(noted)
+from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 
 
 def only(folder: Path, *runs: Path) -> Status:
@@ -61,8 +27,8 @@ def only(folder: Path, *runs: Path) -> Status:
         ("7||FAILED|0|NonZeroExitCode|", "", "7 0 0 1 9 failed\n", ("failed", "7", "exit code 1")),
         ("7||TIMEOUT|0|TimeLimit|", "", "", ("failed", "7", "timeout")),
         ("7||CANCELLED|0|None|", "", "7 0 0 143 9 stopped by SIGTERM\n", ("stopped", "7", "cancelled")),
-        ("", "7|NODE_FAIL\n", "", ("failed", "7", "node fail")),
-        ("", "7|CANCELLED by 1000\n", "", ("stopped", "7", "cancelled")),
+        ("", f"7|NODE_FAIL|{MIDNIGHT + 7}|2000|1\n", "", ("failed", "7", "node fail")),
+        ("", f"7|CANCELLED by 1000|{MIDNIGHT + 7}|2000|1\n", "", ("stopped", "7", "cancelled")),
         ("", "", "7 0 0 2 9 failed\n", ("failed", "7", "exit code 2")),
         ("", "", "7 0 3 138 9 stopped: requeued 3 times already\n", ("stopped", "7", "requeued 3 times already")),
         ("", "", "", ("stopped", "7", "")),
@@ -117,10 +83,11 @@ def test_runs_that_were_never_submitted_need_no_slurm(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
-        ("exec sleep 600", "squeue: no answer from SLURM's controller within 1 s"),
+        ("exec sleep 600", "squeue: no answer from SLURM within 1 s; states are what the run folders show"),
         (
             "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
-            "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+            "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure); "
+            "states are what the run folders show",
         ),
     ],
 )
