@@ -34,6 +34,10 @@ class ShardDamage(RuntimeError):  # noqa: N818 (named for what it tells, as in "
         return ShardDamage, (self.shard, self.reason, self.key, self.offset)
 
 
+class ReaderLost(RuntimeError):  # noqa: N818 (named as ShardDamage is: for what it tells)
+    """A process that reads ahead has ended before its time: where memory is short, the system kills one, silently."""
+
+
 class UndecodableImages(ShardDamage):
     """Images of a source that cannot be decoded, for which it was not packed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 from data_shards import dali_reader
 from data_shards.augment import Plan
 from data_shards.batch_reader import Answer, Batch, BatchReader, Request
-from data_shards.errors import ShardDamage
+from data_shards.errors import ReaderLost, ShardDamage
 from data_shards.reader_processes import end_with_trainer, reader_context
 
 _Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it was to show instead
@@ -92,10 +93,30 @@ def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer
         worker_init_fn=end_with_trainer,
         pin_memory=torch.cuda.is_available(),
     )
-    for answer in loader:
+    answers = iter(loader)
+    while (answer := _next(answers)) is not None:
         if isinstance(answer, ShardDamage):
             raise answer
         yield answer
+
+
+def _next(answers: Iterator[Answer | ShardDamage]) -> Answer | ShardDamage | None:
+    """The next answer; None after the last one.
+
+    Raises:
+        ReaderLost: where a worker is gone. torch says so only where it has noticed by then; else what it was about to
+            fetch from the worker ends in the middle. What a worker raises is raised again, as "Caught …".
+    """
+    try:
+        return next(answers, None)
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        told = str(error)
+        if told.startswith("DataLoader worker") or not (isinstance(error, RuntimeError) or told.startswith("Caught ")):
+            raise ReaderLost(
+                f"a process that reads ahead on {socket.gethostname()} has ended unexpectedly: killed, perhaps, as "
+                "memory or /dev/shm was full; fewer data.workers and a smaller data.prefetch need less"
+            ) from error
+        raise
 
 
 def _unchanged(batch):

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.errors import ReaderLost, ShardDamage, ShardUsageError
 from pipeline.errors import PeerFailure, RunFailure, UsageError
-from pipeline.tracking.ledger import LedgerError
 
 
 @contextmanager
@@ -36,6 +35,6 @@ def one_line_errors(program: str) -> Iterator[None]:
             raise
         print(f"{program}: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
         sys.exit(1)
-    except (RunFailure, ShardDamage, LedgerError) as error:
+    except (RunFailure, ShardDamage, ReaderLost) as error:
         print(f"{program}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -15,6 +15,8 @@ import yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
+from pipeline.run_lock import LOCK
+from pipeline.tracking.ledger import HELD
 from pipeline.training.schedule import Schedule
 from pipeline.training.work import macs_per_image
 from pipeline.whole_file import write_whole
@@ -39,9 +41,12 @@ _FREE_KEYS = (
     "data.max_corrupt",
 )
 
+# What a start leaves that was killed, or met a full disk, before its recipe was written: nothing to go on from.
+_BEFORE_IT_BEGINS = {LOCK, HELD, RUN, f".{RUN}.writing", f".{CONFIG}.writing"}
 
-def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
-    """Make sure that the run may start; whether an earlier start of it is continued.
+
+def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
+    """Make sure that the run may start.
 
     Args:
         identity: of the data set, by split.
@@ -50,8 +55,8 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
         UsageError: where the folder holds something and `resume` was not given, or the earlier start was different.
     """
     folder = recipe.folder
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
+    if not folder.exists() or {path.name for path in folder.iterdir()} <= _BEFORE_IT_BEGINS:
+        return
     if not resume:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)
@@ -63,7 +68,6 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> bool:
                 "resume it unchanged, or choose another name=…"
             )
     check_data(folder, identity, recipe.data.shards)
-    return True
 
 
 def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:

@@ -36,10 +36,11 @@ from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoint import Progress, load_newest_checkpoint
+from pipeline.training.checkpoint import Checkpoint, Progress
 from pipeline.training.control import StopRequest
 from pipeline.training.schedule import Schedule
 from pipeline.training.skipped import DAMAGE, SkippedSamples
+from pipeline.training.taking_up import take_up
 from pipeline.training.trainer import Trainer
 
 
@@ -93,18 +94,12 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         experiment = processes.together(lambda: prepare(recipe))
         assert experiment is not None
         schedule = experiment.schedule
-        continued = run_folder.begin(recipe, experiment.identity, resume)
+        processes.together(lambda: run_folder.begin(recipe, experiment.identity, resume))
         warnings: list[str] = []
-        checkpoint = load_newest_checkpoint(recipe.folder, warnings) if continued else None
+        checkpoint = take_up(recipe.folder, processes, warnings) if resume else None
         progress = checkpoint.progress if checkpoint else Progress()
-        ledger = Ledger(
-            recipe.folder / "ledger.json",
-            processes.world,
-            unit_for(processes.device.type),
-            recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-            held_since(),
-            earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
-        )
+        ledger = processes.together(lambda: open_ledger(recipe, processes, checkpoint))
+        assert ledger is not None
         loader = TrainLoader(
             experiment.train,
             recipe.data,
@@ -151,6 +146,18 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             lock.close()
         processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
+
+
+def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:
+    """The run's ledger, going on from what earlier starts have cost."""
+    return Ledger(
+        recipe.folder / "ledger.json",
+        processes.world,
+        unit_for(processes.device.type),
+        recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
+        held_since(),
+        earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
+    )
 
 
 def track(recipe: Recipe, ledger: Ledger) -> Tracker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import logging
 import os
 import sys
@@ -161,6 +162,9 @@ def import_deepspeed() -> Any:
     Raises:
         EngineError: where it is not installed.
     """
+    if not torch.cuda.is_available():
+        # Where it looks for itself, it says on every process that it found none, or finds one that we do not use.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it logs to the standard output, where results belong
             import deepspeed
@@ -178,11 +182,17 @@ def import_deepspeed() -> Any:
 
 
 def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
-    """`content`, once DeepSpeed has found no value of a wrong type in it; it raises whatever parsing comes upon."""
+    """`content`, once DeepSpeed has found no value of a wrong type in it, and what it asks for is installed.
+
+    DeepSpeed raises whatever parsing comes upon; and a missing package on the main process alone, the others waiting.
+    """
     try:
         deepspeed.DeepSpeedConfig(copy.deepcopy(content))
     except Exception as error:
         raise EngineError(f"engine.deepspeed: DeepSpeed cannot read it: {' '.join(str(error).split())}") from None
+    for package in ("tensorboard", "wandb"):
+        if content.get(package, {}).get("enabled") and importlib.util.find_spec(package) is None:
+            raise EngineError(f"engine.deepspeed.{package}: {package} is not installed; pip install {package}")
     return content
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.errors import ReaderLost, ShardDamage, ShardUsageError
 from pipeline.engines.base import EngineError
 from pipeline.engines.liveness import Liveness
 from pipeline.errors import PeerFailure, RunFailure, UsageError
@@ -22,7 +22,7 @@ from pipeline.errors import PeerFailure, RunFailure, UsageError
 _TIMEOUT = timedelta(minutes=10)
 
 # What one process meets and all leave for.
-FAILURES = (UsageError, ShardUsageError, RunFailure, ShardDamage, OSError)
+FAILURES = (UsageError, ShardUsageError, RunFailure, ShardDamage, ReaderLost, OSError)
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
@@ -159,7 +159,7 @@ def _adopt_slurm_ranks() -> None:
 
 def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:
     """Raise what to tell where `error` comes of the loss of another process."""
-    if isinstance(error, RunFailure | ShardDamage) or (lost := liveness.blame()) is None:
+    if isinstance(error, FAILURES) or (lost := liveness.blame()) is None:
         return
     raise RunFailure(lost) if liveness.tells() else PeerFailure(lost) from error
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.errors import RunFailure
 from pipeline.whole_file import write_whole
 
 GPU_HOURS = "GPU hours"
@@ -27,7 +28,7 @@ HELD = "held.txt"  # beside a ledger: what jobs held, a line `SINCE UNTIL` in Un
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
 
 
-class LedgerError(RuntimeError):
+class LedgerError(RunFailure):
     """A ledger file that cannot be read or continued; the message names the file and the reason."""
 
 

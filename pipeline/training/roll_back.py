@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from pipeline.config import Recipe
 from pipeline.engines.base import TrainingState
-from pipeline.errors import RunFailure
-from pipeline.training.checkpoint import Progress, load_newest_checkpoint
+from pipeline.engines.processes import Processes
+from pipeline.errors import PeerFailure, RunFailure
+from pipeline.training.checkpoint import Progress
+from pipeline.training.taking_up import take_up
 from pipeline.training.window import NotFinite
 
 
@@ -27,23 +29,28 @@ class RollBack:
     lines: tuple[str, ...]
 
 
-def roll_back(recipe: Recipe, progress: Progress, failure: NotFinite) -> RollBack:
-    """Load the run's newest checkpoint; all processes do, and come to the same.
+def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure: NotFinite) -> RollBack:
+    """Load the run's newest checkpoint. All processes must call it together, and come to the same.
 
     Raises:
         RunFailure: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
+            PeerFailure on all processes but the main one, which tells it.
     """
+    told_once = RunFailure if processes.is_main else PeerFailure
     most = recipe.checkpoint.roll_backs
     if progress.roll_backs >= most:
         so_often = f"the run has gone back {progress.roll_backs}× already; " if progress.roll_backs else ""
-        raise RunFailure(
+        raise told_once(
             f"{failure}; nothing was saved since. {so_often}checkpoint.roll_backs={progress.roll_backs + 1} with "
             "--resume passes over the steps since the last checkpoint; a lower learning rate needs a new run: name=…"
         )
     warnings: list[str] = []
-    checkpoint = load_newest_checkpoint(recipe.folder, warnings)
+    try:
+        checkpoint = take_up(recipe.folder, processes, warnings)
+    except RunFailure as another:
+        raise type(another)(f"{failure}; {another}") from None
     if checkpoint is None:
-        raise RunFailure(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
+        raise told_once(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
     first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
     told = (
         f"{failure}: back to the checkpoint of step {first}; steps {first} to {end - 1} are passed over "

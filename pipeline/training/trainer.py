@@ -78,7 +78,7 @@ class Trainer:
         self.window = Window(processes, recipe.batch_size)
         self.pace = Pace(processes)
         self.writer = CheckpointWriter(recipe.checkpoint.timeout)
-        self.saved_step: int | None = None
+        self.saved_step = progress.step or None  # what was taken up is not written again: it may tell of its accuracy
         self.accuracy: float | None = None  # as of the step just done
         self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
 
@@ -87,7 +87,7 @@ class Trainer:
 
         Raises:
             ShardDamage: on the process that met it, after saving; or on the main one, for more than may be skipped.
-            OSError: on the process that met it, after saving.
+            ReaderLost, OSError: on the process that met it, after saving.
             RunFailure: for a loss that is not finite, where the recipe does not let the run go back to its last
                 checkpoint (which stays); for a failure of another process.
         """
@@ -177,8 +177,7 @@ class Trainer:
     def _roll_back(self, failure: NotFinite) -> None:
         """Take up the newest checkpoint. The steps since are passed over, as their samples would fail again."""
         self.processes.together(self.writer.finish, main_only=True)
-        back = self.processes.together(lambda: roll_back(self.recipe, self.progress, failure))
-        assert back is not None
+        back = roll_back(self.recipe, self.processes, self.progress, failure)
         self.engine.load_state(back.state)
         self.progress = back.progress
         for line in back.lines:

@@ -4,7 +4,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from pathlib import Path
+
+import psutil
+import pytest
+
+from data_shards.errors import ReaderLost
+from data_shards.index import open_split
+from data_shards.loader import DataConfig, TrainLoader
 
 
 def session_members(session):
@@ -85,6 +93,16 @@ def test_signals_to_the_process_group_leave_the_readers_to_the_trainer(digits_ro
         out, err = process.communicate(b"go on\n", timeout=60)
     assert (out, err, process.returncode) == (b"saved\n", b"", 0)
     assert wait_for_end(process.pid) == [], "ended, though the trainer left off in the middle of its batches"
+
+
+def test_a_reader_that_is_killed_is_told_of(digits_root):
+    split, config = open_split(digits_root, "train"), DataConfig(shards=digits_root, workers=2)
+    batches = iter(TrainLoader(split, config, 32, 64, 0, 0, 1, 0, 10**6))
+    next(batches)
+    [server] = [each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline())]
+    server.children()[0].kill()  # as the system does where memory is short
+    with pytest.raises(ReaderLost, match=r"a process that reads ahead on \S+ has ended unexpectedly: killed, perhaps"):
+        deque(batches, maxlen=0)
 
 
 def test_readers_keep_to_one_thread_each(digits_root, tmp_path):

@@ -142,7 +142,9 @@ def test_engines_that_add_in_the_same_order_end_whole_runs_with_the_same_weights
     after thirty steps: `test_engines` compares them over five.
     """
     for name, chosen in (("one", f"{{name: {engine}}}"), ("other", "{name: deepspeed, zero_stage: 0}")):
-        run(train([*small_run(digits, tmp_path), f"engine={chosen}", f"name={name}"]), world)
+        first, *others = run(train([*small_run(digits, tmp_path), f"engine={chosen}", f"name={name}"]), world)
+        assert [line for line in first.splitlines() if not line.startswith((f"{name}: ", "step ", "done: "))] == []
+        assert others == [""] * (world - 1), "one process speaks for all"
     one, other = (load_file(tmp_path / name / "supernet.safetensors") for name in ("one", "other"))
     assert one.keys() == other.keys()
     for name, tensor in one.items():

@@ -1,9 +1,12 @@
-"""Trains as `pipeline.train`, but one process meets a fault: nan|unreadable BATCH[,BATCH…] RANK, then the usual."""
+"""Trains as `pipeline.train`, but one process meets a fault, with the usual arguments after it:
+
+nan|unreadable BATCH[,BATCH…] RANK, or elsewhere FOLDER RANK.
+"""
 
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -12,9 +15,9 @@ from pipeline import train
 from pipeline.training import trainer
 
 
-def damage_images(at: set[int]) -> None:
-    """The images of the batches `at`, counted from this start, turn into NaN on their way to the model."""
-    normalise, batches = trainer.normalise, 0
+def damage_images(batch_numbers: str) -> None:
+    """The images of these batches, counted from this start, turn into NaN on their way to the model."""
+    normalise, batches, at = trainer.normalise, 0, _numbers(batch_numbers)
 
     def damaging(images: Tensor, *rest) -> Tensor:
         nonlocal batches
@@ -25,9 +28,9 @@ def damage_images(at: set[int]) -> None:
     trainer.normalise = damaging
 
 
-def fail_reading(at: set[int]) -> None:
-    """The device of the shards fails where the batches `at` are read."""
-    read = TrainLoader.__iter__
+def fail_reading(batch_numbers: str) -> None:
+    """The device of the shards fails where these batches are read."""
+    read, at = TrainLoader.__iter__, _numbers(batch_numbers)
 
     def failing(self: TrainLoader) -> Iterator[Batch]:
         for number, batch in enumerate(read(self)):
@@ -38,8 +41,18 @@ def fail_reading(at: set[int]) -> None:
     TrainLoader.__iter__ = failing
 
 
+def _numbers(text: str) -> set[int]:
+    return {int(number) for number in text.split(",")}
+
+
+FAULTS: dict[str, Callable[[str], None]] = {
+    "nan": damage_images,
+    "unreadable": fail_reading,
+    "elsewhere": os.chdir,  # a relative run folder is another one, as on another machine's disk
+}
+
 if __name__ == "__main__":
     fault, at, rank = (sys.argv.pop(1) for _ in range(3))
     if os.environ["RANK"] == rank:
-        {"nan": damage_images, "unreadable": fail_reading}[fault]({int(batch) for batch in at.split(",")})
+        FAULTS[fault](at)
     train.main()

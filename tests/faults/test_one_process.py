@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.tracking.metrics import read_metrics
-from tests.distributed.processes import start
-from tests.faults.broken_run import Run, assert_same, ended
+from pipeline.training.checkpoint import load_best_checkpoint
+from tests.distributed.processes import run, small_run, start
+from tests.distributed.test_resume import wait_for_steps
+from tests.faults.broken_run import ENGINES, Run, assert_same, ended
 
 pytestmark = pytest.mark.distributed
 
@@ -100,3 +104,59 @@ def test_shards_that_one_process_cannot_read_end_all_after_saving(digits: Path, 
     assert codes == [1, 1]
     assert lines == ["pipeline.train: /shards/train-000000.tar: Input/output error"]
     assert run.saved() == [4, 6]
+
+
+def test_a_reader_that_the_system_kills_ends_all_after_saving(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "short", 2, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    processes = run.start()
+    wait_for_steps(run.folder, 5, processes)
+    reader_of(processes[1].pid).kill()
+    codes, lines = ended(processes)
+    assert codes == [1, 1]
+    assert len(lines) == 1
+    assert "pipeline.train: a process that reads ahead on " in lines[0]
+    assert run.saved() == run.steps_read()[-1:]
+
+
+def reader_of(trainer: int) -> psutil.Process:
+    [server] = [each for each in psutil.Process(trainer).children() if "forkserver" in " ".join(each.cmdline())]
+    return server.children()[0]
+
+
+def test_processes_that_do_not_find_the_same_checkpoint_train_nothing(digits: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    arguments = [*small_run(digits, Path("runs")), ENGINES[2], "name=apart", "--resume"]
+    run(["-m", "pipeline.train", *arguments], 2, cwd=here)
+
+    def resume() -> str:
+        codes, lines = ended(start([str(WORKER), "elsewhere", str(there), "1", *arguments], 2, cwd=here))
+        assert codes == [1, 1]
+        assert len(lines) == 1
+        return lines[0]
+
+    assert re.search(r"process 1 on \S+ finds no checkpoint, process 0 on \S+ the checkpoint of step 32: ", resume())
+    shutil.copytree(here / "runs", there / "runs")
+    (there / "runs" / "apart" / "checkpoints" / "step-000000032.safetensors").write_bytes(b"")
+    assert "finds the checkpoint of step 28, process 0 on " in resume()
+
+
+def test_checkpoints_that_are_all_damaged_are_told_of_once(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "damaged", 2, "checkpoint.keep=1")
+    run.finish()
+    [checkpoint] = (run.folder / "checkpoints").glob("*.safetensors")
+    checkpoint.write_bytes(b"")
+    codes, lines = ended(run.start())
+    assert codes == [1, 1]
+    assert len(lines) == 1
+    assert lines[0].startswith("pipeline.train: no checkpoint is whole: ")
+
+
+def test_a_run_that_goes_on_from_its_end_keeps_its_best_checkpoint(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "ended", 1, "checkpoint.keep=1")
+    run.finish()
+    best = load_best_checkpoint(run.folder)
+    assert best.accuracy is not None
+    run.finish()
+    assert load_best_checkpoint(run.folder).accuracy == best.accuracy

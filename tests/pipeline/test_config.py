@@ -129,8 +129,20 @@ def test_a_run_is_not_begun_twice_by_accident(tmp_path: Path) -> None:
     recipe = begun(tmp_path)
     with pytest.raises(UsageError, match=r"is not empty; continue its run with --resume, or choose another name="):
         begin(recipe, IDENTITY, resume=False)
-    assert begin(recipe, IDENTITY, resume=True)
+    begin(recipe, IDENTITY, resume=True)
     assert read_recipe(recipe.folder) == recipe
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_start_that_ended_before_its_recipe_was_written_has_begun_nothing(resume: bool, tmp_path: Path) -> None:
+    recipe = load_recipe(DIGITS, [f"runs={tmp_path}"])
+    recipe.folder.mkdir()
+    for name in ("run.lock", "run.json", ".config.yaml.writing"):
+        (recipe.folder / name).write_text("{}")
+    begin(recipe, IDENTITY, resume)
+    (recipe.folder / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=r"is not empty|is no run folder"):
+        begin(recipe, IDENTITY, resume)
 
 
 def test_a_run_is_not_resumed_with_what_would_train_other_weights(tmp_path: Path) -> None:
@@ -143,7 +155,7 @@ def test_a_run_is_not_resumed_with_what_would_train_other_weights(tmp_path: Path
 def test_a_run_may_be_resumed_by_another_engine_or_with_other_workers(tmp_path: Path) -> None:
     begun(tmp_path)
     free = ["engine={name: fsdp}", "model.activation_checkpointing=true", "data.workers=3", "evaluation.every=3 epochs"]
-    assert begin(load_recipe(DIGITS, [f"runs={tmp_path}", *free]), IDENTITY, resume=True)
+    begin(load_recipe(DIGITS, [f"runs={tmp_path}", *free]), IDENTITY, resume=True)
 
 
 REFUSED = [
