@@ -1,15 +1,19 @@
 """SIGTERM to the `deepspeed` command alone, to all that it started, and none where only a shell has gone."""
 
+import fcntl
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
 from tests.distributed.processes import environment, free_port
-from tests.distributed.test_resume import wait_for_steps
+from tests.distributed.test_resume import steps_logged, wait_for_steps
 from tests.faults.broken_run import Run
 
 pytestmark = pytest.mark.distributed
@@ -55,6 +59,29 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     assert command.returncode == -signal.SIGTERM
     assert said.count(GONE) == 1, said
     assert_left_together(run, said)
+
+
+def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "closed", 1, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, *run.command],
+        env=environment(0, 1, free_port()),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    while len(steps_logged(run.folder)) < 5:
+        assert process.poll() is None
+        if select.select([ours], [], [], 0.05)[0]:
+            os.read(ours, 65536)  # as a terminal does; one that does not holds the run up
+    os.close(ours)
+    assert process.wait(timeout=120) == 128 + signal.SIGHUP
+    [step] = run.saved()
+    assert run.steps_read() == list(range(1, step + 1))
 
 
 @pytest.mark.faults
