@@ -49,7 +49,7 @@ class StopRequest:
 
 
 def _speak_to_nobody() -> None:
-    """Writing to the terminal, or to the pipe that led there, would fail, and saving with it. Files stay as they are."""
+    """Writing to the terminal, or to the pipe that led there, would fail, and saving with it. Files stay."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for output in _OUTPUTS:
         if not stat.S_ISREG(os.fstat(output).st_mode):
