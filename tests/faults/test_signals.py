@@ -61,6 +61,12 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     assert_left_together(run, said)
 
 
+def at_a_terminal() -> None:
+    """The standard input becomes what the process is controlled from, as a login does it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
+
+
 def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "closed", 1, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
     ours, terminal = pty.openpty()
@@ -71,7 +77,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=at_a_terminal,
     )
     os.close(terminal)
     while len(steps_logged(run.folder)) < 5:
@@ -79,7 +85,10 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
         if select.select([ours], [], [], 0.05)[0]:
             os.read(ours, 65536)  # as a terminal does; one that does not holds the run up
     os.close(ours)
-    assert process.wait(timeout=120) == 128 + signal.SIGHUP
+    try:
+        assert process.wait(timeout=120) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
     [step] = run.saved()
     assert run.steps_read() == list(range(1, step + 1))
 
