@@ -117,11 +117,17 @@ class Trainer:
         return None
 
     @contextmanager
-    def _saving_on_failure(self) -> Iterator[None]:
-        """Save the steps done before leaving for data that cannot be read, which all processes do together."""
+    def _saving_on_failure(self, figures: dict[str, float] | None = None) -> Iterator[None]:
+        """Save the steps done before leaving for data that cannot be read, which all processes do together.
+
+        Args:
+            figures: of the steps done, where they were read already; they are logged, too.
+        """
         try:
             yield
         except FAILURES:  # others get a PeerFailure whichever it is, and all must save or none
+            if figures:
+                self._log(self.schedule.at(self.progress.step - 1), self.progress.step, figures)
             self._save_whole()
             raise
 
@@ -159,7 +165,9 @@ class Trainer:
         saving = _due(self.save_every, done)
         if regular or saving or self._shrinking(done) or _due(self.log_every, done):
             figures = self._figures()  # before an evaluation, which is for nothing if a loss was not finite
-            self._log(plan, done, figures | self._evaluate(done, regular))
+            with self._saving_on_failure(figures):
+                figures |= self._evaluate(done, regular)
+            self._log(plan, done, figures)
         else:
             self.display.advance(done)
         if saving:
@@ -186,7 +194,7 @@ class Trainer:
     def _evaluate(self, done: int, regular: bool) -> dict[str, float]:
         if not regular and not self._shrinking(done):
             return {}
-        with self.ledger.charge("evaluation"), self._saving_on_failure():
+        with self.ledger.charge("evaluation"):
             supernet = self.engine.whole_supernet()
             accuracy = self.evaluator.full_model(supernet)
             metrics = {"acc/full": accuracy.top1, "loss/full_held_out": accuracy.loss}

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
+from pipeline.tracking.metrics import read_metrics
 from tests.distributed.processes import small_run, start
 
 pytestmark = pytest.mark.distributed
@@ -57,6 +58,21 @@ def test_damage_ends_all_processes_with_one_line_and_the_steps_done_are_saved(da
     codes, said = train(damaged, tmp_path, "failed", 2, "data.on_corrupt=skip", "data.max_corrupt=0.01")
     assert codes == [0, 0], said
     assert "continuing at step 3" in said
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_damage_that_an_evaluation_meets_costs_no_row_of_metrics(digits: Path, tmp_path: Path, world: int) -> None:
+    root = shutil.copytree(digits, tmp_path / "digits")
+    sample = open_split(root, "test").index[5]
+    with (root / "test" / "test-000000.tar").open("r+b") as shard:
+        shard.seek(int(sample["offset"]) + 30)
+        shard.write(bytes(16))
+    codes, said = train(root, tmp_path, "evaluated", world, "evaluation.every=8 steps", "log_every=5 steps")
+    assert codes == [1] * world, said
+    assert "test/test-000000.tar: sample 000000005 at byte " in said
+    assert saved(tmp_path / "evaluated") == [8]
+    metrics = read_metrics(tmp_path / "evaluated" / "metrics.jsonl")
+    assert metrics["loss/full"].steps.tolist() == [5, 8]
 
 
 def test_damage_found_at_the_start_is_told_once(damaged: Path, tmp_path: Path) -> None:
