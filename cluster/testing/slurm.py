@@ -33,7 +33,7 @@ class Slurm:
     Attributes:
         environment: what its clients need, besides that of this process.
         controller: its process; ending it makes a cluster whose controller does not answer.
-        nodes: the processes of the node daemons.
+        nodes: the processes of the node daemons, which are among `daemons`, all that is to be ended.
         has_accounting: whether `sacct` can be asked.
     """
 

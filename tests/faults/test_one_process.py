@@ -38,7 +38,7 @@ def test_a_loss_that_is_nan_on_one_process_ends_all_and_names_it(digits: Path, t
     assert 15 not in run.steps_read()
 
 
-SHARDED = ["{name: fsdp}", *(f"{{name: deepspeed, zero_stage: {stage}}}" for stage in (1, 2, 3))]
+DISTRIBUTED = ["{name: fsdp}", *(f"{{name: deepspeed, zero_stage: {stage}}}" for stage in (0, 1, 2, 3))]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ SHARDED = ["{name: fsdp}", *(f"{{name: deepspeed, zero_stage: {stage}}}" for sta
     [
         (1, "{name: single}"),
         (2, "{name: ddp}"),
-        *(pytest.param(2, engine, marks=pytest.mark.faults) for engine in SHARDED),
+        *(pytest.param(2, engine, marks=pytest.mark.faults) for engine in DISTRIBUTED),
     ],
 )
 def test_the_steps_since_the_last_checkpoint_are_passed_over_where_the_recipe_says_so(
