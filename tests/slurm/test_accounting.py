@@ -49,6 +49,11 @@ def only(folder: Path) -> Status:
         ([("7", "COMPLETED", 1012)], 1012, "SLURM counts 0.562 h"),
         ([("7", "COMPLETED", 900)], 900, "SLURM counts 0.500 h"),
         ([("7", "CANCELLED by 1000", 0)], 0, "SLURM counts 0.000 h"),
+        # A start that SLURM ends counts up to the order; its nodes are held while its processes save and leave.
+        ([("7", "CANCELLED by 1000", 967)], 967, ""),
+        ([("7", "CANCELLED by 1000", 950)], 950, "SLURM counts 0.528 h"),
+        ([("7", "PREEMPTED", 300), ("7", "TIMEOUT", 631)], 931, ""),
+        ([("7", "CANCELLED by 1000", 1015)], 1015, "SLURM counts 0.564 h"),
         # Four seconds of each start are no contradiction; waiting is no start.
         ([("7", "REQUEUED", 500), ("7", "REQUEUED", 300), ("7", "COMPLETED", 211)], 1011, ""),
         ([("7", "REQUEUED", 500), ("7", "REQUEUED", 300), ("7", "COMPLETED", 213)], 1013, "SLURM counts 0.563 h"),
