@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -71,9 +72,19 @@ class TrainingProgress:
             self.say(f"step {step}/{self.steps} · {text} · {_clock(left)} left")
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays. Where nobody can read it (a pipe that was left, a full disk), training goes on."""
         if self._visible:
-            self._console.print(line, soft_wrap=True, markup=False)
+            try:
+                self._console.print(line, soft_wrap=True, markup=False)
+            except (OSError, SystemExit):  # the latter is rich's answer to a pipe that was left
+                _fall_silent()
+
+
+def _fall_silent() -> None:
+    """What could not be written waits to be written again, and would fail again, at the latest when Python ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def _clock(seconds: float) -> str:

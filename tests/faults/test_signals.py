@@ -1,4 +1,4 @@
-"""SIGTERM to the `deepspeed` command alone, to all that it started, and none where only a shell has gone."""
+"""SIGTERM to the `deepspeed` command alone, to all that it started; shells, terminals and readers that have gone."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ import pytest
 
 from tests.distributed.processes import environment, free_port
 from tests.distributed.test_resume import steps_logged, wait_for_steps
-from tests.faults.broken_run import Run
+from tests.faults.broken_run import STEPS, Run
 
 pytestmark = pytest.mark.distributed
 
@@ -91,6 +91,26 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
         process.kill()
     [step] = run.saved()
     assert run.steps_read() == list(range(1, step + 1))
+
+
+@pytest.mark.parametrize("output", ["a pipe that was left", "a full disk"])
+def test_a_run_whose_output_nobody_takes_trains_on(output: str, digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "unheard", 1)
+    if output == "a full disk":
+        nobody = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, nobody = os.pipe()
+        os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, *run.command], env=environment(0, 1, free_port()), stdout=nobody, stderr=nobody
+    )
+    os.close(nobody)
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        process.kill()
+    assert run.steps_read() == list(range(1, STEPS + 1))
+    assert run.weights()
 
 
 @pytest.mark.faults
