@@ -23,6 +23,7 @@ from pipeline.training.duration import Duration
 from pipeline.whole_file import write_whole
 
 FOLDER = "checkpoints"
+_NAME = f"step-{'[0-9]' * 9}"  # others in the folder are somebody's own, and left alone
 
 
 class CheckpointConfig(BaseModel):
@@ -159,6 +160,17 @@ def load_newest_checkpoint(run_folder: Path, warnings: list[str]) -> Checkpoint 
     return None
 
 
+def remove_newer(run_folder: Path, step: int) -> None:
+    """Remove what was passed over as damaged on the way back to `step`, where the run goes on behind it.
+
+    Between that step and those to come it would count among the newest, and crowd out whole ones.
+    """
+    for sidecar_path in _newest_first(run_folder / FOLDER):
+        if sidecar_path > run_folder / FOLDER / f"step-{step:09d}.json":
+            sidecar_path.unlink()
+            sidecar_path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
 class _Sidecar(BaseModel):
     """`step-*.json`: what makes a checkpoint whole."""
 
@@ -186,7 +198,7 @@ def _tidy(folder: Path, current: Path, keep: int, keep_best: bool) -> None:
     kept = {*known[:keep], *([_best(known)] if keep_best else [])}
     for old in set(sidecars) - kept:
         old.unlink()
-    for path in [*folder.glob("step-*.safetensors"), *folder.glob(".*.writing")]:
+    for path in [*folder.glob(f"{_NAME}.safetensors"), *folder.glob(f".{_NAME}.*.writing")]:
         if not path.with_suffix(".json").exists():
             path.unlink()
 
@@ -205,7 +217,7 @@ def _best(newest_first: Iterable[Path]) -> Path | None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.json"), reverse=True)
+    return sorted(folder.glob(f"{_NAME}.json"), reverse=True)
 
 
 def _load(sidecar_path: Path) -> Checkpoint:

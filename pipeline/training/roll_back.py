@@ -8,7 +8,7 @@ from pipeline.config import Recipe
 from pipeline.engines.base import TrainingState
 from pipeline.engines.processes import Processes
 from pipeline.errors import PeerFailure, RunFailure
-from pipeline.training.checkpoint import Progress
+from pipeline.training.checkpoint import Progress, remove_newer
 from pipeline.training.taking_up import take_up
 from pipeline.training.window import NotFinite
 
@@ -30,7 +30,9 @@ class RollBack:
 
 
 def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure: NotFinite) -> RollBack:
-    """Load the run's newest checkpoint. All processes must call it together, and come to the same.
+    """Load the run's newest whole checkpoint, and remove damaged ones after it.
+
+    All processes must call it together, and come to the same.
 
     Raises:
         RunFailure: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
@@ -51,6 +53,7 @@ def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure:
         raise type(another)(f"{failure}; {another}") from None
     if checkpoint is None:
         raise told_once(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
+    processes.together(lambda: remove_newer(recipe.folder, checkpoint.step), main_only=True)
     first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
     told = (
         f"{failure}: back to the checkpoint of step {first}; steps {first} to {end - 1} are passed over "

@@ -1,5 +1,6 @@
 """A checkpoint is whole or not there, and damage is named and passed over."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,3 +163,16 @@ def test_what_is_written_is_the_state_when_it_was_prepared(tmp_path: Path) -> No
     assert found is not None
     assert all(torch.equal(found.state.weights[name], tensor) for name, tensor in checkpoint(3).state.weights.items())
     assert all(torch.equal(found.state.momentum[name], tensor) for name, tensor in checkpoint(3).state.momentum.items())
+
+
+def test_files_that_are_not_of_its_making_are_neither_taken_nor_removed(tmp_path: Path) -> None:
+    *_, older, newest_path = save(tmp_path, 1, 2)
+    kept = ["step-best.safetensors", "step-000000001-good.safetensors", "step-000000001 (copy).safetensors"]
+    for name in kept:
+        shutil.copy(older, older.with_name(name))
+        shutil.copy(older.with_suffix(".json"), older.with_name(name).with_suffix(".json"))
+    shutil.copy(older, older.with_name("step-1-alone.safetensors"))
+    assert step_of(newest(tmp_path)[0]) == 2
+    save(tmp_path, 3, keep=2)
+    names = {path.name for path in older.parent.glob("*.safetensors")}
+    assert names == {*kept, "step-1-alone.safetensors", newest_path.name, "step-000000003.safetensors"}

@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from pipeline.config import Recipe, load_recipe
+from pipeline.engines.base import TrainingState
 from pipeline.engines.processes import Processes
 from pipeline.errors import RunFailure
-from pipeline.training.checkpoint import FOLDER, Progress
+from pipeline.training.checkpoint import FOLDER, Checkpoint, Progress, save_checkpoint
 from pipeline.training.roll_back import roll_back
 from pipeline.training.window import NotFinite
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
+ALONE = Processes(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -21,9 +23,8 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def complaint(recipe: Recipe) -> str:
-    alone = Processes(0, 1, torch.device("cpu"))
     with pytest.raises(RunFailure) as refused:
-        roll_back(recipe, alone, Progress(step=6), NotFinite("loss is nan at step 5"))
+        roll_back(recipe, ALONE, Progress(step=6), NotFinite("loss is nan at step 5"))
     return str(refused.value)
 
 
@@ -36,3 +37,18 @@ def test_where_no_checkpoint_is_whole_the_loss_is_told_as_well(recipe: Recipe) -
     folder.mkdir(parents=True)
     (folder / "step-000000004.json").write_text("{}")
     assert complaint(recipe).startswith("loss is nan at step 5; no checkpoint is whole: ")
+
+
+def test_damaged_checkpoints_that_it_goes_back_behind_do_not_count_among_those_to_keep(recipe: Recipe) -> None:
+    state = TrainingState({"weight": torch.zeros(2)}, {"weight": torch.zeros(2)})
+
+    def save(progress: Progress) -> Path:
+        return save_checkpoint(recipe.folder, Checkpoint(progress, state, {}), keep=2)
+
+    save(Progress(2))
+    save(Progress(4)).write_bytes(b"")
+    back = roll_back(recipe, ALONE, Progress(step=6), NotFinite("loss is nan at step 5"))
+    assert (back.progress.step, back.progress.passed_over) == (6, 4)
+    save(back.progress)
+    saved = sorted(path.name for path in (recipe.folder / FOLDER).glob("*.safetensors"))
+    assert saved == ["step-000000002.safetensors", "step-000000006.safetensors"]
