@@ -141,6 +141,7 @@ def print_plan(
     Raises:
         UsageError: for a GPU that is not known, or that nothing was measured on.
     """
+    gpu = gpu.lower()
     links = _links(gpu, within, between)
     schedule = schedule_without_data(recipe)
     times = StepTimes.load(measured, recipe, schedule) if measured else StepTimes.measure(recipe, schedule)
@@ -155,9 +156,10 @@ def print_plan(
     if not rows:
         raise UsageError(f"--gpus: none of {list(counts)} divides batch_size {recipe.batch_size}")
     unit = unit_for(times.device)
+    sides = ", ".join(map(str, times.computes["resolutions"]))
     assumed = [
-        f"step times: {times.machine}, {times.network} at {', '.join(map(str, times.resolutions))} px, from steps of "
-        f"{times.images[0]} and {times.images[1]} images: a fixed part and one in proportion to images",
+        f"step times: {times.machine}, {times.computes['network']} at {sides} px, from steps of {times.images[0]} and "
+        f"{times.images[1]} images: a fixed part and one in proportion to images",
         f"links: {links.within:g} GB/s within a node of {per_node}, {links.between:g} GB/s between nodes, one way; "
         f"collective operations reach {links.share:.0%} of that, and hide behind nothing",
         f"sent in a supernet step: {_passes(recipe, len(schedule.phases[-1].roles)):g} × the all-reduce of the "

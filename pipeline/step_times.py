@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.config import Recipe
 from pipeline.engines.base import EngineConfig
@@ -29,22 +30,27 @@ class StepTime(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fixed: float
-    per_image: float
+    fixed: float = Field(ge=0, allow_inf_nan=False)
+    per_image: float = Field(ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> StepTime:
+        if not self.fixed + self.per_image:
+            raise ValueError("a step takes time")
+        return self
 
     def __call__(self, images: int) -> float:
         return self.fixed + images * self.per_image
 
 
 class StepTimes(BaseModel):
-    """What was measured: the machine, what it ran, and the step time of each phase by its name."""
+    """What was measured: the machine, what its steps compute, and the step time of each phase by its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     machine: str
     device: str
-    network: str
-    resolutions: tuple[int, ...]
+    computes: dict[str, Any]
     images: tuple[int, int]
     phases: dict[str, StepTime]
 
@@ -63,8 +69,7 @@ class StepTimes(BaseModel):
             return StepTimes(
                 machine=machine(processes.device),
                 device=processes.device.type,
-                network=recipe.space.network,
-                resolutions=schedule.space.resolutions,
+                computes=computed(recipe, schedule),
                 images=sizes,
                 phases={
                     phase.name: _line(sizes, (small[phase.roles], large[phase.roles])) for phase in schedule.phases
@@ -84,13 +89,11 @@ class StepTimes(BaseModel):
             raise UsageError(f"--measured {path}: {error.strerror}") from None
         except ValidationError:
             raise UsageError(f"--measured {path}: holds no step times; deps plan … --save FILE writes them") from None
-        for what, theirs, ours in (
-            ("network", times.network, recipe.space.network),
-            ("resolutions", times.resolutions, schedule.space.resolutions),
-            ("phases", sorted(times.phases), sorted(phase.name for phase in schedule.phases)),
-        ):
-            if theirs != ours:
+        for what, ours in computed(recipe, schedule).items():
+            if (theirs := times.computes.get(what)) != ours:
                 raise UsageError(f"--measured {path}: is about {what} {theirs}; the recipe has {ours}")
+        if missing := times.computes["subnets"].keys() - times.phases.keys():
+            raise UsageError(f"--measured {path}: lacks the step time of phase {min(missing)}")
         return times
 
     def save(self, path: Path) -> None:
@@ -99,6 +102,19 @@ class StepTimes(BaseModel):
             write_whole(path, self.model_dump_json(indent=1).encode())
         except OSError as error:
             raise UsageError(f"--save {path}: cannot be written: {error.strerror}") from None
+
+
+def computed(recipe: Recipe, schedule: Schedule) -> dict[str, Any]:
+    """What a step's time follows from besides its images and the machine, as JSON values."""
+    space = schedule.space
+    return {
+        "network": recipe.space.network,
+        "resolutions": list(space.resolutions),
+        "MACs": [complexity(space, subnet).macs for subnet in (space.smallest(), space.largest())],
+        "precision": recipe.model.precision,
+        "kernels": recipe.kernels,
+        "subnets": {phase.name: list(phase.roles) for phase in schedule.phases},
+    }
 
 
 def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> StepTime:

@@ -1,6 +1,7 @@
 """`deps plan`: hours and dollars at any number of accelerators, from step times of one; sums done by hand here."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from pipeline.config import load_recipe
 from pipeline.dry_run import schedule_without_data
 from pipeline.errors import UsageError
 from pipeline.plan import Links, plan, print_plan
-from pipeline.step_times import StepTime, StepTimes, _line
+from pipeline.step_times import StepTime, StepTimes, _line, computed
 
 RECIPE = Path("recipes/digits.yaml")
 WITHOUT_DATA = ["data.shards=/nowhere", "train_samples=1000", "space.classes=10", "batch_size=100"]
@@ -22,12 +23,12 @@ def recipe(*overrides: str):
 
 
 def times(device: str = "cuda", machine: str = "NVIDIA H200") -> StepTimes:
+    run = recipe()
     sandwich = StepTime(fixed=0.2, per_image=0.04)
     return StepTimes(
         machine=machine,
         device=device,
-        network="mobilenet_v3_digits",
-        resolutions=(32,),
+        computes=computed(run, schedule_without_data(run)),
         images=(50, 100),
         phases={"full model": StepTime(fixed=0.1, per_image=0.01), "ramp": sandwich, "supernet": sandwich},
     )
@@ -89,7 +90,7 @@ def test_another_gpu_is_planned_for_where_its_links_are_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times(machine="NVIDIA L40S").save(tmp_path / "times.json")
-    print_plan(recipe(), "l40s", 2, [4], 30.0, 12.5, tmp_path / "times.json", None, as_json=True)
+    print_plan(recipe(), "L40S", 2, [4], 30.0, 12.5, tmp_path / "times.json", None, as_json=True)
     planned = json.loads(capsys.readouterr().out)
     assert [row["nodes"] for row in planned["rows"]] == [2]
     assert "links: 30 GB/s within a node of 2, 12.5 GB/s between nodes, one way" in planned["assumptions"][1]
@@ -103,7 +104,16 @@ def test_another_gpu_is_planned_for_where_its_links_are_given(
         ("h100", [1], [], "--gpu h100: step times were measured on NVIDIA H200; on a machine with h100 run deps plan"),
         ("tpu", [1], [], "--gpu tpu: is none of v100, a100, h100, h200, cpu"),
         ("h200", [3], [], r"--gpus: none of \[3\] divides batch_size 100"),
-        ("h200", [1], ["space.resolutions=[24,32]"], r"is about resolutions \(32,\); the recipe has \(24, 32\)"),
+        ("h200", [1], ["space.resolutions=[24,32]"], r"is about resolutions \[32\]; the recipe has \[24, 32\]"),
+        (
+            "h200",
+            [1],
+            ["schedule.random_subnets=8"],
+            "is about subnets .*'random', 'random'.*; the recipe has",
+        ),
+        ("h200", [1], ["model.precision=fp32"], "is about precision auto; the recipe has fp32"),
+        ("h200", [1], ["kernels=reference"], "is about kernels auto; the recipe has reference"),
+        ("h200", [1], ["space.depths=[1]"], r"is about MACs \[\d+, \d+\]; the recipe has"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(
@@ -114,8 +124,13 @@ def test_what_cannot_be_planned_is_refused(
         print_plan(recipe(*overrides), gpu, 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
 
 
-def test_a_file_that_holds_no_step_times_is_named(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text("{}")
+@pytest.mark.parametrize("damage", ["of something else", "no time", "less than no time", "not a number"])
+def test_a_file_that_holds_no_step_times_is_named(damage: str, tmp_path: Path) -> None:
+    content = times().model_dump()
+    seconds = {"no time": 0.0, "less than no time": -1.0, "not a number": math.nan}.get(damage)
+    for phase in content["phases"].values():
+        phase |= {"fixed": seconds, "per_image": seconds}
+    (tmp_path / "other.json").write_text(json.dumps(content if seconds is not None else {}))
     run = recipe()
     with pytest.raises(UsageError, match=r"other.json: holds no step times; deps plan … --save FILE writes them"):
         StepTimes.load(tmp_path / "other.json", run, schedule_without_data(run))
