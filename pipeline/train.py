@@ -95,6 +95,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         assert experiment is not None
         schedule = experiment.schedule
         processes.together(lambda: run_folder.begin(recipe, experiment.identity, resume))
+        # Before anything of a run is read: an earlier start of it may be about to save and leave.
+        lock = processes.together(lambda: hold(recipe.folder) if recipe.folder.exists() else None, main_only=True)
         warnings: list[str] = []
         checkpoint = take_up(recipe.folder, processes, warnings) if resume else None
         progress = checkpoint.progress if checkpoint else Progress()
@@ -116,7 +118,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         processes.highest(0)
         kernels = engine.supernet.operations(processes.device.type).name
         about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
-        lock = processes.together(lambda: hold(recipe.folder), main_only=True)
+        lock = processes.together(lambda: lock or hold(recipe.folder), main_only=True)
         processes.together(lambda: run_folder.write(recipe, about), main_only=True)
         if checkpoint:
             engine.load_state(checkpoint.state)

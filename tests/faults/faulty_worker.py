@@ -1,18 +1,21 @@
 """Trains as `pipeline.train`, but one process meets a fault, with the usual arguments after it:
 
-nan|unreadable BATCH[,BATCH…] RANK, or elsewhere FOLDER RANK.
+nan|unreadable BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
 """
 
 import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
 
 from torch import Tensor
 
 from data_shards.loader import Batch, TrainLoader
 from pipeline import train
 from pipeline.training import trainer
+from pipeline.training.checkpoint import FOLDER
 
 
 def damage_images(batch_numbers: str) -> None:
@@ -41,6 +44,18 @@ def fail_reading(batch_numbers: str) -> None:
     TrainLoader.__iter__ = failing
 
 
+def meet_one_that_leaves(saved: str) -> None:
+    """An earlier start of the run saves what is in the folder `saved`, and leaves, as this one asks for its lock."""
+    hold = train.hold
+
+    def held(folder: Path) -> IO[str]:
+        for path in Path(saved).iterdir():
+            path.rename(folder / FOLDER / path.name)
+        return hold(folder)
+
+    train.hold = held
+
+
 def _numbers(text: str) -> set[int]:
     return {int(number) for number in text.split(",")}
 
@@ -48,6 +63,7 @@ def _numbers(text: str) -> set[int]:
 FAULTS: dict[str, Callable[[str], None]] = {
     "nan": damage_images,
     "unreadable": fail_reading,
+    "leaving": meet_one_that_leaves,
     "elsewhere": os.chdir,  # a relative run folder is another one, as on another machine's disk
 }
 

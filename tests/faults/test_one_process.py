@@ -11,8 +11,8 @@ import pytest
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
 from tests.distributed.processes import run, small_run, start
-from tests.distributed.test_resume import wait_for_steps
-from tests.faults.broken_run import ENGINES, Run, assert_same, ended
+from tests.distributed.test_resume import steps_logged, wait_for_steps
+from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
 
 pytestmark = pytest.mark.distributed
 
@@ -160,3 +160,16 @@ def test_a_run_that_goes_on_from_its_end_keeps_its_best_checkpoint(digits: Path,
     assert best.accuracy is not None
     run.finish()
     assert load_best_checkpoint(run.folder).accuracy == best.accuracy
+
+
+def test_what_an_earlier_start_saves_as_it_leaves_is_taken_up(digits: Path, tmp_path: Path) -> None:
+    """Else its steps would be trained again, and their checkpoint removed as one passed over."""
+    run = Run(digits, tmp_path, "changed_hands", 1)
+    run.finish()
+    leaving = tmp_path / "leaving"
+    leaving.mkdir()
+    for path in (run.folder / "checkpoints").glob(f"step-{STEPS:09d}.*"):
+        path.rename(leaving / path.name)
+    trained = steps_logged(run.folder)
+    assert fail(run, "leaving", str(leaving), "0") == ([0], [])
+    assert steps_logged(run.folder) == trained
