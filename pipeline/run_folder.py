@@ -55,8 +55,11 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
         UsageError: where the folder holds something and `resume` was not given, or the earlier start was different.
     """
     folder = recipe.folder
-    if not folder.exists() or {path.name for path in folder.iterdir()} <= _BEFORE_IT_BEGINS:
-        return
+    try:
+        if not folder.exists() or {path.name for path in folder.iterdir()} <= _BEFORE_IT_BEGINS:
+            return
+    except OSError as error:  # a file, a name that is too long, somebody else's folder
+        raise UsageError(f"run folder {folder}: {error.strerror}; choose another name=…") from None
     if not resume:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)

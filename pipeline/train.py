@@ -38,6 +38,7 @@ from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, Progress
 from pipeline.training.control import StopRequest
+from pipeline.training.intervals import intervals
 from pipeline.training.schedule import Schedule
 from pipeline.training.skipped import DAMAGE, SkippedSamples
 from pipeline.training.taking_up import take_up
@@ -72,7 +73,9 @@ def prepare(recipe: Recipe) -> Experiment:
     space = build_space(recipe.space, train.num_classes)
     if recipe.batch_size > len(train):
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
-    return Experiment(train, test, Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed))
+    schedule = Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed)
+    intervals(recipe, schedule)  # refused here, before anything is written
+    return Experiment(train, test, schedule)
 
 
 def train(recipe: Recipe, resume: bool) -> signal.Signals | None:

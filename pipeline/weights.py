@@ -19,10 +19,15 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
         The checkpoint's step, and the files.
 
     Raises:
-        UsageError: for a folder that is no run or has no (evaluated) checkpoint, or an output that cannot be written.
+        UsageError: for a folder that is no run or has no (evaluated) checkpoint, or an output that cannot be written
+            or is the run itself: weights in it are those of its end.
         RunFailure: for damaged checkpoints.
     """
     recipe, classes = run_folder.read_recipe(run), run_folder.read_description(run)["classes"]
+    if output.resolve() == run.resolve():
+        raise UsageError(
+            f"--output {output}: is the run's own folder, whose weights are those of its end; name another"
+        )
     warnings: list[str] = []
     checkpoint = load_best_checkpoint(run) if best else load_newest_checkpoint(run, warnings)
     for line in warnings:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tracking import outbox
 from pipeline.tracking.mlflow_run import place_of
@@ -35,7 +35,7 @@ class TrackingConfig(BaseModel):
 
     mlflow: bool = True
     uri: str | None = None  # None: sqlite:///mlruns/mlflow.db under the folder of the start, artifacts beside it
-    experiment: str = "once-for-all"
+    experiment: str = Field(default="once-for-all", min_length=1, max_length=500)  # as MLflow wants it
 
 
 class MlflowShipper:

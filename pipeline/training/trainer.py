@@ -24,7 +24,7 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
 from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
-from pipeline.training.duration import to_steps
+from pipeline.training.intervals import intervals
 from pipeline.training.normalise import normalise
 from pipeline.training.pace import Pace
 from pipeline.training.progress import TrainingProgress
@@ -71,10 +71,7 @@ class Trainer:
         self.tracker = tracker
         self.progress = progress
         self.stop_request = stop_request
-        self.log_every = self._in_steps(recipe.log_every)
-        self.evaluate_every = self._in_steps(recipe.evaluation.every)
-        self.evaluate_full_when_shrinking_every = self._in_steps(recipe.evaluation.full_when_shrinking)
-        self.save_every = self._in_steps(recipe.checkpoint.every)
+        self.every = intervals(recipe, schedule)
         self.window = Window(processes, recipe.batch_size)
         self.pace = Pace(processes)
         self.writer = CheckpointWriter(recipe.checkpoint.timeout)
@@ -161,9 +158,9 @@ class Trainer:
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
         done = self.progress.step
-        regular = _due(self.evaluate_every, done) or done == self.schedule.steps
-        saving = _due(self.save_every, done)
-        if regular or saving or self._shrinking(done) or _due(self.log_every, done):
+        regular = _due(self.every.evaluate, done) or done == self.schedule.steps
+        saving = _due(self.every.save, done)
+        if regular or saving or self._shrinking(done) or _due(self.every.log, done):
             figures = self._figures()  # before an evaluation, which is for nothing if a loss was not finite
             with self._saving_on_failure(figures):
                 figures |= self._evaluate(done, regular)
@@ -208,10 +205,7 @@ class Trainer:
         """Whether the full model is evaluated once more, as its accuracy may dip where shrinking begins."""
         since = done - self.schedule.shrink_start
         lasts = max(self.schedule.ramp, self.schedule.steps_per_epoch)
-        return 0 <= since <= lasts and _due(self.evaluate_full_when_shrinking_every, since)
-
-    def _in_steps(self, interval: str) -> int:
-        return to_steps(interval, self.schedule.steps_per_epoch, self.schedule.steps)
+        return 0 <= since <= lasts and _due(self.every.evaluate_full_when_shrinking, since)
 
     def _log(self, plan: StepPlan, done: int, figures: dict[str, float]) -> None:
         waiting, slow = self.pace.read()

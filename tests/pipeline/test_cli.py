@@ -121,6 +121,13 @@ def test_weights_are_those_of_the_newest_checkpoint_or_of_the_best(finished: Pat
     assert "leave out --best to take the newest" in refused(deps("weights", copy, "--best", "--output", tmp_path), 1)
 
 
+def test_weights_of_a_checkpoint_do_not_pass_for_those_of_a_finished_run(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "stopped")
+    (run / "supernet.safetensors").unlink()
+    assert "is the run's own folder" in refused(deps("weights", run, "--output", "stopped/.", cwd=tmp_path))
+    assert not (run / "supernet.safetensors").exists()
+
+
 def test_a_run_is_not_evaluated_on_another_data_set(finished: Path, digits: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
     config = (copy / "config.yaml").read_text()
@@ -180,6 +187,10 @@ BAD_INPUT = [
         ["data.augmentation.colour_jitter=[0.4, 0.4, 0.4, 0.6]"],
         "data.augmentation: colour_jitter: [0.4, 0.4, 0.4, 0.6]",
     ),
+    (["log_every=0.001 epochs"], "log_every: '0.001 epochs': is less than one step (89 steps are an epoch)"),
+    (["checkpoint.every=1%"], "checkpoint.every: '1%': is less than one step"),
+    (["tracking.experiment=''"], "tracking.experiment: string should have at least 1 character"),
+    ([f"name={'x' * 300}"], "File name too long; choose another name=…"),
     (["schedule.epsilon_ramp=20 steps"], "schedule.epsilon_ramp: '20 steps' is 20 steps, and does not fit"),
     (["space.resolutions=[8]", "batch_size=1"], "leaves batch norm a single value"),
     (["runs=/proc/nowhere"], "cannot be written"),
