@@ -44,16 +44,16 @@ def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
     except ReportError as error:
         raise UsageError(str(error)) from None
     if len(runs) == 1:
-        _attach(runs[0], folder)
+        _attach(runs[0], report)
     return report
 
 
-def _attach(run: Path, report: Path) -> None:
+def _attach(run: Path, report: Report) -> None:
     try:
         last_start(run)
     except NotTrackedError:
         return
-    for page in (*sorted(report.iterdir()), run / "evaluation.json"):
+    for page in (*report.pages, run / "evaluation.json"):
         if page.exists():
             outbox.append(run, "artifact", outbox.artifact_entry(run, page, "report"))
     try:

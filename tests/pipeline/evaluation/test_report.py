@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.evaluation import plots
+from pipeline.evaluation import plots, publish
 from pipeline.evaluation.publish import print_report
 from pipeline.evaluation.report import ReportError, write_report
 from pipeline.evaluation.run_record import read_run
 from pipeline.evaluation.summary import group
+from pipeline.tracking import outbox
 
 from .run_folders import SUBNETS, make_run
 
@@ -408,3 +409,17 @@ def test_a_run_that_was_killed_before_it_measured_anything_is_reported(tmp_path)
     (folder / "metrics.jsonl").write_text("")
     markdown, _ = report([folder], tmp_path / "report")
     assert "stopped at step 0 of 1000" in markdown
+
+
+def test_a_tracked_run_gets_its_report_and_nothing_else_of_that_folder(tmp_path, monkeypatch):
+    run, output = make_run(tmp_path / "run"), tmp_path / "home"
+    where = {"uri": "http://127.0.0.1:1", "artifacts": None, "experiment": "e", "name": "run", "params": {}, "tags": {}}
+    outbox.append(run, "run", where)
+    output.mkdir()
+    (output / "diary.txt").write_text("private")
+    monkeypatch.setattr(publish, "sync_run", lambda folder: None)
+    print_report([run], output, as_json=False)
+    entries = [outbox.parse(line) for line in (run / outbox.OUTBOX).read_text().splitlines()]
+    sent = {Path(entry["path"]).name for entry in entries if entry["kind"] == "artifact"}
+    assert sent == {path.name for path in output.iterdir()} - {"diary.txt"} | {"evaluation.json"}
+    assert {"report.md", "report.html"} < sent
