@@ -131,7 +131,18 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         if tracker is not None:
             closing.callback(give_up, tracker)
         trainer = Trainer(
-            recipe, schedule, engine, loader, skipped, evaluator, processes, ledger, tracker, progress, stop_request
+            recipe,
+            schedule,
+            engine,
+            loader,
+            skipped,
+            evaluator,
+            processes,
+            ledger,
+            tracker,
+            progress,
+            checkpoint.accuracy if checkpoint else None,
+            stop_request,
         )
         for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels, loader.reader)):
             trainer.display.say(line)

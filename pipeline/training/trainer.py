@@ -44,6 +44,7 @@ class Trainer:
     Args:
         loader: batches from `progress.step` on.
         tracker: of the main process; None in the others.
+        accuracy: of the checkpoint taken up; None where it was not evaluated.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Trainer:
         ledger: Ledger,
         tracker: Tracker | None,
         progress: Progress,
+        accuracy: float | None,
         stop_request: StopRequest,
     ) -> None:
         self.recipe = recipe
@@ -76,7 +78,7 @@ class Trainer:
         self.pace = Pace(processes)
         self.writer = CheckpointWriter(recipe.checkpoint.timeout)
         self.saved_step = progress.step or None  # what was taken up is not written again: it may tell of its accuracy
-        self.accuracy: float | None = None  # as of the step just done
+        self.accuracy = accuracy  # as of the step just done
         self.display = TrainingProgress(recipe.name, schedule.steps, progress.step, visible=processes.is_main)
 
     def train(self) -> signal.Signals | None:
@@ -89,6 +91,7 @@ class Trainer:
                 checkpoint (which stays); for a failure of another process.
         """
         with self.display, self.writer:
+            self._make_up_evaluation()
             batches = iter(self.loader)
             while self.progress.step < self.schedule.steps:
                 began, read = time.perf_counter(), self.loader.wait_seconds
@@ -112,6 +115,15 @@ class Trainer:
                 self._after_step(plan)
             self._save_whole()
         return None
+
+    def _make_up_evaluation(self) -> None:
+        """Evaluate what was taken up, where damaged data kept the earlier start from it."""
+        done = self.progress.step
+        if done and self.accuracy is None and self._evaluates(done):
+            figures = self._evaluate(done, regular=True)
+            self._log(self.schedule.at(done - 1), done, figures)
+            self.saved_step = None
+            self._save()
 
     @contextmanager
     def _saving_on_failure(self, figures: dict[str, float] | None = None) -> Iterator[None]:
@@ -158,7 +170,7 @@ class Trainer:
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
         done = self.progress.step
-        regular = _due(self.every.evaluate, done) or done == self.schedule.steps
+        regular = self._evaluates(done)
         saving = _due(self.every.save, done)
         if regular or saving or self._shrinking(done) or _due(self.every.log, done):
             figures = self._figures()  # before an evaluation, which is for nothing if a loss was not finite
@@ -200,6 +212,9 @@ class Trainer:
                 self.accuracy = (accuracy.top1 + smallest.top1) / 2
                 metrics |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
         return metrics
+
+    def _evaluates(self, done: int) -> bool:
+        return _due(self.every.evaluate, done) or done == self.schedule.steps
 
     def _shrinking(self, done: int) -> bool:
         """Whether the full model is evaluated once more, as its accuracy may dip where shrinking begins."""

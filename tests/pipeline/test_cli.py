@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.tracking.metrics import read_metrics
+from pipeline.training.checkpoint import load_best_checkpoint
 from tests.distributed.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
@@ -268,7 +270,7 @@ def test_a_sample_damaged_in_mid_run_is_named_and_the_steps_before_it_are_saved(
 
 @pytest.mark.distributed
 @pytest.mark.parametrize("world", [1, 2])
-def test_damage_met_while_evaluating_is_named_once_and_the_steps_before_it_are_saved(
+def test_damage_met_while_evaluating_is_named_once_and_costs_neither_steps_nor_the_evaluation(
     world: int, digits: Path, tmp_path: Path
 ) -> None:
     broken = shutil.copytree(digits, tmp_path / "broken")
@@ -284,6 +286,12 @@ def test_damage_met_while_evaluating_is_named_once_and_the_steps_before_it_are_s
     assert "".join(outputs).count(f"{shard.name}: sample ") == 1
     assert "Traceback" not in "".join(outputs)
     assert [path.name for path in (tmp_path / "hit" / "checkpoints").glob("*.json")] == ["step-000000016.json"]
+
+    shutil.copy(digits / "test" / shard.name, shard)
+    run(["-m", "pipeline.train", *arguments, "--resume"], world)
+    for metric in ("acc/full", "acc/smallest"):
+        assert read_metrics(tmp_path / "hit" / "metrics.jsonl")[metric].steps.tolist() == [16, 32]
+    assert load_best_checkpoint(tmp_path / "hit").accuracy is not None
 
 
 def test_a_lost_ledger_is_restored_from_the_checkpoint(finished: Path, digits: Path, tmp_path: Path) -> None:
