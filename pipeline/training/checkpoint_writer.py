@@ -40,13 +40,13 @@ class CheckpointWriter:
             RunFailure: where it failed, or takes longer than it may.
         """
         if self._thread is not None:
-            self._thread.join(self._timeout)
-            if self._thread.is_alive():
+            thread, self._thread = self._thread, None  # given up after this, whatever comes of it
+            thread.join(self._timeout)
+            if thread.is_alive():
                 raise RunFailure(
                     f"checkpoint: writing one takes more than {self._timeout:g} s; is the storage there? "
                     "(checkpoint.timeout)"
                 )
-            self._thread = None
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

@@ -67,10 +67,19 @@ def test_a_failure_is_raised_by_the_next_that_asks_and_once(asks: str) -> None:
         writer.finish()
 
 
-def test_a_write_that_never_ends_is_a_failure_and_holds_nobody_up() -> None:
+def test_a_write_that_never_ends_is_a_failure_and_holds_nobody_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = Write([], "stuck")
+    waits: list[float | None] = []
+    join = threading.Thread.join
+
+    def counted(thread: threading.Thread, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", counted)
     with CheckpointWriter(0.05) as writer:
         writer.begin(stuck)
         with pytest.raises(RunFailure, match=r"writing one takes more than 0.05 s; .* \(checkpoint.timeout\)"):
             writer.finish()
+    assert waits == [0.05], "once more on leaving"
     stuck.go.set()
