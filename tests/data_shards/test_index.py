@@ -2,7 +2,6 @@ import json
 import os
 import pickle
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -148,7 +147,7 @@ def test_damage_survives_the_way_between_processes():
     assert (copy.shard, copy.key, copy.offset, copy.reason) == ("a.tar", "000000001", 512, "torn")
 
 
-def test_a_split_as_large_as_imagenet_opens_at_once(tmp_path):
+def test_a_split_as_large_as_imagenet_is_small_to_hand_to_workers(tmp_path):
     samples, folder = 1_281_167, tmp_path / "train"
     folder.mkdir()
     np.save(folder / "index.npy", np.zeros(samples, INDEX_DTYPE))
@@ -161,8 +160,6 @@ def test_a_split_as_large_as_imagenet_opens_at_once(tmp_path):
     Manifest(
         format=FORMAT, dataset="large", classes=("a",), options={}, samples_per_shard=5000, splits={"train": entry}
     ).write(tmp_path)
-    began = time.perf_counter()
     split = open_split(tmp_path, "train")
-    assert time.perf_counter() - began < 1
     assert len(split) == samples
     assert len(pickle.dumps(split)) < 30_000

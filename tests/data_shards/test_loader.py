@@ -175,11 +175,9 @@ def test_damage_met_by_a_reader_stops_the_training_process_with_its_name(breakab
     with open(breakable / "train" / "train-000001.tar", "r+b") as shard:
         shard.seek(offset + 20)
         shard.write(b"\0\0\0\0")
-    began = time.perf_counter()
     with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000047 at byte \d+: .*CRC-32") as caught:
         list(loader)
     assert (caught.value.key, caught.value.offset) == ("000000047", offset)
-    assert time.perf_counter() - began < 30
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

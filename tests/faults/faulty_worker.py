@@ -1,10 +1,11 @@
 """Trains as `pipeline.train`, but one process meets a fault, with the usual arguments after it:
 
-nan|unreadable BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
+nan|unreadable|told BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
 """
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,19 @@ def fail_reading(batch_numbers: str) -> None:
     TrainLoader.__iter__ = failing
 
 
+def be_told_to_stop(batch_numbers: str) -> None:
+    """SIGTERM comes where these batches are read."""
+    read, at = TrainLoader.__iter__, _numbers(batch_numbers)
+
+    def telling(self: TrainLoader) -> Iterator[Batch]:
+        for number, batch in enumerate(read(self)):
+            if number in at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    TrainLoader.__iter__ = telling
+
+
 def meet_one_that_leaves(saved: str) -> None:
     """An earlier start of the run saves what is in the folder `saved`, and leaves, as this one asks for its lock."""
     hold = train.hold
@@ -63,6 +77,7 @@ def _numbers(text: str) -> set[int]:
 FAULTS: dict[str, Callable[[str], None]] = {
     "nan": damage_images,
     "unreadable": fail_reading,
+    "told": be_told_to_stop,
     "leaving": meet_one_that_leaves,
     "elsewhere": os.chdir,  # a relative run folder is another one, as on another machine's disk
 }

@@ -22,7 +22,10 @@ def test_a_line_tells_phase_loss_accuracy_speed_cost_and_time_left(
     assert line.endswith("0:01:40 left")
 
 
-def test_lines_come_now_and_then_but_the_last_step_always(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_come_now_and_then_but_the_last_step_always(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.progress.time.monotonic", lambda: 1000.0)
     with TrainingProgress("demo", steps=100, done=0, visible=True) as progress:
         for step in (10, 20, 30, 100):
             progress.show(step, "full model", METRICS, "cost")
