@@ -17,7 +17,6 @@ from pipeline.run_status import RunStatus, run_status
 
 State = Literal["queued", "running", "requeued", "finished", "failed", "stopped", "not begun"]
 _FAILED = frozenset({"FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "TIMEOUT"})
-_NOT_YET = frozenset({"PENDING", "REQUEUED"})
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _status(run: RunStatus, jobs: _Submitted | None, queue: dict[tuple[int, int]
 
 def _combined(run: RunStatus, jobs: _Submitted, task: Task | None) -> Status:
     if task is not None and slurm.is_live(task):
-        if task.state in _NOT_YET:
+        if task.state in slurm.WAITING:
             return Status(run, "requeued" if task.restarts else "queued", jobs.name, task.reason)
         return Status(run, "running", jobs.name, _times(task.restarts))
     if run.state in ("running", "finished"):

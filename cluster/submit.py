@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -113,7 +114,7 @@ def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> 
     except slurm.SlurmError as error:
         raise RunFailure(f"{error}; nothing was submitted") from None
     legal = ", ".join(f"{name} ({count} nodes)" for name, count in nodes.items())
-    partition = resources.partition or next(iter(nodes), "")
+    partition = resources.partition or os.environ.get("SBATCH_PARTITION") or next(iter(nodes), "")
     if partition not in nodes:
         raise UsageError(f"--partition {partition}: there is none of that name; there are {legal}")
     if resources.nodes > nodes[partition]:

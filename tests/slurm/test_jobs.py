@@ -224,17 +224,27 @@ def test_deepspeeds_own_launcher_for_slurm_trains_the_same(project: Project, who
     assert_same_weights(project.run("own"), project.run("whole"))
 
 
-def test_seeds_make_an_array_of_runs(project: Project) -> None:
-    job, folder = project.submit("name=seeds", "--seeds", "3,4", "--launcher", "srun", nodes=1)
+def test_seeds_make_an_array_of_runs_and_one_that_is_out_of_time_queues_again_alone(project: Project) -> None:
+    job, folder = project.submit(
+        "name=seeds", "--seeds", "3,4", "--launcher", "srun", "--sbatch=--export=NONE", nodes=1
+    )
+    # The last task is the one whose own number is the array's.
+    wait_until(lambda: project.steps("seeds-4") >= 10, lambda: project.log(job))
+    last = project.process(job, rank=0)
+    last.suspend()  # so that it does not end before
+    project.slurm.client("scancel", "--batch", "--signal=USR1", f"{job}_1")
+    wait_until(lambda: is_pending(last.pid, signal.SIGUSR1), lambda: project.log(job))
+    last.resume()
     project.wait_for_end(job, "COMPLETED")
     for seed in (3, 4):
         assert json.loads((project.run(f"seeds-{seed}") / "run.json").read_text())["seed"] == seed
     statuses = project.status("seeds-3", "seeds-4")
     assert [status["state"] for status in statuses] == ["finished", "finished"]
     assert [status["job"] for status in statuses] == [f"{job}_0", f"{job}_1"]
-    assert sorted((end.job, end.place, end.words) for end in ends(folder)) == [
-        (job, 0, "finished"),
-        (job, 1, "finished"),
+    assert sorted((end.job, end.place, end.restarts, end.words) for end in ends(folder)) == [
+        (job, 0, 0, "finished"),
+        (job, 1, 0, "requeued"),
+        (job, 1, 1, "finished"),
     ]
     other, same = (load_file(project.run(f"seeds-{seed}") / "supernet.safetensors") for seed in (3, 4))
     assert not all(torch.equal(same[name], tensor) for name, tensor in other.items())

@@ -24,6 +24,9 @@ def only(folder: Path, *runs: Path) -> Status:
         ("7||PENDING|0|Resources|", "", "", ("queued", "7", "Resources")),
         ("7||PENDING|2|BeginTime|", "", "7 0 1 138 9 requeued\n", ("requeued", "7", "BeginTime")),
         ("7||RUNNING|2|None|", "", "7 0 1 138 9 requeued\n", ("running", "7", "requeued 2×")),
+        # Held for an administrator, and being told of a signal.
+        ("7||SPECIAL_EXIT|1|job requeued in held state|", "", "", ("requeued", "7", "job requeued in held state")),
+        ("7||SIGNALING|0|None|", "", "", ("running", "7", "")),
         ("7||FAILED|0|NonZeroExitCode|", "", "7 0 0 1 9 failed\n", ("failed", "7", "exit code 1")),
         ("7||TIMEOUT|0|TimeLimit|", "", "", ("failed", "7", "timeout")),
         ("7||CANCELLED|0|None|", "", "7 0 0 143 9 stopped by SIGTERM\n", ("stopped", "7", "cancelled")),
