@@ -131,13 +131,21 @@ class End:
 
 
 def ends(folder: Path) -> list[End]:
-    """All ends that the scripts of this folder's jobs noted, in order."""
+    """All ends that the scripts of this folder's jobs noted, in order.
+
+    Raises:
+        UsageError: naming a line that is none, such as one that a full disk cut short.
+    """
+    path = folder / ENDS
     try:
-        lines = (folder / ENDS).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
-        job, place, restarts, code, time, words = line.split(maxsplit=5)
-        found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
+        try:
+            job, place, restarts, code, time, words = line.split(maxsplit=5)
+            found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
+        except ValueError:
+            raise UsageError(f"{path}: '{line}' is not the end of a start; correct or remove the line") from None
     return found

@@ -34,7 +34,7 @@ def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:
         name = load_recipe(file, overrides).name
         for seed in _seeds(seeds):
             recipes.append(anchored(load_recipe(file, [*overrides, f"seed={seed}", f"name={name}-{seed}"])))
-    folders = [recipe.folder for recipe in recipes]
+    folders = [recipe.folder.resolve() for recipe in recipes]
     for folder in folders:
         if folders.count(folder) > 1:
             raise UsageError(f"run folder {folder}: is that of two recipes; they need different names, or --seeds")
@@ -119,9 +119,14 @@ def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> 
         raise UsageError(f"--partition {partition}: there is none of that name; there are {legal}")
     if resources.nodes > nodes[partition]:
         raise UsageError(f"--nodes {resources.nodes}: are more than partition {partition} has; there are {legal}")
+    folders = {Path(run).resolve() for run in runs}
     for folder, record in records(jobs):
         for place, run in enumerate(record.runs):
-            if run in runs and record.job is not None and slurm.is_live(queue.get((record.job, place))):
+            if (
+                Path(run).resolve() in folders
+                and record.job is not None
+                and slurm.is_live(queue.get((record.job, place)))
+            ):
                 raise UsageError(f"run {run}: is in job {record.job} already ({folder}); scancel it, or let it end")
 
 

@@ -9,7 +9,7 @@ from cluster.script import Start
 from cluster.slurm import NoAnswerError, queued
 from cluster.submit import recipes_of, submit
 from cluster.testing.slurm import Slurm
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UsageError
 from tests.distributed.processes import small_run
 from tests.slurm.jobs import Project
 from tests.slurm.stand_ins import Clients
@@ -65,6 +65,18 @@ def test_the_partition_that_the_environment_asks_for_is_the_one_whose_nodes_coun
     clients.print("sinfo", "main* 1\nlarge 8\n")
     clients.print("sbatch", "6")
     assert submitted(digits, tmp_path, Resources(2, 0, 1)) == 6
+
+
+def test_a_run_that_waits_is_not_submitted_again_under_another_name_of_its_folder(
+    clients: Clients, tmp_path: Path, digits: Path
+) -> None:
+    clients.print("sinfo", "main* 2\n")
+    clients.print("sbatch", "6")
+    clients.print("squeue", "6||PENDING|0|Priority|\n")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert submitted(digits, tmp_path) == 6
+    with pytest.raises(UsageError, match="is in job 6 already"):
+        submitted(digits, tmp_path / "link")
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,24 @@ def test_where_there_is_no_accounting_the_script_has_the_last_word(clients: Clie
     assert only(tmp_path).state == "failed"
 
 
+@pytest.mark.parametrize("spelt", ["link/run", "jobs/../runs/run"])
+def test_a_run_is_found_by_every_name_of_its_folder(clients: Clients, tmp_path: Path, spelt: str) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
+    clients.print("squeue", "7||PENDING|0|Priority|\n")
+    found = only(tmp_path, tmp_path / spelt)
+    assert (found.state, found.job, found.remark) == ("queued", "7", "Priority")
+    assert [each.job for each in status([], tmp_path / "link", tmp_path / "jobs")[0]] == ["7"]
+
+
+@pytest.mark.parametrize("line", ["7 0 0 13", "7 0 0  1795392000 failed", "\0\0\0", ""])
+def test_a_damaged_note_of_an_end_is_named(clients: Clients, tmp_path: Path, line: str) -> None:
+    make_job(tmp_path, 7, tmp_path / "runs" / "run", noted=f"7 0 0 138 9 requeued\n{line}\n")
+    with pytest.raises(UsageError, match="is not the end of a start; correct or remove the line"):
+        only(tmp_path)
+
+
 def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path) -> None:
     make_job(tmp_path, 7, tmp_path / "runs" / "run")
     (tmp_path / "jobs" / "torn").mkdir()
