@@ -16,7 +16,7 @@ SECONDS_PER_START = 4
 SECONDS_TO_LEAVE = 30
 _CLOCKS_DIFFER = 3600  # seconds, at most, between the machine of `deps submit` and the controller
 
-_ENDED_BY_SLURM = {"CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"}
+_ENDED_BY_SLURM = {"CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED", "REQUEUED"}
 _RUNNING = LIVE - WAITING
 
 

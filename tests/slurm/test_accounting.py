@@ -53,6 +53,7 @@ def only(folder: Path) -> Status:
         ([("7", "CANCELLED by 1000", 967)], 967, ""),
         ([("7", "CANCELLED by 1000", 950)], 950, "SLURM counts 0.528 h"),
         ([("7", "PREEMPTED", 300), ("7", "TIMEOUT", 631)], 931, ""),
+        ([("7", "REQUEUED", 900), ("7", "COMPLETED", 67)], 967, ""),  # by an administrator, say
         ([("7", "CANCELLED by 1000", 1015)], 1015, "SLURM counts 0.564 h"),
         # Four seconds of each start are no contradiction; waiting is no start.
         ([("7", "REQUEUED", 500), ("7", "REQUEUED", 300), ("7", "COMPLETED", 211)], 1011, ""),
