@@ -94,14 +94,16 @@ def submit(script: Path) -> int:
 
 
 def partitions() -> dict[str, int]:
-    """The number of nodes of each partition; the one that jobs go to by default comes first.
+    """The number of nodes of each partition, hidden ones as well; the one that jobs go to by default comes first.
 
     Raises:
         SlurmError: in one of its kinds.
     """
     found: dict[str, int] = {}
     default = ""
-    for line in _call("sinfo", "--noheader", "--format=%P %D").splitlines():  # a line for each group of equal nodes
+    for line in _call(
+        "sinfo", "--all", "--noheader", "--format=%P %D"
+    ).splitlines():  # a line for each group of equal nodes
         marked, nodes = line.split()
         name = marked.rstrip("*")
         default = name if marked != name else default
@@ -117,7 +119,7 @@ def queued() -> dict[tuple[int, int], Task]:
         SlurmError: in one of its kinds.
     """
     columns = ",".join(f"{name}:|" for name in ("ArrayJobID", "ArrayTaskID", "State", "RestartCnt", "Reason"))
-    answer = _call("squeue", "--me", "--noheader", "--array", "--states=all", f"--Format={columns}")
+    answer = _call("squeue", "--me", "--all", "--noheader", "--array", "--states=all", f"--Format={columns}")
     tasks = {}
     for line in answer.splitlines():
         job, place, state, restarts, reason = line.split("|")[:5]

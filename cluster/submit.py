@@ -22,8 +22,8 @@ def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:
     Raises:
         UsageError: for what no run can be made of, or when two runs would have one name.
     """
-    files = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
+    files = [Path(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    overrides = [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
     if not files:
         raise UsageError("submit: needs a recipe, see recipes/")
     recipes = []
@@ -115,9 +115,11 @@ def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> 
         raise RunFailure(f"{error}; nothing was submitted") from None
     legal = ", ".join(f"{name} ({count} nodes)" for name, count in nodes.items())
     partition = resources.partition or os.environ.get("SBATCH_PARTITION") or next(iter(nodes), "")
-    if partition not in nodes:
-        raise UsageError(f"--partition {partition}: there is none of that name; there are {legal}")
-    if resources.nodes > nodes[partition]:
+    names = partition.split(",")
+    for name in names:
+        if name not in nodes:
+            raise UsageError(f"--partition {name}: there is none of that name; there are {legal}")
+    if resources.nodes > max(nodes[name] for name in names):
         raise UsageError(f"--nodes {resources.nodes}: are more than partition {partition} has; there are {legal}")
     folders = {Path(run).resolve() for run in runs}
     for folder, record in records(jobs):

@@ -67,6 +67,37 @@ def test_the_partition_that_the_environment_asks_for_is_the_one_whose_nodes_coun
     assert submitted(digits, tmp_path, Resources(2, 0, 1)) == 6
 
 
+def test_several_partitions_may_be_asked_for_as_sbatch_takes_them(
+    clients: Clients, tmp_path: Path, digits: Path
+) -> None:
+    clients.print("sinfo", "main* 1\nlarge 8\n")
+    clients.print("sbatch", "6")
+    with pytest.raises(UsageError, match="--partition larger: there is none of that name"):
+        submitted(digits, tmp_path, Resources(2, 0, 1, partition="main,larger"))
+    with pytest.raises(UsageError, match="--nodes 16: are more than partition main,large has"):
+        submitted(digits, tmp_path, Resources(16, 0, 1, partition="main,large"))
+    assert submitted(digits, tmp_path, Resources(2, 0, 1, partition="main,large")) == 6
+
+
+def test_partitions_that_are_hidden_count_and_jobs_in_them(clients: Clients, tmp_path: Path, digits: Path) -> None:
+    for name, answer in (("sinfo", "hidden 2"), ("squeue", "6||PENDING|0|Priority|")):
+        clients.does(name, f'for option; do [ "$option" != --all ] || echo "{answer}"; done')
+    clients.print("sbatch", "6")
+    hidden = Resources(2, 0, 1, partition="hidden")
+    assert submitted(digits, tmp_path, hidden) == 6
+    with pytest.raises(UsageError, match="is in job 6 already"):
+        submitted(digits, tmp_path, hidden)
+
+
+def test_a_recipe_may_lie_in_a_folder_with_an_equals_sign(digits: Path, tmp_path: Path) -> None:
+    recipe, *overrides = small_run(digits, tmp_path)
+    folder = tmp_path / "rate=0.1"
+    folder.mkdir()
+    copy = folder / "digits.yaml"
+    copy.write_text(Path(recipe).read_text())
+    assert [each.batch_size for each in recipes_of([str(copy), *overrides], seeds=None)] == [16]
+
+
 def test_a_run_that_waits_is_not_submitted_again_under_another_name_of_its_folder(
     clients: Clients, tmp_path: Path, digits: Path
 ) -> None:
