@@ -101,9 +101,8 @@ def partitions() -> dict[str, int]:
     """
     found: dict[str, int] = {}
     default = ""
-    for line in _call(
-        "sinfo", "--all", "--noheader", "--format=%P %D"
-    ).splitlines():  # a line for each group of equal nodes
+    answer = _call("sinfo", "--all", "--noheader", "--format=%P %D")
+    for line in answer.splitlines():  # a line for each group of equal nodes
         marked, nodes = line.split()
         name = marked.rstrip("*")
         default = name if marked != name else default

@@ -20,7 +20,7 @@ from tests.slurm.jobs import Project, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.distributed]
 
-BUSY = 20  # seconds that SLURM may take on a busy machine to start a script, and to see that it has ended; seldom one
+BUSY = 10  # seconds that SLURM may take on a busy machine to start a script, and to see that it has ended; seldom one
 
 
 @pytest.fixture(scope="module")
