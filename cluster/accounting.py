@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.slurm import LIVE, Accounts, Held
+from cluster.slurm import LIVE, WAITING, Accounts, Held
 
 SHARE = 0.01  # of SLURM's hours, by which a ledger may differ
 # Of each start: both count whole seconds, and the script begins after SLURM has given the nodes, and ends before SLURM
@@ -16,8 +16,8 @@ SECONDS_PER_START = 4
 SECONDS_TO_LEAVE = 30
 _CLOCKS_DIFFER = 3600  # seconds, at most, between the machine of `deps submit` and the controller
 
-_ENDED_BY_SLURM = {"CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"}
-_RUNNING = LIVE - {"PENDING", "REQUEUED"}
+_ENDED_BY_SLURM = {"CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED", "REQUEUED"}
+_RUNNING = LIVE - WAITING
 
 
 @dataclass(frozen=True)

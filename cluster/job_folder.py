@@ -73,6 +73,8 @@ def new_folder(jobs: Path, name: str) -> Path:
 def write_folder(folder: Path, recipes: Sequence[Recipe], script: str, record: JobRecord) -> JobRecord:
     """Write code, recipes, script and record; nothing of it is left where that fails.
 
+    What another submission put there at the same moment stays.
+
     Returns:
         The record, with the version of the code in it.
 
@@ -81,6 +83,9 @@ def write_folder(folder: Path, recipes: Sequence[Recipe], script: str, record: J
     """
     try:
         folder.mkdir(parents=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
         record = replace(record, code=freeze(folder / CODE))
         for place, recipe in enumerate(recipes):
             name = "config.yaml" if len(recipes) == 1 else f"config-{place}.yaml"
@@ -90,8 +95,12 @@ def write_folder(folder: Path, recipes: Sequence[Recipe], script: str, record: J
         record.write(folder)
     except OSError as error:
         remove(folder)
-        raise UsageError(f"job folder {folder}: cannot be written: {error.strerror}; choose another --jobs") from None
+        raise _unwritable(folder, error) from None
     return record
+
+
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"job folder {folder}: cannot be written: {error.strerror}; choose another --jobs")
 
 
 def records(jobs: Path) -> list[tuple[Path, JobRecord]]:
@@ -122,13 +131,21 @@ class End:
 
 
 def ends(folder: Path) -> list[End]:
-    """All ends that the scripts of this folder's jobs noted, in order."""
+    """All ends that the scripts of this folder's jobs noted, in order.
+
+    Raises:
+        UsageError: naming a line that is none, such as one that a full disk cut short.
+    """
+    path = folder / ENDS
     try:
-        lines = (folder / ENDS).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
-        job, place, restarts, code, time, words = line.split(maxsplit=5)
-        found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
+        try:
+            job, place, restarts, code, time, words = line.split(maxsplit=5)
+            found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
+        except ValueError:
+            raise UsageError(f"{path}: '{line}' is not the end of a start; correct or remove the line") from None
     return found

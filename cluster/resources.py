@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from pipeline.errors import UsageError
@@ -41,7 +42,7 @@ class Resources:
                 f"{self.gpus_per_node} GPUs; it is to be chosen with --gpus-per-node 0 only"
             )
         for option in self.further:
-            if not option.startswith("-") or "\n" in option:
+            if not option.startswith("-") or "\n" in option or not _can_be_split(option):
                 raise UsageError(f"--sbatch '{option}': must be an option of sbatch, such as --sbatch=--exclusive")
         if self.time is not None and seconds(self.time) <= self.seconds_to_save:
             raise UsageError(
@@ -53,6 +54,14 @@ class Resources:
     def processes(self) -> int:
         """Of the run, over all nodes."""
         return self.nodes * self.processes_per_node
+
+
+def _can_be_split(option: str) -> bool:
+    """Whether its quotation marks go in pairs, as sbatch and the shell read them."""
+    try:
+        return bool(shlex.split(option))
+    except ValueError:
+        return False
 
 
 def seconds(time: str) -> int:

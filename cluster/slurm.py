@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 20
+# What a person would see of the queue without asking for it: another choice hides jobs and partitions.
+_PREFERENCES = ("SQUEUE_", "SINFO_", "SACCT_")
+# Of the variables that a job has, what its clients need; the others would be inherited by a job submitted from it.
+_OF_EVERY_JOB = ("SLURM_CONF", "SLURM_JWT")
+# What clients say that gave up waiting: the controller may have done what it was asked to all the same.
+_NO_ANSWER = ("Unable to contact slurm controller", "Socket timed out", "Zero Bytes were transmitted")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
@@ -63,7 +70,8 @@ class Held:
 # By job and place in the array (0 of a job that is none): the starts, the newest last.
 Accounts = Mapping[int, Mapping[int, Sequence[Held]]]
 
-LIVE = frozenset({"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED", "RESIZING"})
+WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
+LIVE = WAITING | {"CONFIGURING", "RUNNING", "SIGNALING", "STAGE_OUT", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING"}
 
 
 def is_live(task: Task | None) -> bool:
@@ -74,22 +82,27 @@ def is_live(task: Task | None) -> bool:
 def submit(script: Path) -> int:
     """Hand a script to `sbatch`; the job's id.
 
+    The options in the script are given as arguments too: only so they are stronger than SBATCH_TIMELIMIT and its like.
+
     Raises:
         SlurmError: in one of its kinds.
     """
-    answer = _call("sbatch", "--parsable", str(script))
+    lines = script.read_text(encoding="utf-8").splitlines()
+    options = [word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line)[1:]]
+    answer = _call("sbatch", "--parsable", *options, str(script))
     return int(answer.strip().split(";")[0])
 
 
 def partitions() -> dict[str, int]:
-    """The number of nodes of each partition; the one that jobs go to by default comes first.
+    """The number of nodes of each partition, hidden ones as well; the one that jobs go to by default comes first.
 
     Raises:
         SlurmError: in one of its kinds.
     """
     found: dict[str, int] = {}
     default = ""
-    for line in _call("sinfo", "--noheader", "--format=%P %D").splitlines():  # a line for each group of equal nodes
+    answer = _call("sinfo", "--all", "--noheader", "--format=%P %D")
+    for line in answer.splitlines():  # a line for each group of equal nodes
         marked, nodes = line.split()
         name = marked.rstrip("*")
         default = name if marked != name else default
@@ -105,7 +118,7 @@ def queued() -> dict[tuple[int, int], Task]:
         SlurmError: in one of its kinds.
     """
     columns = ",".join(f"{name}:|" for name in ("ArrayJobID", "ArrayTaskID", "State", "RestartCnt", "Reason"))
-    answer = _call("squeue", "--me", "--noheader", "--array", "--states=all", f"--Format={columns}")
+    answer = _call("squeue", "--me", "--all", "--noheader", "--array", "--states=all", f"--Format={columns}")
     tasks = {}
     for line in answer.splitlines():
         job, place, state, restarts, reason = line.split("|")[:5]
@@ -156,7 +169,7 @@ def _places(text: str) -> list[int]:
 def _call(*command: str, **environment: str) -> str:
     try:
         done = subprocess.run(
-            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=SECONDS
+            command, env={**_environment(), **environment}, capture_output=True, text=True, timeout=SECONDS
         )
     except FileNotFoundError:
         raise NoSlurmHereError(f"{command[0]}: is not on the PATH of this machine") from None
@@ -167,6 +180,17 @@ def _call(*command: str, **environment: str) -> str:
     # Details come first and the error itself last, but for the advice to look at --help.
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith("Try ")]
     reason = lines[-1].removeprefix(f"{command[0]}: ").removeprefix("error: ") if lines else "no reason given"
-    if "Unable to contact slurm controller" in done.stderr:
+    if any(words in done.stderr for words in _NO_ANSWER):
         raise NoAnswerError(f"{command[0]}: {reason}")
     raise RefusedError(reason)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would have clients answer for another place than was asked."""
+    from_a_job = "SLURM_JOB_ID" in os.environ
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_PREFERENCES)
+        and not (from_a_job and name.startswith("SLURM_") and name not in _OF_EVERY_JOB)
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,17 +16,23 @@ def freeze(to: Path) -> dict[str, str | None]:
 
     Returns:
         `commit`, None outside a checkout, and `state`: "clean", "edited" or "not a checkout".
+
+    Raises:
+        OSError: something could not be copied.
     """
     to.mkdir()
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         _copy(to)
         return {"commit": None, "state": "not a checkout"}
-    if _git("status", "--porcelain", "--", *PACKAGES):
+    if _git("status", "--porcelain", "--", *PACKAGES) != "":  # edited, or git cannot tell
         _copy(to)
         return {"commit": commit.strip(), "state": "edited"}
     with subprocess.Popen(["git", "archive", "HEAD", *PACKAGES], cwd=ROOT, stdout=subprocess.PIPE) as archive:
-        subprocess.run(["tar", "--extract", "--directory", str(to)], stdin=archive.stdout, check=True)
+        extract = ["tar", "--extract", "--directory", str(to)]
+        done = subprocess.run(extract, stdin=archive.stdout, capture_output=True, text=True)
+    if done.returncode or archive.returncode:
+        raise OSError(errno.EIO, next(iter(done.stderr.splitlines()), "git archive failed"))
     return {"commit": commit.strip(), "state": "clean"}
 
 
@@ -41,4 +48,8 @@ def _git(*arguments: str) -> str | None:
 
 def _copy(to: Path) -> None:
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
+        try:
+            shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
+        except shutil.Error as error:  # of all files, without the reason in its own words
+            _, _, reason = error.args[0][0]
+            raise OSError(errno.EIO, reason) from None

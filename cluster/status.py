@@ -17,7 +17,6 @@ from pipeline.run_status import RunStatus, run_status
 
 State = Literal["queued", "running", "requeued", "finished", "failed", "stopped", "not begun"]
 _FAILED = frozenset({"FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "TIMEOUT"})
-_NOT_YET = frozenset({"PENDING", "REQUEUED"})
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> tuple[
         UsageError: naming a run that there is not, or whose folder cannot be read.
     """
     submitted = _submitted(jobs_folder)
-    folders = [run.absolute() for run in runs] or sorted(
-        {*submitted, *(path.parent.absolute() for path in runs_folder.glob("*/run.json"))}
+    folders = [run.resolve() for run in runs] or sorted(
+        {*submitted, *(path.parent.resolve() for path in runs_folder.glob("*/run.json"))}
     )
     for folder in folders:
         if folder not in submitted and not (folder / "run.json").exists():
@@ -82,7 +81,7 @@ def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> tuple[
 
 
 def _submitted(jobs_folder: Path) -> dict[Path, _Submitted]:
-    """The jobs of each run."""
+    """The jobs of each run, whose folder may have been called by several names."""
     found: dict[Path, _Submitted] = {}
     for folder, record in records(jobs_folder):
         noted = ends(folder)
@@ -94,8 +93,9 @@ def _submitted(jobs_folder: Path) -> dict[Path, _Submitted]:
             of_job = [end for end in at_place if end.job == record.job]
             newest = JobOfRun(record.job, place, submitted, record.processes // record.nodes)
             also = [replace(newest, number=number) for number in {end.job for end in at_place} - {record.job}]
-            earlier = found[Path(run)].all_jobs if Path(run) in found else ()
-            found[Path(run)] = _Submitted(
+            run_folder = Path(run).resolve()
+            earlier = found[run_folder].all_jobs if run_folder in found else ()
+            found[run_folder] = _Submitted(
                 newest, len(record.runs) > 1, of_job[-1] if of_job else None, (*earlier, newest, *also)
             )
     return found
@@ -135,7 +135,7 @@ def _status(run: RunStatus, jobs: _Submitted | None, queue: dict[tuple[int, int]
 
 def _combined(run: RunStatus, jobs: _Submitted, task: Task | None) -> Status:
     if task is not None and slurm.is_live(task):
-        if task.state in _NOT_YET:
+        if task.state in slurm.WAITING:
             return Status(run, "requeued" if task.restarts else "queued", jobs.name, task.reason)
         return Status(run, "running", jobs.name, _times(task.restarts))
     if run.state in ("running", "finished"):

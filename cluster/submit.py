@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -21,8 +22,8 @@ def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:
     Raises:
         UsageError: for what no run can be made of, or when two runs would have one name.
     """
-    files = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
+    files = [Path(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    overrides = [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
     if not files:
         raise UsageError("submit: needs a recipe, see recipes/")
     recipes = []
@@ -33,7 +34,7 @@ def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:
         name = load_recipe(file, overrides).name
         for seed in _seeds(seeds):
             recipes.append(anchored(load_recipe(file, [*overrides, f"seed={seed}", f"name={name}-{seed}"])))
-    folders = [recipe.folder for recipe in recipes]
+    folders = [recipe.folder.resolve() for recipe in recipes]
     for folder in folders:
         if folders.count(folder) > 1:
             raise UsageError(f"run folder {folder}: is that of two recipes; they need different names, or --seeds")
@@ -113,14 +114,21 @@ def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> 
     except slurm.SlurmError as error:
         raise RunFailure(f"{error}; nothing was submitted") from None
     legal = ", ".join(f"{name} ({count} nodes)" for name, count in nodes.items())
-    partition = resources.partition or next(iter(nodes), "")
-    if partition not in nodes:
-        raise UsageError(f"--partition {partition}: there is none of that name; there are {legal}")
-    if resources.nodes > nodes[partition]:
+    partition = resources.partition or os.environ.get("SBATCH_PARTITION") or next(iter(nodes), "")
+    names = partition.split(",")
+    for name in names:
+        if name not in nodes:
+            raise UsageError(f"--partition {name}: there is none of that name; there are {legal}")
+    if resources.nodes > max(nodes[name] for name in names):
         raise UsageError(f"--nodes {resources.nodes}: are more than partition {partition} has; there are {legal}")
+    folders = {Path(run).resolve() for run in runs}
     for folder, record in records(jobs):
         for place, run in enumerate(record.runs):
-            if run in runs and record.job is not None and slurm.is_live(queue.get((record.job, place))):
+            if (
+                Path(run).resolve() in folders
+                and record.job is not None
+                and slurm.is_live(queue.get((record.job, place)))
+            ):
                 raise UsageError(f"run {run}: is in job {record.job} already ({folder}); scancel it, or let it end")
 
 

@@ -34,7 +34,7 @@ from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
-from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, unit_for
+from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, Progress
 from pipeline.training.control import StopRequest
@@ -171,7 +171,8 @@ def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | N
         processes.world,
         unit_for(processes.device.type),
         recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-        held_since(),
+        # The job's time is told by the clock of the first node, where the main process is; others may differ.
+        held_since() if processes.is_main else process_start_time(),
         earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
     )
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-_SECONDS_TO_START = 30
+_SECONDS_TO_START = 180
 _SECONDS_TO_END = 20
 
 

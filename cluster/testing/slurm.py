@@ -44,7 +44,7 @@ class Slurm:
     daemons: Daemons
     has_accounting: bool
 
-    def client(self, *command: str, seconds: float = 10) -> str:
+    def client(self, *command: str, seconds: float = 60) -> str:
         """The output of `sinfo`, `squeue`, `scancel` …
 
         Raises:

@@ -44,7 +44,7 @@ def start(
     ]
 
 
-def run(command: list[str], world: int, cwd: Path | None = None, timeout: float = 240) -> list[str]:
+def run(command: list[str], world: int, cwd: Path | None = None, timeout: float = 600) -> list[str]:
     """Run to the end on `world` processes and return their outputs; fails where one does not exit with 0."""
     started = start(command, world, cwd)
     try:

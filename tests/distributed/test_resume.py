@@ -38,7 +38,7 @@ def uninterrupted(
 
 def wait_for_steps(folder: Path, steps: int, processes: list[subprocess.Popen[str]]) -> None:
     """Return as soon as the metrics tell of `steps` steps, repeated ones counted again."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if len(steps_logged(folder)) >= steps:
             return
@@ -51,7 +51,7 @@ def wait_for_steps(folder: Path, steps: int, processes: list[subprocess.Popen[st
 def stop(processes: list[subprocess.Popen[str]], number: signal.Signals) -> list[str]:
     for process in processes:
         os.kill(process.pid, number)
-    return [process.communicate(timeout=60)[0] for process in processes]
+    return [process.communicate(timeout=600)[0] for process in processes]
 
 
 def steps_logged(folder: Path) -> list[int]:
@@ -98,7 +98,7 @@ def test_sigterm_saves_and_leaves(
     done = 18  # subnets train, and the channels are sorted already
     # To one is to all.
     stopped = start([str(WORKER), "told", str(done), str(world - 1), *broken[2:]], world)
-    outputs = [process.communicate(timeout=120)[0] for process in stopped]
+    outputs = [process.communicate(timeout=600)[0] for process in stopped]
     assert [process.returncode for process in stopped] == [128 + signal.SIGTERM] * world
     assert steps_logged(folder) == list(range(1, done + 1))
     assert f"stopped by SIGTERM at step {done}/{STEPS}, saved; continue with --resume" in outputs[0]

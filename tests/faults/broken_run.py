@@ -49,7 +49,7 @@ class Run:
         return read_metrics(self.folder / "metrics.jsonl")["loss/full"].steps.tolist()
 
 
-def ended(processes: list[subprocess.Popen[str]], timeout: float = 120) -> tuple[list[int], list[str]]:
+def ended(processes: list[subprocess.Popen[str]], timeout: float = 600) -> tuple[list[int], list[str]]:
     """Exit codes, and the lines that the processes ended with; no traceback is among what they said."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]

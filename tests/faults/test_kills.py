@@ -60,7 +60,7 @@ def wait_for_writing(folder: Path, files: int, processes: list[subprocess.Popen[
     """Return when this start has begun to write its `files`-th file: checkpoints and their sidecars in turn."""
     left_over = {path.name for path in folder.glob(".*.writing")}
     seen: set[str] = set()
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while len(seen) < files:
         assert time.monotonic() < deadline, "nothing was written"
         assert all(process.poll() is None for process in processes), processes[0].communicate()[0]

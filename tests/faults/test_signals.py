@@ -55,7 +55,7 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.kill(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=120)
+    said, _ = command.communicate(timeout=600)
     assert command.returncode == -signal.SIGTERM
     assert said.count(GONE) == 1, said
     assert_left_together(run, said)
@@ -86,7 +86,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
             os.read(ours, 65536)  # as a terminal does; one that does not holds the run up
     os.close(ours)
     try:
-        assert process.wait(timeout=120) == 128 + signal.SIGHUP
+        assert process.wait(timeout=600) == 128 + signal.SIGHUP
     finally:
         process.kill()
     [step] = run.saved()
@@ -119,7 +119,7 @@ def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: 
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.killpg(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=120)
+    said, _ = command.communicate(timeout=600)
     assert GONE not in said
     assert_left_together(run, said)
 
@@ -129,7 +129,7 @@ def test_a_run_whose_shell_has_gone_trains_on(digits: Path, tmp_path: Path) -> N
     run = Run(digits, tmp_path, "launched", 2)
     shell = launch(run, "sh", "-c", 'nohup "$0" "$@" & true')
     shell.wait(timeout=60)
-    said, _ = shell.communicate(timeout=240)
+    said, _ = shell.communicate(timeout=600)
     assert "done: " in said
     assert GONE not in said
     assert (run.folder / "supernet.safetensors").exists()

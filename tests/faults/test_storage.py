@@ -125,7 +125,7 @@ def test_a_run_folder_that_turns_read_only_ends_the_run(digits: Path, disk: Disk
 
 
 def test_a_run_folder_that_is_deleted_ends_the_run(digits: Path, tmp_path: Path) -> None:
-    run = Run(digits, tmp_path, "deleted", WORLD, "schedule.duration=4000 steps")
+    run = Run(digits, tmp_path, "deleted", WORLD, "schedule.duration=4000 steps")  # does not end before
     processes = run.start()
     wait_for_steps(run.folder, 5, processes)
     shutil.rmtree(run.folder.rename(tmp_path / "going"))  # at once, where removing file by file meets new ones

@@ -17,7 +17,7 @@ from cluster.testing.slurm import Slurm
 from tests.distributed.processes import REPOSITORY, small_run
 
 BIN = Path(sys.executable).parent
-SECONDS = 240  # for anything to happen on a busy machine
+SECONDS = 600  # for anything to happen on a busy machine
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Project:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
-        return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS
+        )
 
     def submit(self, *arguments: object, nodes: int = 2) -> tuple[int, Path]:
         """Submit 32 steps on the digits, one process a node; the number of the job and its folder."""
@@ -84,6 +86,14 @@ class Project:
     def log(self, job: int) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob(f"jobs/*/log-{job}*.txt")))
 
+    def suspend(self, job: int, name: str, steps: int, rank: int = 0) -> psutil.Process:
+        """Suspend a process of the run once it has done `steps` steps, so that it does not end before what comes."""
+        wait_until(lambda: self.steps(name) > 0, lambda: self.log(job))
+        process = self.process(job, rank)  # looking for it takes its time, in which the run goes on
+        wait_until(lambda: self.steps(name) >= steps, lambda: self.log(job))
+        process.suspend()
+        return process
+
     def process(self, job: int, rank: int) -> psutil.Process:
         """The training process of that rank."""
         for process in psutil.process_iter(["cmdline"]):
@@ -102,4 +112,4 @@ def wait_until(happened: Callable[[], bool], tell: Callable[[], str] = str) -> N
     deadline = time.monotonic() + SECONDS
     while not happened():
         assert time.monotonic() < deadline, tell()
-        time.sleep(0.1)
+        time.sleep(0.05)

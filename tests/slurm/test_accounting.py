@@ -53,6 +53,7 @@ def only(folder: Path) -> Status:
         ([("7", "CANCELLED by 1000", 967)], 967, ""),
         ([("7", "CANCELLED by 1000", 950)], 950, "SLURM counts 0.528 h"),
         ([("7", "PREEMPTED", 300), ("7", "TIMEOUT", 631)], 931, ""),
+        ([("7", "REQUEUED", 900), ("7", "COMPLETED", 67)], 967, ""),  # by an administrator, say
         ([("7", "CANCELLED by 1000", 1015)], 1015, "SLURM counts 0.564 h"),
         # Four seconds of each start are no contradiction; waiting is no start.
         ([("7", "REQUEUED", 500), ("7", "REQUEUED", 300), ("7", "COMPLETED", 211)], 1011, ""),
@@ -186,13 +187,13 @@ def test_without_accounting_there_are_no_hours_and_no_complaint(
 def test_accounting_that_does_not_answer_leaves_the_queue_its_word(
     clients: Clients, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "SECONDS", 1)
+    monkeypatch.setattr(slurm, "SECONDS", 5)  # squeue has to answer
     make_job(tmp_path, 7, run)
     clients.print("squeue", "7||PENDING|0|Priority|\n")
     clients.does("sacct", "exec sleep 600")
     [found], complaint = status([run], tmp_path / "runs", tmp_path / "jobs")
     assert complaint == (
-        "sacct: no answer from SLURM within 1 s; jobs that have left the queue are what the run folders show"
+        "sacct: no answer from SLURM within 5 s; jobs that have left the queue are what the run folders show"
     )
     assert (found.state, found.remark, found.accounted_hours) == ("queued", "Priority", None)
 

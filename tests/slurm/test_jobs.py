@@ -20,6 +20,8 @@ from tests.slurm.jobs import Project, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.distributed]
 
+BUSY = 10  # seconds that SLURM may take on a busy machine to start a script, and to see that it has ended; seldom one
+
 
 @pytest.fixture(scope="module")
 def project(slurm: Slurm, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -73,11 +75,10 @@ class Late:
 def late(project: Project) -> Late:
     """SLURM itself sends the signal, for a limit that is set half-way, as nobody knows how long the start takes."""
     job, folder = project.submit("name=late", "tracking.mlflow=true", "--time", 10, "--seconds-to-save", 10)
-    wait_until(lambda: project.steps("late") >= 10, lambda: project.log(job))
-    waiting = project.process(job, rank=0)
-    waiting.suspend()  # so that it does not end before the signal, which comes up to 30 s late or early
+    waiting = project.suspend(job, "late", steps=10)  # the signal comes up to 30 s late or early
     project.update(job, f"TimeLimit={project.minutes(job) + 1}")
     wait_until(lambda: is_pending(waiting.pid, signal.SIGUSR1), lambda: project.log(job))
+    project.update(job, "TimeLimit=60")  # a busy machine may need longer to save and leave
     waiting.resume()
     wait_until(lambda: "PENDING" in project.states(job), lambda: project.log(job))
     project.update(job, "StartTime=now+600", "TimeLimit=10")
@@ -113,18 +114,25 @@ def is_pending(process: int, number: signal.Signals) -> bool:
     return any(int(mask, 16) >> (number - 1) & 1 for mask in pending)
 
 
+def without_hours(status: dict[str, Any]) -> str:
+    """The remark without SLURM's hours: on a busy machine they may differ from those of so short a run."""
+    return re.sub(r"(; )?SLURM counts [\d.]+ h$", "", status["remark"] or "")
+
+
 def assert_ledger_counts_what_was_held(project: Project, job: int, run: str) -> None:
-    """SLURM's own log of the job's starts, in whole seconds, is the reference."""
+    """What the script noted, to the second; and SLURM's own log of the job's starts, but for its handling of them."""
     held = project.slurm.completed(job)
     segments = read_ledger(project.run(run) / "ledger.json").segments
-    assert len(segments) == len(held) > 1
-    for segment, row in zip(segments, held, strict=True):
+    notes = [line.split() for line in (project.run(run) / "held.txt").read_text().splitlines()]
+    assert len(segments) == len(held) == len(notes) > 1
+    for segment, row, note in zip(segments, held, notes, strict=True):
         began, ended = (datetime.fromisoformat(f"{row[key]}+00:00").timestamp() for key in ("StartTime", "EndTime"))
         since = datetime.fromisoformat(segment.started).timestamp()
         print(f"held by SLURM's log {ended - began:.0f} s, by the ledger {segment.held:.1f} s")
         assert segment.accelerators == 2
-        assert abs(since - began) <= 2
-        assert abs(since + segment.held - ended) <= 2  # the script's own last lines, and whole seconds
+        assert [since, since + segment.held] == [pytest.approx(float(noted), abs=1) for noted in note]
+        assert -1 <= since - began <= BUSY  # whole seconds
+        assert -1 <= ended - (since + segment.held) <= BUSY
 
 
 def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tells_its_hours(
@@ -143,19 +151,18 @@ def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tell
     assert [row[2:] for row in accounted()] == [[row["StartTime"], row["EndTime"]] for row in logged]
     seconds = [int(row[1]) for row in accounted()]
     segments = read_ledger(project.run("late") / "ledger.json").segments
-    assert [segment.held for segment in segments] == pytest.approx(seconds, abs=4)
+    assert [segment.held for segment in segments] == pytest.approx(seconds, abs=BUSY)
     print(f"held by SLURM's accounting {seconds} s, by the ledger {[round(segment.held, 1) for segment in segments]} s")
     [status] = project.status("late")
     assert status["accounted_hours"] == pytest.approx(2 * sum(seconds) / 3600)
-    assert (status["state"], status["remark"]) == ("finished", None)
+    assert (status["state"], without_hours(status)) == ("finished", "")
     # While it waited, there was the first start alone; the accounting may not have heard of its end yet.
-    assert late.waiting["accounted_hours"] == pytest.approx(2 * seconds[0] / 3600, abs=2 * 4 / 3600)
+    assert 0 < late.waiting["accounted_hours"] < status["accounted_hours"]
 
 
 def test_a_job_whose_nodes_are_taken_saves_and_queues_again(project: Project, whole: int) -> None:
     job, folder = project.submit("name=preempted", "--partition", "spare")
-    wait_until(lambda: project.steps("preempted") >= 10, lambda: project.log(job))
-    project.process(job, rank=0).suspend()  # so that it does not end before; SLURM wakes it
+    project.suspend(job, "preempted", steps=10)  # SLURM wakes it
     other = ["--nodes=2", "--exclusive", f"--output={project.folder}/urgent.txt", "--wrap=sleep 3"]
     project.slurm.client("sbatch", "--partition=main", *other)
     wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
@@ -172,8 +179,7 @@ def test_a_job_whose_nodes_are_taken_saves_and_queues_again(project: Project, wh
 def test_a_job_that_loses_a_node_queues_again(project: Project, whole: int) -> None:
     """Minutes before SLURM itself notices, and although the run has ended by then, which is a failure to SLURM."""
     job, folder = project.submit("name=lost")
-    wait_until(lambda: project.steps("lost") >= 10, lambda: project.log(job))
-    project.process(job, rank=1).suspend()
+    project.suspend(job, "lost", steps=10, rank=1)
     project.slurm.lose_node("n2")
     wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
     assert ends(folder)[0].words == "requeued: a node does not answer"
@@ -190,8 +196,7 @@ def test_a_job_that_loses_a_node_queues_again(project: Project, whole: int) -> N
 
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
     job, folder = project.submit("name=cancelled", "--launcher", "srun")
-    wait_until(lambda: project.steps("cancelled") >= 10, lambda: project.log(job))
-    project.process(job, rank=0).suspend()  # scancel sends SIGCONT as well
+    project.suspend(job, "cancelled", steps=10)  # scancel sends SIGCONT as well
     again = project.deps("submit", *again_arguments(project), "--resume")
     assert again.returncode == 2
     assert f"is in job {job} already" in again.stderr
@@ -200,7 +205,7 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: P
     wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
     assert ends(folder)[0].words == "stopped by SIGTERM"
     [status] = project.status("cancelled")
-    assert (status["state"], status["remark"]) == ("stopped", "cancelled")
+    assert (status["state"], without_hours(status)) == ("stopped", "cancelled")
     assert 10 <= status["step"] < 32
 
     refused = project.deps("submit", *again_arguments(project))
@@ -224,17 +229,25 @@ def test_deepspeeds_own_launcher_for_slurm_trains_the_same(project: Project, who
     assert_same_weights(project.run("own"), project.run("whole"))
 
 
-def test_seeds_make_an_array_of_runs(project: Project) -> None:
-    job, folder = project.submit("name=seeds", "--seeds", "3,4", "--launcher", "srun", nodes=1)
+def test_seeds_make_an_array_of_runs_and_one_that_is_out_of_time_queues_again_alone(project: Project) -> None:
+    job, folder = project.submit(
+        "name=seeds", "--seeds", "3,4", "--launcher", "srun", "--sbatch=--export=NONE", nodes=1
+    )
+    # The last task is the one whose own number is the array's.
+    last = project.suspend(job, "seeds-4", steps=10)
+    project.slurm.client("scancel", "--batch", "--signal=USR1", f"{job}_1")
+    wait_until(lambda: is_pending(last.pid, signal.SIGUSR1), lambda: project.log(job))
+    last.resume()
     project.wait_for_end(job, "COMPLETED")
     for seed in (3, 4):
         assert json.loads((project.run(f"seeds-{seed}") / "run.json").read_text())["seed"] == seed
     statuses = project.status("seeds-3", "seeds-4")
     assert [status["state"] for status in statuses] == ["finished", "finished"]
     assert [status["job"] for status in statuses] == [f"{job}_0", f"{job}_1"]
-    assert sorted((end.job, end.place, end.words) for end in ends(folder)) == [
-        (job, 0, "finished"),
-        (job, 1, "finished"),
+    assert sorted((end.job, end.place, end.restarts, end.words) for end in ends(folder)) == [
+        (job, 0, 0, "finished"),
+        (job, 1, 0, "requeued"),
+        (job, 1, 1, "finished"),
     ]
     other, same = (load_file(project.run(f"seeds-{seed}") / "supernet.safetensors") for seed in (3, 4))
     assert not all(torch.equal(same[name], tensor) for name, tensor in other.items())
@@ -245,12 +258,14 @@ def test_a_job_that_fails_is_told_with_its_exit_code_and_one_that_may_not_queue_
 ) -> None:
     failing, _ = project.submit("name=failing", f"data.shards={tmp_path}", "--launcher", "srun", nodes=1)
     stopped, folder = project.submit("name=bounded", "--most-requeues", 0, "--launcher", "srun", nodes=1)
-    wait_until(lambda: project.steps("bounded") >= 5, lambda: project.log(stopped))
+    waiting = project.suspend(stopped, "bounded", steps=5)
     project.slurm.client("scancel", "--batch", "--signal=USR1", str(stopped))
+    wait_until(lambda: is_pending(waiting.pid, signal.SIGUSR1), lambda: project.log(stopped))
+    waiting.resume()
     project.wait_for_end(stopped, "FAILED")
     project.wait_for_end(failing, "FAILED")
     assert ends(folder)[0].words == "stopped: requeued 0 times already"
     failed, bounded = project.status("failing", "bounded")
     assert (failed["state"], failed["remark"], failed["steps"]) == ("failed", "exit code 2", 0)
-    assert (bounded["state"], bounded["remark"]) == ("stopped", "requeued 0 times already")
+    assert (bounded["state"], without_hours(bounded)) == ("stopped", "requeued 0 times already")
     assert bounded["step"] >= 5

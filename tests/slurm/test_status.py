@@ -24,6 +24,9 @@ def only(folder: Path, *runs: Path) -> Status:
         ("7||PENDING|0|Resources|", "", "", ("queued", "7", "Resources")),
         ("7||PENDING|2|BeginTime|", "", "7 0 1 138 9 requeued\n", ("requeued", "7", "BeginTime")),
         ("7||RUNNING|2|None|", "", "7 0 1 138 9 requeued\n", ("running", "7", "requeued 2×")),
+        # Held for an administrator, and being told of a signal.
+        ("7||SPECIAL_EXIT|1|job requeued in held state|", "", "", ("requeued", "7", "job requeued in held state")),
+        ("7||SIGNALING|0|None|", "", "", ("running", "7", "")),
         ("7||FAILED|0|NonZeroExitCode|", "", "7 0 0 1 9 failed\n", ("failed", "7", "exit code 1")),
         ("7||TIMEOUT|0|TimeLimit|", "", "", ("failed", "7", "timeout")),
         ("7||CANCELLED|0|None|", "", "7 0 0 143 9 stopped by SIGTERM\n", ("stopped", "7", "cancelled")),
@@ -108,6 +111,24 @@ def test_where_there_is_no_accounting_the_script_has_the_last_word(clients: Clie
     make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5), noted="7 0 0 1 9 failed\n")
     clients.does("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
     assert only(tmp_path).state == "failed"
+
+
+@pytest.mark.parametrize("spelt", ["link/run", "jobs/../runs/run"])
+def test_a_run_is_found_by_every_name_of_its_folder(clients: Clients, tmp_path: Path, spelt: str) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
+    clients.print("squeue", "7||PENDING|0|Priority|\n")
+    found = only(tmp_path, tmp_path / spelt)
+    assert (found.state, found.job, found.remark) == ("queued", "7", "Priority")
+    assert [each.job for each in status([], tmp_path / "link", tmp_path / "jobs")[0]] == ["7"]
+
+
+@pytest.mark.parametrize("line", ["7 0 0 13", "7 0 0  1795392000 failed", "\0\0\0", ""])
+def test_a_damaged_note_of_an_end_is_named(clients: Clients, tmp_path: Path, line: str) -> None:
+    make_job(tmp_path, 7, tmp_path / "runs" / "run", noted=f"7 0 0 138 9 requeued\n{line}\n")
+    with pytest.raises(UsageError, match="is not the end of a start; correct or remove the line"):
+        only(tmp_path)
 
 
 def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_a_recipe_that_cannot_run_is_refused_before_submission(
             "--processes-per-node 2: there is one process for each of 4 GPUs",
         ),
         ({"further": ("exclusive",)}, "--sbatch 'exclusive': must be an option of sbatch"),
+        ({"further": ("--comment=it's",)}, "--sbatch '--comment=it's': must be an option of sbatch"),
     ],
 )
 def test_impossible_resources_are_refused(values: dict, complaint: str) -> None:
