@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import yaml
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from cluster.source import freeze
 from pipeline.config import Recipe, resolved
 from pipeline.errors import UsageError
 
 SCRIPT, RECORD, ENDS, CODE = "job.sh", "job.json", "ends.txt", "code"
+
+
+def _checked_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,9 @@ class JobRecord:
 
     runs: tuple[str, ...]
     launcher: str
-    nodes: int
-    processes: int
-    submitted: str
+    nodes: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1)]
+    submitted: Annotated[str, AfterValidator(_checked_time)]
     job: int | None = None
     code: dict[str, str | None] = field(default_factory=dict)
 
@@ -53,10 +59,15 @@ def read_record(folder: Path) -> JobRecord:
     """
     path = folder / RECORD
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return JobRecord(**{**content, "runs": tuple(content["runs"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path}: is no record of a job ({error}); remove its folder to do without it") from None
+        return TypeAdapter(JobRecord).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = _first(error) if isinstance(error, ValidationError) else error.strerror
+        raise UsageError(f"{path}: is no record of a job ({reason}); remove its folder to do without it") from None
+
+
+def _first(error: ValidationError) -> str:
+    complaint = error.errors()[0]
+    return ": ".join([*map(str, complaint["loc"]), complaint["msg"]])
 
 
 def new_folder(jobs: Path, name: str) -> Path:

@@ -175,6 +175,9 @@ def read_recipe(folder: Path) -> Recipe:
     return parse_recipe(content, str(path))
 
 
+_NEEDED = {"started", "data", "classes", "steps", "phases", "world_size"}  # in `run.json`, by those who read it
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """What `write` wrote into `run.json`.
 
@@ -184,7 +187,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / RUN
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and {"started", "data"} <= content.keys():
+        if isinstance(content, dict) and content.keys() >= _NEEDED:
             return content
     except OSError as error:
         raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None

@@ -163,7 +163,7 @@ def read_ledger(path: Path) -> LedgerRecord:
 
 def _to_the_end(segments: Iterable[Segment], notes: Path) -> Iterator[Segment]:
     held: dict[str, float] = {}
-    for line in notes.read_text(encoding="utf-8").splitlines() if notes.exists() else ():
+    for line in notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.exists() else ():
         try:
             since, until = map(float, line.split())
             held[_started(since)] = until - since

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.run_lock import hold, is_held
 from pipeline.run_status import run_status
+from pipeline.tracking.ledger import LedgerError
 from pipeline.tracking.metrics import MetricsLog
 
 
@@ -17,9 +18,10 @@ def write_run(folder: Path, step: int, price: float | None = None, macs: bool = 
     phases = [{"name": "full model", "start": 0, "end": 10}, {"name": "supernet", "start": 10, "end": 20}]
     if macs:
         phases = [phase | {"macs_per_image": work} for phase, work in zip(phases, (1.0, 4.0), strict=True)]
-    description = {"started": "2026-11-23T00:00:00+00:00", "data": {}, "steps": 20, "world_size": 2, "phases": phases}
+    started = "2026-11-23T00:00:00+00:00"
+    description = {"started": started, "data": {}, "classes": 10, "steps": 20, "world_size": 2, "phases": phases}
     (folder / "run.json").write_text(json.dumps(description))
-    segment = {"started": "2026-11-23T00:00:00+00:00", "accelerators": 2, "held": 1000.0, "seconds": {"x": 900.0}}
+    segment = {"started": started, "accelerators": 2, "held": 1000.0, "seconds": {"x": 900.0}}
     ledger = {"unit": "GPU hours", "price_per_hour": price, "segments": [segment]}
     (folder / "ledger.json").write_text(json.dumps(ledger))
     log = MetricsLog(folder / "metrics.jsonl")
@@ -75,3 +77,20 @@ def test_a_run_is_running_while_its_lock_is_held_and_nobody_else_may_train_it(tm
     lock.close()
     assert not is_held(folder)
     hold(folder).close()
+
+
+@pytest.mark.parametrize("key", ["steps", "phases", "world_size"])
+def test_a_damaged_description_is_named(tmp_path: Path, key: str) -> None:
+    run = write_run(tmp_path / "run", step=5)
+    description = json.loads((run / "run.json").read_text())
+    del description[key]
+    (run / "run.json").write_text(json.dumps(description))
+    with pytest.raises(UsageError, match=r"run/run\.json: is damaged: not the description of a run"):
+        run_status(run)
+
+
+def test_damaged_notes_of_what_was_held_are_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", step=5)
+    (run / "held.txt").write_bytes(b"1795392000 179539\xff\n")
+    with pytest.raises(LedgerError, match=r"run/held\.txt: '1795392000 179539.' is not two times in Unix seconds"):
+        run_status(run)

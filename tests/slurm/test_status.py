@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,9 +132,21 @@ def test_a_damaged_note_of_an_end_is_named(clients: Clients, tmp_path: Path, lin
         only(tmp_path)
 
 
-def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("job", "five", "job: Input should be a valid integer.*"),
+        ("runs", None, "runs: Input should be a valid array"),
+        ("nodes", 0, "nodes: Input should be greater than or equal to 1"),
+        ("submitted", "yesterday", "submitted: .*Invalid isoformat string: 'yesterday'"),
+    ],
+)
+def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path, key: str, value: Any, reason: str) -> None:
     make_job(tmp_path, 7, tmp_path / "runs" / "run")
-    (tmp_path / "jobs" / "torn").mkdir()
-    (tmp_path / "jobs" / "torn" / "job.json").write_text(json.dumps({"job": 5})[:-3])
-    with pytest.raises(UsageError, match=r"torn/job.json: is no record of a job \(.*\); remove its folder"):
+    record = tmp_path / "jobs" / "job-7" / "job.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
+    with pytest.raises(UsageError, match=rf"job-7/job.json: is no record of a job \({reason}\); remove its folder"):
+        only(tmp_path)
+    record.write_text(record.read_text()[:-3])
+    with pytest.raises(UsageError, match=r"job-7/job.json: is no record of a job \(.*\); remove its folder"):
         only(tmp_path)
