@@ -103,8 +103,9 @@ def status_command(
     """Where runs are: queued, running or done; steps, cost and time left. With SLURM and without."""
     from cluster.status import status
 
-    found, complaint = status(runs or (), runs_folder, jobs)
-    if complaint is not None:
+    statuses = status(runs or (), runs_folder, jobs)
+    found = list(statuses.found)
+    for complaint in (*statuses.unreadable, *filter(None, [statuses.no_answer])):
         print(f"deps: {complaint}", file=sys.stderr)
     shown = found if runs or every else [each for each in found if each.state != "finished"]
     if as_json:
@@ -115,8 +116,10 @@ def status_command(
         print_table("Runs", [_texts(each) for each in shown], columns)
     elif found:
         print(f"{len(found)} runs, all finished; --all shows them")
-    else:
+    elif not statuses.unreadable:
         print(f"no runs in {runs_folder}, and no jobs in {jobs}")
+    if statuses.unreadable:
+        raise typer.Exit(2)
 
 
 _COLUMNS = {

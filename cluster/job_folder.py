@@ -114,14 +114,18 @@ def _unwritable(folder: Path, error: OSError) -> UsageError:
     return UsageError(f"job folder {folder}: cannot be written: {error.strerror}; choose another --jobs")
 
 
+def job_folders(jobs: Path) -> list[Path]:
+    """The job folders in the folder `jobs`."""
+    return [path.parent for path in jobs.glob(f"*/{RECORD}")]
+
+
 def records(jobs: Path) -> list[tuple[Path, JobRecord]]:
-    """The job folders in the folder `jobs`, by the time when they were submitted.
+    """The job folders in the folder `jobs`, and what they were made for.
 
     Raises:
         UsageError: one of them cannot be read.
     """
-    found = [(path.parent, read_record(path.parent)) for path in jobs.glob(f"*/{RECORD}")]
-    return sorted(found, key=lambda entry: entry[1].submitted)
+    return [(folder, read_record(folder)) for folder in job_folders(jobs)]
 
 
 def remove(folder: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class NoSlurmHereError(SlurmError):
 
 
 class NoAnswerError(SlurmError):
-    """The controller, or the accounting database, did not answer."""
+    """The controller, or the accounting database, did not answer, or not as it was asked to."""
 
 
 class RefusedError(SlurmError):
@@ -89,8 +90,9 @@ def submit(script: Path) -> int:
     """
     lines = script.read_text(encoding="utf-8").splitlines()
     options = [word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line)[1:]]
-    answer = _call("sbatch", "--parsable", *options, str(script))
-    return int(answer.strip().split(";")[0])
+    answer = _call("sbatch", "--parsable", *options, str(script)).strip()
+    with _legible("sbatch", answer):
+        return int(answer.split(";")[0])
 
 
 def partitions() -> dict[str, int]:
@@ -103,10 +105,11 @@ def partitions() -> dict[str, int]:
     default = ""
     answer = _call("sinfo", "--all", "--noheader", "--format=%P %D")
     for line in answer.splitlines():  # a line for each group of equal nodes
-        marked, nodes = line.split()
-        name = marked.rstrip("*")
-        default = name if marked != name else default
-        found[name] = found.get(name, 0) + int(nodes)
+        with _legible("sinfo", line):
+            marked, nodes = line.split()
+            name = marked.rstrip("*")
+            default = name if marked != name else default
+            found[name] = found.get(name, 0) + int(nodes)
     return dict(sorted(found.items(), key=lambda entry: entry[0] != default))
 
 
@@ -121,9 +124,10 @@ def queued() -> dict[tuple[int, int], Task]:
     answer = _call("squeue", "--me", "--all", "--noheader", "--array", "--states=all", f"--Format={columns}")
     tasks = {}
     for line in answer.splitlines():
-        job, place, state, restarts, reason = line.split("|")[:5]
-        reason = "" if reason == "None" else reason
-        tasks[int(job), int(place) if place.isdigit() else 0] = Task(state, reason, int(restarts))
+        with _legible("squeue", line):
+            job, place, state, restarts, reason = line.split("|")[:5]
+            reason = "" if reason == "None" else reason
+            tasks[int(job), int(place) if place.isdigit() else 0] = Task(state, reason, int(restarts))
     return tasks
 
 
@@ -144,9 +148,9 @@ def accounted(jobs: Iterable[int]) -> Accounts:
         return {}
     found: dict[int, dict[int, list[Held]]] = {}
     for line in answer.splitlines():
-        name, state, submitted, seconds, nodes = line.split("|")
-        job, _, place = name.partition("_")
-        if job.isdigit():
+        with _legible("sacct", line):
+            name, state, submitted, seconds, nodes = line.split("|")
+            job, _, place = name.partition("_")
             held = Held(state.split()[0], int(submitted), int(seconds), int(nodes))  # "CANCELLED by 1000"
             for each in _places(place):
                 found.setdefault(int(job), {}).setdefault(each, []).append(held)
@@ -154,6 +158,15 @@ def accounted(jobs: Iterable[int]) -> Accounts:
         for starts in tasks.values():
             starts.sort(key=lambda held: held.submitted)
     return found
+
+
+@contextmanager
+def _legible(client: str, line: str) -> Iterator[None]:
+    """SLURM's own clients print what they were asked for; a site's wrapper around one may not."""
+    try:
+        yield
+    except (ValueError, IndexError):
+        raise NoAnswerError(f"{client}: {line!r} is not what it was asked to print") from None
 
 
 def _places(text: str) -> list[int]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cluster import slurm
 from cluster.accounting import JobOfRun, accounted_cost
-from cluster.job_folder import End, ends, records
+from cluster.job_folder import End, ends, job_folders, read_record
 from cluster.slurm import Accounts, SlurmError, Task
-from pipeline.errors import UsageError
+from pipeline.errors import RunFailure, UsageError
 from pipeline.run_status import RunStatus, run_status
 
+T = TypeVar("T")
 State = Literal["queued", "running", "requeued", "finished", "failed", "stopped", "not begun"]
 _FAILED = frozenset({"FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "TIMEOUT"})
 
@@ -40,6 +41,23 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Statuses:
+    """What there is to be told of runs.
+
+    Attributes:
+        found: in the order asked for, or by name.
+        unreadable: a line for each damaged file. A run that one of them belongs to is not in `found`, or shown without
+            the job that it belongs to.
+        no_answer: what kept SLURM from answering, where there is one that should have; the statuses are what the run
+            folders show then.
+    """
+
+    found: tuple[Status, ...]
+    unreadable: tuple[str, ...]
+    no_answer: str | None
+
+
+@dataclass(frozen=True)
 class _Submitted:
     """The jobs of a run.
 
@@ -59,37 +77,48 @@ class _Submitted:
         return f"{self.newest.number}_{self.newest.place}" if self.of_array else str(self.newest.number)
 
 
-def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> tuple[list[Status], str | None]:
-    """The status of `runs`, or without any of all runs in the two folders, by name.
-
-    Returns:
-        The statuses; and what kept SLURM from answering, where there is one that should have. They are what the run
-        folders show then.
+def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> Statuses:
+    """The status of `runs`, or without any of all runs in the two folders.
 
     Raises:
-        UsageError: naming a run that there is not, or whose folder cannot be read.
+        UsageError: naming a run that there is not.
     """
-    submitted = _submitted(jobs_folder)
+    unreadable: list[str] = []
+    submitted = _submitted(jobs_folder, unreadable)
     folders = [run.resolve() for run in runs] or sorted(
         {*submitted, *(path.parent.resolve() for path in runs_folder.glob("*/run.json"))}
     )
     for folder in folders:
         if folder not in submitted and not (folder / "run.json").exists():
             raise UsageError(f"{folder}: is no run folder, and no job in {jobs_folder} is to begin it")
-    queue, accounts, complaint = _asked([job for folder in folders if (job := submitted.get(folder))])
-    return [_status(run_status(folder), submitted.get(folder), queue, accounts) for folder in folders], complaint
+    queue, accounts, no_answer = _asked([job for folder in folders if (job := submitted.get(folder))])
+    found = [
+        _status(run, submitted.get(folder), queue, accounts)
+        for folder, run in _readable(run_status, folders, unreadable)
+    ]
+    return Statuses(tuple(found), tuple(unreadable), no_answer)
 
 
-def _submitted(jobs_folder: Path) -> dict[Path, _Submitted]:
+def _readable(read: Callable[[Path], T], folders: Iterable[Path], unreadable: list[str]) -> Iterator[tuple[Path, T]]:
+    """Each folder and what is in it; damage in one is told, and hides no other."""
+    for folder in folders:
+        try:
+            yield folder, read(folder)
+        except (UsageError, RunFailure) as error:
+            unreadable.append(str(error))
+
+
+def _submitted(jobs_folder: Path, unreadable: list[str]) -> dict[Path, _Submitted]:
     """The jobs of each run, whose folder may have been called by several names."""
     found: dict[Path, _Submitted] = {}
-    for folder, record in records(jobs_folder):
-        noted = ends(folder)
+    records = list(_readable(read_record, job_folders(jobs_folder), unreadable))
+    noted = dict(_readable(ends, (folder for folder, _ in records), unreadable))
+    for folder, record in sorted(records, key=lambda entry: entry[1].submitted):
         submitted = datetime.fromisoformat(record.submitted).timestamp()
         for place, run in enumerate(record.runs):
             if record.job is None:
                 continue
-            at_place = [end for end in noted if end.place == place]
+            at_place = [end for end in noted.get(folder, ()) if end.place == place]
             of_job = [end for end in at_place if end.job == record.job]
             newest = JobOfRun(record.job, place, submitted, record.processes // record.nodes)
             also = [replace(newest, number=number) for number in {end.job for end in at_place} - {record.job}]

@@ -32,9 +32,10 @@ def finish(run: Path) -> None:
 
 
 def only(folder: Path) -> Status:
-    [found], complaint = status([folder / "runs" / "run"], folder / "runs", folder / "jobs")
-    assert complaint is None
-    return found
+    found = status([folder / "runs" / "run"], folder / "runs", folder / "jobs")
+    assert (found.unreadable, found.no_answer) == ((), None)
+    [only_one] = found.found
+    return only_one
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_each_task_of_an_array_is_a_run(clients: Clients, tmp_path: Path, run: P
     # Tasks that were cancelled while they waited have one line together; one at a time was to run.
     rows = [("7_0", "FAILED", 1000), ("7_1", "FAILED", 600), ("7_3", "FAILED", 1000), ("7_[2-4:2%1]", "CANCELLED", 0)]
     clients.print("sacct", sacct(*rows))
-    found, _ = status(runs, tmp_path / "runs", tmp_path / "jobs")
+    found = status(runs, tmp_path / "runs", tmp_path / "jobs").found
     assert [each.accounted_hours for each in found] == pytest.approx([2000 / 3600, 1200 / 3600, 0, 2000 / 3600, 0])
     assert [each.remark for each in found] == [
         "failed",
@@ -191,10 +192,11 @@ def test_accounting_that_does_not_answer_leaves_the_queue_its_word(
     make_job(tmp_path, 7, run)
     clients.print("squeue", "7||PENDING|0|Priority|\n")
     clients.does("sacct", "exec sleep 600")
-    [found], complaint = status([run], tmp_path / "runs", tmp_path / "jobs")
-    assert complaint == (
+    told = status([run], tmp_path / "runs", tmp_path / "jobs")
+    assert told.no_answer == (
         "sacct: no answer from SLURM within 5 s; jobs that have left the queue are what the run folders show"
     )
+    [found] = told.found
     assert (found.state, found.remark, found.accounted_hours) == ("queued", "Priority", None)
 
 

@@ -110,6 +110,16 @@ def test_a_run_that_waits_is_not_submitted_again_under_another_name_of_its_folde
         submitted(digits, tmp_path / "link")
 
 
+def test_a_job_whose_number_sbatch_does_not_tell_keeps_its_folder(
+    clients: Clients, tmp_path: Path, digits: Path
+) -> None:
+    clients.print("sinfo", "main* 2\n")
+    clients.print("sbatch", "Welcome to tundra\n6\n")
+    with pytest.raises(RunFailure, match=r"sbatch: 'Welcome to tundra\\n6' is not what it was asked to print; squeue"):
+        submitted(digits, tmp_path)
+    assert len(list((tmp_path / "jobs").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     "words", ["Socket timed out on send/recv operation", "Zero Bytes were transmitted or received"]
 )

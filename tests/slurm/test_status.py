@@ -1,12 +1,15 @@
 """`deps status`: what SLURM says of a job, what its script noted, and what the run's folder shows, put together."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from cluster import slurm
+from cluster.cli import status_command
 from cluster.status import Status, status
 from pipeline.errors import UsageError
 from tests.pipeline.test_run_status import write_run
@@ -14,9 +17,10 @@ from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 
 
 def only(folder: Path, *runs: Path) -> Status:
-    [found], complaint = status(runs, folder / "runs", folder / "jobs")
-    assert complaint is None
-    return found
+    found = status(runs, folder / "runs", folder / "jobs")
+    assert (found.unreadable, found.no_answer) == ((), None)
+    [only_one] = found.found
+    return only_one
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_the_newest_job_of_a_run_counts_and_each_task_of_an_array_is_a_run(clien
     make_job(tmp_path, 8, one, other)
     make_job(tmp_path, 7, one, noted="7 0 0 1 9 failed\n")
     clients.print("squeue", "8|0|RUNNING|0|None|\n8|1|PENDING|0|Priority|\n7||FAILED|0|None|\n")
-    found, _ = status([], tmp_path / "runs", tmp_path / "jobs")
+    found = status([], tmp_path / "runs", tmp_path / "jobs").found
     assert [(each.run.folder.name, each.state, each.job) for each in found] == [
         ("one", "running", "8_0"),
         ("other", "queued", "8_1"),
@@ -102,9 +106,9 @@ def test_without_an_answer_the_folders_are_shown_and_why(
     (tmp_path / "runs").mkdir()
     make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
     clients.does("squeue", command)
-    [found], told = status([], tmp_path / "runs", tmp_path / "jobs")
-    assert told == complaint
-    assert (found.state, found.run.step) == ("stopped", 5)
+    told = status([], tmp_path / "runs", tmp_path / "jobs")
+    assert told.no_answer == complaint
+    assert [(found.state, found.run.step) for found in told.found] == [("stopped", 5)]
 
 
 def test_where_there_is_no_accounting_the_script_has_the_last_word(clients: Clients, tmp_path: Path) -> None:
@@ -122,14 +126,37 @@ def test_a_run_is_found_by_every_name_of_its_folder(clients: Clients, tmp_path: 
     clients.print("squeue", "7||PENDING|0|Priority|\n")
     found = only(tmp_path, tmp_path / spelt)
     assert (found.state, found.job, found.remark) == ("queued", "7", "Priority")
-    assert [each.job for each in status([], tmp_path / "link", tmp_path / "jobs")[0]] == ["7"]
+    assert [each.job for each in status([], tmp_path / "link", tmp_path / "jobs").found] == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("client", "line", "complaint"),
+    [
+        ("squeue", "CLUSTER: tundra", "squeue: 'CLUSTER: tundra' is not what it was asked to print; states are what"),
+        ("sacct", "7|RUNNING|Unknown|5|1", "sacct: '7|RUNNING|Unknown|5|1' is not what it was asked to print; jobs"),
+        ("sacct", "7||1795392007|5|1", "sacct: '7||1795392007|5|1' is not what it was asked to print; jobs that have"),
+    ],
+)
+def test_a_client_that_prints_something_else_is_told_of(
+    clients: Clients, tmp_path: Path, client: str, line: str, complaint: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
+    clients.print(client, f"{line}\n")
+    told = status([], tmp_path / "runs", tmp_path / "jobs")
+    assert told.no_answer is not None
+    assert told.no_answer.startswith(complaint)
+    assert [(found.state, found.job) for found in told.found] == [("stopped", "7")]
 
 
 @pytest.mark.parametrize("line", ["7 0 0 13", "7 0 0  1795392000 failed", "\0\0\0", ""])
 def test_a_damaged_note_of_an_end_is_named(clients: Clients, tmp_path: Path, line: str) -> None:
     make_job(tmp_path, 7, tmp_path / "runs" / "run", noted=f"7 0 0 138 9 requeued\n{line}\n")
-    with pytest.raises(UsageError, match="is not the end of a start; correct or remove the line"):
-        only(tmp_path)
+    clients.print("squeue", "7||RUNNING|1|None|\n")
+    told = status([], tmp_path / "runs", tmp_path / "jobs")
+    [complaint] = told.unreadable
+    assert complaint.endswith("is not the end of a start; correct or remove the line")
+    assert [(found.state, found.job) for found in told.found] == [("running", "7")]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +172,40 @@ def test_a_damaged_record_is_named(clients: Clients, tmp_path: Path, key: str, v
     make_job(tmp_path, 7, tmp_path / "runs" / "run")
     record = tmp_path / "jobs" / "job-7" / "job.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
-    with pytest.raises(UsageError, match=rf"job-7/job.json: is no record of a job \({reason}\); remove its folder"):
-        only(tmp_path)
+    [complaint] = status([], tmp_path / "runs", tmp_path / "jobs").unreadable
+    assert re.search(rf"job-7/job.json: is no record of a job \({reason}\); remove its folder", complaint)
     record.write_text(record.read_text()[:-3])
-    with pytest.raises(UsageError, match=r"job-7/job.json: is no record of a job \(.*\); remove its folder"):
-        only(tmp_path)
+    [complaint] = status([], tmp_path / "runs", tmp_path / "jobs").unreadable
+    assert re.search(r"job-7/job.json: is no record of a job \(.*\); remove its folder", complaint)
+
+
+def test_damage_hides_only_what_it_is_in(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    for number, name in enumerate(("whole", "of_no_job", "without_a_description", "without_a_ledger"), start=6):
+        make_job(tmp_path, number, write_run(tmp_path / "runs" / name, step=5))
+    for damaged in ("jobs/job-7/job.json", "runs/without_a_description/run.json", "runs/without_a_ledger/ledger.json"):
+        Path(damaged).write_text("{")
+    with pytest.raises(typer.Exit) as ended:
+        status_command(as_json=True)
+    assert ended.value.exit_code == 2
+    shown = capsys.readouterr()
+    assert [(run["name"], run["job"]) for run in json.loads(shown.out)] == [("of_no_job", None), ("whole", "6")]
+    assert [line.split(": ")[1].split("/")[-1] for line in shown.err.splitlines()] == [
+        "job.json",
+        "run.json",
+        "ledger.json",
+    ]
+
+
+def test_where_all_is_damaged_nobody_is_told_that_there_is_nothing(
+    clients: Clients, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_job(tmp_path, 7, tmp_path / "runs" / "run")
+    (tmp_path / "jobs" / "job-7" / "job.json").write_text("{")
+    with pytest.raises(typer.Exit) as ended:
+        status_command(runs_folder=tmp_path / "runs", jobs=tmp_path / "jobs")
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().out == ""
