@@ -116,13 +116,18 @@ def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callabl
 
 
 def _passes(recipe: Recipe, slots: int) -> float:
-    """What an engine sends in a step, in all-reduces of all gradients.
+    """What an engine sends in a step of `slots` sub-steps, in all-reduces of all gradients.
 
-    Replicated weights: one, after the last sub-step (ZeRO 1 and 2 send the same in two halves). Sharded weights are
-    gathered in each sub-step's forward and backward pass, half an all-reduce each, and gradients scattered once.
+    An all-reduce is a reduce-scatter and a gathering, half of it each. `pipeline/engines/README.md` counts the calls.
     """
-    sharded = recipe.engine.name == "fsdp" or (recipe.engine.name == "deepspeed" and recipe.engine.zero_stage == 3)
-    return 0.5 + slots if sharded else 1.0
+    name, stage = recipe.engine.name, recipe.engine.zero_stage
+    if name == "fsdp":  # weights gathered in each forward and backward pass, gradients scattered after the last
+        return slots + 0.5
+    if name == "deepspeed" and stage:
+        # Stage 1 reduces after the last sub-step, stage 2 after each, and both gather what was updated. Stage 3
+        # gathers and scatters in each.
+        return {1: 1.5, 2: slots + 0.5, 3: 1.5 * slots}[stage]
+    return 1.0
 
 
 def print_plan(

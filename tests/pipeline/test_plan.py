@@ -52,15 +52,28 @@ def test_hours_are_those_of_all_steps_and_dollars_those_of_all_accelerators() ->
     assert two["efficiency"] == pytest.approx(alone / (2 * shared), rel=1e-3)
 
 
-def test_replicated_weights_are_reduced_once_a_step_and_sharded_ones_gathered_in_each_sub_step() -> None:
-    def reduced(**engine: object) -> float:
-        run = recipe()
-        run = run.model_copy(update={"engine": run.engine.model_copy(update=engine)})
-        return plan(run, schedule_without_data(run), times(), LINKS, 8, [2])[0]["all_reduce_seconds"]
-
-    once = reduced(name="ddp")
-    assert reduced(name="deepspeed", zero_stage=1) == once
-    assert reduced(name="deepspeed", zero_stage=3) == reduced(name="fsdp") == pytest.approx(4.5 * once)
+@pytest.mark.parametrize(
+    ("engine", "of_one", "of_four"),
+    [  # in halves: a reduce-scatter or a gathering is one, an all-reduce two; tests/distributed counts the calls
+        ({"name": "ddp"}, 2, 2),
+        ({"name": "deepspeed", "zero_stage": 0}, 2, 2),
+        ({"name": "deepspeed", "zero_stage": 1}, 2 + 1, 2 + 1),
+        ({"name": "deepspeed", "zero_stage": 2}, 2 + 1, 4 * 2 + 1),
+        ({"name": "deepspeed", "zero_stage": 3}, 3, 4 * 3),
+        ({"name": "fsdp"}, 2 + 1, 4 * 2 + 1),
+    ],
+)
+def test_what_an_engine_sends_in_a_step_of_one_subnet_and_of_four(
+    engine: dict[str, object], of_one: int, of_four: int
+) -> None:
+    run = recipe()
+    run = run.model_copy(update={"engine": run.engine.model_copy(update=engine)})
+    schedule = schedule_without_data(run)
+    alone, two = plan(run, schedule, times(), LINKS, 8, [1, 2])
+    half = LINKS.all_reduce(4 * 157_302, nodes=1, per_node=2) / 2
+    assert alone["all_reduce_seconds"] == 0
+    assert two["full_model_step_seconds"] == pytest.approx(0.1 + 0.01 * 50 + of_one * half, rel=1e-12)
+    assert two["all_reduce_seconds"] == pytest.approx(of_four * half)
 
 
 def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
