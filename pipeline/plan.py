@@ -171,6 +171,8 @@ def print_plan(
         f"gradients ({recipe.engine.name})",
         "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
     ]
+    if left_out := [count for count in counts if recipe.batch_size % count]:
+        assumed.append(f"left out: {', '.join(map(str, left_out))}; batch_size {recipe.batch_size} cannot be split so")
     if as_json:
         print_json({"name": recipe.name, "unit": unit, "rows": rows, "assumptions": assumed})
         return

@@ -82,6 +82,14 @@ def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
 
 
+def test_numbers_without_a_row_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times().save(tmp_path / "times.json")
+    for counts, told in (([1, 3, 64, 4], ["left out: 3, 64; batch_size 100 cannot be split so"]), ([1, 4], [])):
+        print_plan(recipe(), "h200", 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
+        assumptions = json.loads(capsys.readouterr().out)["assumptions"]
+        assert [line for line in assumptions if line.startswith("left out")] == told
+
+
 def test_a_line_through_two_measurements_never_has_a_negative_part() -> None:
     for seconds, fixed, per_image in (((1.1, 2.1), 0.1, 0.02), ((1.0, 0.9), 0.9, 0), ((0.1, 2.0), 0, 0.02)):
         line = _line((50, 100), seconds)
