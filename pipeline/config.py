@@ -84,6 +84,14 @@ class Recipe(BaseModel):
     cost: CostConfig = CostConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.model.cuda_graphs and self.engine.shards_weights:
+            raise ValueError(
+                "model.cuda_graphs: a graph needs weights that stay in one place; take an engine without shards"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         return self.runs / self.name

@@ -219,10 +219,6 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     except KernelError as error:
         raise UsageError(f"kernels: {error}") from None
     engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
-    if recipe.model.cuda_graphs and recipe.engine.shards_weights:
-        raise UsageError(
-            "model.cuda_graphs: a graph needs weights that stay in one place; take an engine without shards"
-        )
     if recipe.model.cuda_graphs:  # after the engine, which may move the weights
         for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
             images = torch.zeros(per_process, 3, side, side, device=processes.device)

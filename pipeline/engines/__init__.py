@@ -23,10 +23,6 @@ def build_engine(
         from pipeline.engines.deepspeed import DeepSpeedEngine
 
         return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
-    if config.zero_stage:
-        raise EngineError(f"engine.zero_stage: {config.zero_stage} is DeepSpeed's; engine.name is '{config.name}'")
-    if config.deepspeed:
-        raise EngineError(f"engine.deepspeed: is of no use to engine.name '{config.name}'; leave it out")
     if config.name == "ddp":
         from pipeline.engines.ddp import DdpEngine
 

@@ -35,6 +35,10 @@ class EngineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:
+        if self.name != "deepspeed":
+            for key in DEEPSPEED_KEYS:
+                if getattr(self, key):
+                    raise ValueError(f"{key}: is for name 'deepspeed'; name is '{self.name}'")
         check_additions(self.deepspeed, self.zero_stage)
         return self
 
