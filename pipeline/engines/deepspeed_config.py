@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What changes speed, memory or reports, and not the weights; `tests/distributed` trains with those of ZeRO.
+# What changes speed, memory or reports, and not the weights; `tests/distributed` trains with those of ZeRO. Keys of a
+# section, or the kind of value: what is in other sections DeepSpeed checks itself.
 LEGAL = {
     "zero_optimization": {
         "allgather_bucket_size",
@@ -22,16 +23,17 @@ LEGAL = {
         "stage3_prefetch_bucket_size",
         "sub_group_size",
     },
-    "comms_logger": None,
-    "csv_monitor": None,
-    "dump_state": None,
-    "flops_profiler": None,
-    "memory_breakdown": None,
-    "steps_per_print": None,
-    "tensorboard": None,
-    "wall_clock_breakdown": None,
-    "wandb": None,
+    "comms_logger": dict,
+    "csv_monitor": dict,
+    "dump_state": bool,
+    "flops_profiler": dict,
+    "memory_breakdown": bool,
+    "steps_per_print": int,
+    "tensorboard": dict,
+    "wall_clock_breakdown": bool,
+    "wandb": dict,
 }
+_KINDS = {dict: "a mapping", bool: "true or false", int: "a whole number above 0"}
 
 # What others use, and why it cannot be had here; a key stands for all below it.
 REFUSED = {
@@ -72,11 +74,14 @@ def check_additions(additions: Mapping[str, Any], stage: int) -> None:
             raise ValueError(f"deepspeed.{key}: refused: {REFUSED[refused]}")
         section, _, name = key.partition(".")
         _check_name(section, LEGAL, "deepspeed")
-        names = LEGAL[section]
-        if names is not None and value != {}:
+        legal = LEGAL[section]
+        if isinstance(legal, type):
+            if not _is_a(legal, additions[section]):
+                raise ValueError(f"deepspeed.{section}: must be {_KINDS[legal]}, not {additions[section]!r}")
+        elif value != {}:
             if not name:
-                raise ValueError(f"deepspeed.{section}: must be a mapping with keys out of {', '.join(sorted(names))}")
-            _check_name(name, names, f"deepspeed.{section}")
+                raise ValueError(f"deepspeed.{section}: must be a mapping with keys out of {', '.join(sorted(legal))}")
+            _check_name(name, legal, f"deepspeed.{section}")
         if key == "zero_optimization.overlap_comm" and value and stage == 1:
             raise ValueError(
                 f"deepspeed.{key}: refused: at ZeRO stage 1 it loses the gradients of all sub-steps but the last; "
@@ -108,6 +113,10 @@ def _check_name(name: str, legal: Any, place: str) -> None:
         raise ValueError(
             f"{place}.{name}: unknown, or not tried with sub-steps; legal keys: {', '.join(sorted(legal))}"
         )
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    return type(value) is kind and (kind is not int or value > 0)
 
 
 def _merged(ours: Mapping[str, Any], additions: Mapping[str, Any]) -> dict[str, Any]:

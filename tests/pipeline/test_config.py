@@ -182,6 +182,12 @@ REFUSED = [
     ("{zero_optimization: {reduce_buckets: 1}}", "deepspeed.zero_optimization.reduce_buckets: unknown, or not tried"),
     ("{zero_optimisation: {}}", "deepspeed.zero_optimisation: unknown, or not tried with sub-steps; legal keys: comms"),
     ("{zero_optimization: 3}", "deepspeed.zero_optimization: must be a mapping"),
+    ("{flops_profiler: true}", "deepspeed.flops_profiler: must be a mapping, not True"),
+    ("{memory_breakdown: {every: 1}}", "deepspeed.memory_breakdown: must be true or false, not {'every': 1}"),
+    *(
+        (f"{{steps_per_print: {value}}}", "deepspeed.steps_per_print: must be a whole number above 0, not")
+        for value in ("0", "true", "{}", "often")
+    ),
     ("[]", "engine.deepspeed: input should be a valid dictionary"),
 ]
 
