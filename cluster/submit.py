@@ -136,4 +136,7 @@ def _seeds(text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise UsageError(f"--seeds {text}: must be numbers with commas between them, such as 0,1,2")
-    return [int(part) for part in parts]
+    seeds = [int(part) for part in parts]
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds {text}: names a seed twice")
+    return seeds

@@ -165,6 +165,8 @@ def test_seeds_are_numbers_and_runs_have_names_of_their_own(digits: Path, tmp_pa
     assert [(run.name, run.seed) for run in runs] == [("digits-0", 0), ("digits-7", 7)]
     with pytest.raises(UsageError, match="--seeds 0-7: must be numbers with commas between them, such as 0,1,2"):
         recipes_of([recipe], seeds="0-7")
+    with pytest.raises(UsageError, match="--seeds 1,2,01: names a seed twice"):
+        recipes_of([recipe], seeds="1,2,01")
     with pytest.raises(UsageError, match="is that of two recipes; they need different names, or --seeds"):
         recipes_of([recipe, recipe], seeds=None)
     with pytest.raises(UsageError, match="needs a recipe"):
