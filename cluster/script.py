@@ -6,6 +6,7 @@ undefined name is an error. It is there anyway, as torch needs it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -67,6 +68,7 @@ def render(
     for path in (folder, *runs, *mounts):
         if not _PLAIN.fullmatch(str(path)):
             raise UsageError(f"{path}: a job's folders may have letters, digits and . _ + = @ - in their names only")
+    image = start.image or ""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -76,7 +78,8 @@ def render(
     )
     content: dict[str, Any] = {
         "container": start.container,
-        "image": shlex.quote(start.image or ""),
+        # A file is meant from here; the job starts in its own folder.
+        "image": shlex.quote(os.path.abspath(image) if os.path.isfile(image) else image),
         "resources": resources,
         # DeepSpeed's launcher is one task on each node, and starts the processes there.
         "tasks_per_node": 1 if start.launcher == "deepspeed" else resources.processes_per_node,

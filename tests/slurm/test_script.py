@@ -4,10 +4,24 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from cluster.job_folder import ends
 from cluster.resources import Resources
 from cluster.script import Start, render
 from tests.slurm.stand_ins import Clients
+
+
+def test_an_image_that_is_a_file_here_is_found_from_the_jobs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training.sif").touch()
+    folder = tmp_path / "job"
+    for image, written in (("training.sif", f"{tmp_path}/training.sif"), ("docker://site/training", None)):
+        start = Start("srun", "apptainer", image)
+        script = render(start, Resources(1, 0, 1), folder, "run", [tmp_path / "run"], [])
+        assert f"    {written or image}\n" in script
 
 
 def test_where_the_exit_code_cannot_be_written_down_the_start_has_failed(clients: Clients, tmp_path: Path) -> None:
