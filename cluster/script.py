@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,17 +54,24 @@ class Start:
 
 
 def render(
-    start: Start, resources: Resources, folder: Path, name: str, runs: Sequence[Path], mounts: Sequence[Path]
+    start: Start,
+    resources: Resources,
+    folder: Path,
+    name: str,
+    runs: Sequence[Path],
+    read: Collection[Path],
+    written: Collection[Path],
 ) -> str:
     """The script of the job in `folder`.
 
     Args:
         runs: their folders; several make an array.
-        mounts: folders that a container must see under the same path.
+        read, written: folders that a container must see under the same path.
 
     Raises:
         UsageError: for a folder whose name does not mean the same to all that read the script.
     """
+    mounts = [] if start.container == "none" else sorted({*read, *written})
     for path in (folder, *runs, *mounts):
         if not _PLAIN.fullmatch(str(path)):
             raise UsageError(f"{path}: a job's folders may have letters, digits and . _ + = @ - in their names only")
@@ -87,6 +94,7 @@ def render(
         "name": name,
         "runs": runs,
         "array": len(runs) > 1,
+        "written": sorted(written),
         "mounts": [f"{path}:{path}" for path in mounts],
         "most_requeues": start.most_requeues,
         "environment": shlex.quote(sys.prefix),

@@ -12,7 +12,7 @@ from cluster import slurm
 from cluster.job_folder import SCRIPT, JobRecord, new_folder, records, remove, write_folder
 from cluster.resources import Resources
 from cluster.script import Start, render
-from pipeline.config import Recipe, anchored, load_recipe
+from pipeline.config import Recipe, anchored, load_recipe, written_folders
 from pipeline.errors import RunFailure, UsageError
 
 
@@ -84,8 +84,9 @@ def submit(
         check(recipe, resources, resume, start.container != "none")
     name = recipes[0].name if len(recipes) == 1 else f"{recipes[0].name}-and-{len(recipes) - 1}-more"
     folder = new_folder(jobs, name)
-    mounts = sorted({jobs.absolute(), *(path for recipe in recipes for path in (recipe.runs, recipe.data.shards))})
-    script = render(start, resources, folder, name, [recipe.folder for recipe in recipes], mounts)
+    read = {recipe.data.shards for recipe in recipes}
+    written = {jobs.absolute(), *(path for recipe in recipes for path in written_folders(recipe))}
+    script = render(start, resources, folder, name, [recipe.folder for recipe in recipes], read, written)
     if dry_run:
         return Submission(folder, script, None)
     runs = tuple(str(recipe.folder) for recipe in recipes)

@@ -22,7 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
-from pipeline.tracking.mlflow_run import place_of
+from pipeline.tracking.mlflow_run import local_database, place_of
 from pipeline.training.checkpoint import CheckpointConfig
 from pipeline.training.duration import Duration
 from pipeline.training.losses import LossConfig
@@ -148,6 +148,12 @@ def anchored(recipe: Recipe) -> Recipe:
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }
     )
+
+
+def written_folders(recipe: Recipe) -> set[Path]:
+    """The folders that a start of the recipe writes into: of its runs, and of MLflow's database if that is a file."""
+    database = local_database(place_of(recipe.tracking.uri).uri) if recipe.tracking.mlflow else None
+    return {recipe.runs} if database is None else {recipe.runs, database.parent}
 
 
 def _leave_out_another_engines_keys(content: dict[str, Any], overrides: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ def test_an_image_that_is_a_file_here_is_found_from_the_jobs_folder(
     folder = tmp_path / "job"
     for image, written in (("training.sif", f"{tmp_path}/training.sif"), ("docker://site/training", None)):
         start = Start("srun", "apptainer", image)
-        script = render(start, Resources(1, 0, 1), folder, "run", [tmp_path / "run"], [])
+        script = render(start, Resources(1, 0, 1), folder, "run", [tmp_path / "run"], [], [])
         assert f"    {written or image}\n" in script
 
 
@@ -29,7 +29,7 @@ def test_where_the_exit_code_cannot_be_written_down_the_start_has_failed(clients
     clients.does("srun", "exit 138")
     clients.does("scontrol", "echo NodeAddr=127.0.0.1")
     (tmp_path / "exit-code-7.txt").mkdir()
-    script = render(Start("srun"), Resources(1, 0, 1), tmp_path, "run", [tmp_path / "run"], [])
+    script = render(Start("srun"), Resources(1, 0, 1), tmp_path, "run", [tmp_path / "run"], [], [])
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_CPUS_PER_TASK": "1"}
     done = subprocess.run(
         ["bash"], input=script, env={**os.environ, **job}, capture_output=True, text=True, timeout=240

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -197,7 +198,13 @@ def test_every_script_is_shell_that_parses_and_asks_for_what_was_given(launcher,
     start = Start(launcher, container, None if container == "none" else "an image.sif")
     resources = Resources(2, 8, 8, 12, "1-0", 300, "large", "team", ("--exclusive",))
     script = render(
-        start, resources, Path("/shared/jobs/a"), "a", [Path("/runs/a"), Path("/runs/b")], [Path("/shared/data")]
+        start,
+        resources,
+        Path("/shared/jobs/a"),
+        "a",
+        [Path("/runs/a"), Path("/runs/b")],
+        [Path("/shared/data")],
+        [Path("/shared/jobs"), Path("/runs")],
     )
     checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -221,7 +228,31 @@ def test_every_script_is_shell_that_parses_and_asks_for_what_was_given(launcher,
 
 def test_a_folder_that_the_shell_or_sbatch_would_read_otherwise_is_refused() -> None:
     with pytest.raises(UsageError, match="may have letters, digits and"):
-        render(Start(), Resources(1, 8, 8), Path("/shared/50% done"), "a", [Path("/runs/a")], [])
+        render(Start(), Resources(1, 8, 8), Path("/shared/50% done"), "a", [Path("/runs/a")], [], [])
+
+
+@pytest.mark.parametrize("container", ["pyxis", "apptainer"])
+def test_a_container_sees_all_folders_that_a_run_reads_and_writes(
+    container: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe, *overrides = small_run(digits, Path("runs"))
+
+    def script(tracking: str) -> str:
+        recipes = recipes_of([recipe, *overrides, f"tracking={tracking}"], seeds=None)
+        start = Start("srun", container, "training.sif")
+        return submit(recipes, Resources(1, 0, 1), start, Path("jobs"), resume=False, dry_run=True).script
+
+    def mounts(*folders: Path) -> str:
+        return ",".join(f"{folder}:{folder}" for folder in sorted(folders))
+
+    ours = [tmp_path / name for name in ("jobs", "mlruns", "runs")]
+    here = script("{mlflow: true}")
+    assert mounts(digits, *ours) in here
+    assert f"mkdir -p {' '.join(map(str, ours))} " in here
+    elsewhere = mounts(digits, tmp_path / "jobs", tmp_path / "runs")
+    for tracking in ("{mlflow: true, uri: 'http://server'}", "{mlflow: false}"):
+        assert elsewhere in script(tracking)
 
 
 def test_a_dry_run_shows_the_script_and_writes_nothing(digits: Path, tmp_path: Path) -> None:
