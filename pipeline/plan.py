@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.config import Recipe
 from pipeline.dry_run import schedule_without_data
 from pipeline.errors import UsageError
+from pipeline.run_folder import machine
 from pipeline.step_times import StepTimes
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.tables import print_json, print_table
@@ -107,6 +110,25 @@ def _links(gpu: str, within: float | None, between: float | None) -> Links:
     return Links(within, between)
 
 
+def _step_times(recipe: Recipe, schedule: Schedule, gpu: str, measured: Path | None) -> StepTimes:
+    """Step times on `gpu`: those in the file `measured`, or else measured now, if that is what this machine has."""
+    if measured:
+        times = StepTimes.load(measured, recipe, schedule)
+        _check_machine(gpu, times.device, times.machine)
+        return times
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _check_machine(gpu, device.type, machine(device))
+    return StepTimes.measure(recipe, schedule)
+
+
+def _check_machine(gpu: str, device_type: str, name: str) -> None:
+    if (gpu == "cpu") != (device_type == "cpu") or (gpu != "cpu" and gpu not in name.lower()):
+        raise UsageError(
+            f"--gpu {gpu}: step times would be those of {name}; on a machine with {gpu} run "
+            "deps plan RECIPE --save FILE, and give --measured FILE here"
+        )
+
+
 def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
     """Of the whole run, at `images` per accelerator."""
     return sum(
@@ -148,18 +170,14 @@ def print_plan(
     """
     gpu = gpu.lower()
     links = _links(gpu, within, between)
+    left_out = [count for count in counts if recipe.batch_size % count]
+    if len(left_out) == len(counts):
+        raise UsageError(f"--gpus: none of {left_out} divides batch_size {recipe.batch_size}")
     schedule = schedule_without_data(recipe)
-    times = StepTimes.load(measured, recipe, schedule) if measured else StepTimes.measure(recipe, schedule)
-    if (gpu == "cpu") != (times.device == "cpu") or (gpu != "cpu" and gpu not in times.machine.lower()):
-        raise UsageError(
-            f"--gpu {gpu}: step times were measured on {times.machine}; on a machine with {gpu} run "
-            "deps plan RECIPE --save FILE, and give --measured FILE here"
-        )
+    times = _step_times(recipe, schedule, gpu, measured)
     if save:
         times.save(save)
     rows = plan(recipe, schedule, times, links, per_node, counts)
-    if not rows:
-        raise UsageError(f"--gpus: none of {list(counts)} divides batch_size {recipe.batch_size}")
     unit = unit_for(times.device)
     sides = ", ".join(map(str, times.computes["resolutions"]))
     assumed = [
@@ -171,7 +189,7 @@ def print_plan(
         f"gradients ({recipe.engine.name})",
         "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
     ]
-    if left_out := [count for count in counts if recipe.batch_size % count]:
+    if left_out:
         assumed.append(f"left out: {', '.join(map(str, left_out))}; batch_size {recipe.batch_size} cannot be split so")
     if as_json:
         print_json({"name": recipe.name, "unit": unit, "rows": rows, "assumptions": assumed})

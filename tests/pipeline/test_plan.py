@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_another_gpu_is_planned_for_where_its_links_are_given(
 @pytest.mark.parametrize(
     ("gpu", "counts", "overrides", "complaint"),
     [
-        ("h100", [1], [], "--gpu h100: step times were measured on NVIDIA H200; on a machine with h100 run deps plan"),
+        ("h100", [1], [], "--gpu h100: step times would be those of NVIDIA H200; on a machine with h100 run deps plan"),
         ("tpu", [1], [], "--gpu tpu: is none of v100, a100, h100, h200, cpu"),
         ("h200", [3], [], r"--gpus: none of \[3\] divides batch_size 100"),
         ("h200", [1], ["space.resolutions=[24,32]"], r"is about resolutions \[32\]; the recipe has \[24, 32\]"),
@@ -143,6 +144,18 @@ def test_what_cannot_be_planned_is_refused(
     times().save(tmp_path / "times.json")
     with pytest.raises(UsageError, match=complaint):
         print_plan(recipe(*overrides), gpu, 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "counts", "complaint"),
+    [("v100", [1], "--gpu v100: step times would be those of "), ("cpu", [3], "none of [3] divides")],
+)
+def test_what_is_refused_is_not_measured_first(
+    gpu: str, counts: list[int], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StepTimes, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        print_plan(recipe(), gpu, 8, counts, None, None, None, None, as_json=True)
 
 
 @pytest.mark.parametrize("damage", ["of something else", "no time", "less than no time", "not a number"])
