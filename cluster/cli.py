@@ -115,7 +115,7 @@ def status_command(
         columns = {key: column for key, column in _COLUMNS.items() if accounted or key != "accounted"}
         print_table("Runs", [_texts(each) for each in shown], columns)
     elif found:
-        print(f"{len(found)} runs, all finished; --all shows them")
+        print(f"all runs are finished ({len(found)}); --all shows them")
     elif not statuses.unreadable:
         print(f"no runs in {runs_folder}, and no jobs in {jobs}")
     if statuses.unreadable:

@@ -11,6 +11,21 @@ from pipeline.errors import UsageError
 # minutes · minutes:seconds · hours:minutes:seconds · days-hours · days-hours:minutes · days-hours:minutes:seconds
 _TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<parts>\d+(?::\d+){0,2})")
 _UNITS = (3600, 60, 1)
+# What to give instead of options of sbatch that the script sets itself: of two, one would be lost without a word.
+_OWN = {
+    "--account": ("account", "A"),
+    "--cpus-per-process": ("cpus-per-task", "c"),
+    "--gpus-per-node": ("gpus-per-node", "G"),
+    "--jobs": ("chdir", "D", "output", "o", "open-mode"),
+    "--most-requeues": ("requeue", "no-requeue"),
+    "--nodes": ("nodes", "N"),
+    "--partition": ("partition", "p"),
+    "--processes-per-node": ("ntasks-per-node", "n"),
+    "--seconds-to-save": ("signal",),
+    "--time": ("time", "t"),
+    "name=…": ("job-name", "J"),
+    "several recipes, or --seeds": ("array", "a"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class Resources:
         for option in self.further:
             if not option.startswith("-") or "\n" in option or not _can_be_split(option):
                 raise UsageError(f"--sbatch '{option}': must be an option of sbatch, such as --sbatch=--exclusive")
+            if (instead := _instead(option)) is not None:
+                raise UsageError(f"--sbatch '{option}': is set by deps submit; use {instead}")
         if self.time is not None and seconds(self.time) <= self.seconds_to_save:
             raise UsageError(
                 f"--time {self.time}: must be longer than the {self.seconds_to_save} s that are left for saving "
@@ -62,6 +79,16 @@ def _can_be_split(option: str) -> bool:
         return bool(shlex.split(option))
     except ValueError:
         return False
+
+
+def _instead(option: str) -> str | None:
+    """What to give instead of `option`, whose name sbatch also takes cut short, as --part; None where it may stay."""
+    name = re.split(r"[=\s]", option, maxsplit=1)[0]
+    for instead, own in _OWN.items():
+        long = any(len(each) > 1 and f"--{each}".startswith(name) for each in own)
+        if long if name.startswith("--") else name[1:2] in own:
+            return instead
+    return None
 
 
 def seconds(time: str) -> int:

@@ -264,8 +264,8 @@ def test_a_job_that_fails_is_told_with_its_exit_code_and_one_that_may_not_queue_
     waiting.resume()
     project.wait_for_end(stopped, "FAILED")
     project.wait_for_end(failing, "FAILED")
-    assert ends(folder)[0].words == "stopped: requeued 0 times already"
+    assert ends(folder)[0].words == "stopped: not requeued: --most-requeues is 0"
     failed, bounded = project.status("failing", "bounded")
     assert (failed["state"], failed["remark"], failed["steps"]) == ("failed", "exit code 2", 0)
-    assert (bounded["state"], without_hours(bounded)) == ("stopped", "requeued 0 times already")
+    assert (bounded["state"], without_hours(bounded)) == ("stopped", "not requeued: --most-requeues is 0")
     assert bounded["step"] >= 5

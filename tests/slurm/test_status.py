@@ -38,7 +38,12 @@ def only(folder: Path, *runs: Path) -> Status:
         ("", f"7|NODE_FAIL|{MIDNIGHT + 7}|2000|1\n", "", ("failed", "7", "node fail")),
         ("", f"7|CANCELLED by 1000|{MIDNIGHT + 7}|2000|1\n", "", ("stopped", "7", "cancelled")),
         ("", "", "7 0 0 2 9 failed\n", ("failed", "7", "exit code 2")),
-        ("", "", "7 0 3 138 9 stopped: requeued 3 times already\n", ("stopped", "7", "requeued 3 times already")),
+        (
+            "",
+            "",
+            "7 0 3 138 9 stopped: not requeued: --most-requeues is 3\n",
+            ("stopped", "7", "not requeued: --most-requeues is 3"),
+        ),
         ("", "", "", ("stopped", "7", "")),
         # What another job noted, or SLURM says of it, is nothing to this one.
         ("8||RUNNING|0|None|", "", "6 0 0 1 9 failed\n", ("stopped", "7", "")),

@@ -145,6 +145,11 @@ def test_a_recipe_that_cannot_run_is_refused_before_submission(
         ),
         ({"further": ("exclusive",)}, "--sbatch 'exclusive': must be an option of sbatch"),
         ({"further": ("--comment=it's",)}, "--sbatch '--comment=it's': must be an option of sbatch"),
+        ({"further": ("--nodes=4",)}, "--sbatch '--nodes=4': is set by deps submit; use --nodes"),
+        ({"further": ("-N4",)}, "--sbatch '-N4': is set by deps submit; use --nodes"),
+        ({"further": ("--part large",)}, "--sbatch '--part large': is set by deps submit; use --partition"),
+        ({"further": ("--array=0-3",)}, "--sbatch '--array=0-3': is set by deps submit; use several recipes, or"),
+        ({"further": ("--exclusive", "--no-requeue")}, "'--no-requeue': is set by deps submit; use --most-requeues"),
     ],
 )
 def test_impossible_resources_are_refused(values: dict, complaint: str) -> None:
