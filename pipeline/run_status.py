@@ -12,10 +12,8 @@ from pipeline.run_folder import RUN, read_description
 from pipeline.run_lock import is_held
 from pipeline.supernet.store import WEIGHTS
 from pipeline.tracking.ledger import IDLE, LedgerRecord, read_ledger
-from pipeline.tracking.metrics import parse_row
+from pipeline.tracking.metrics import MetricsError, last_step
 from pipeline.tracking.shipment import METRICS
-
-_LAST_BYTES = 1 << 16  # of the metrics, in which the last row certainly is
 
 RunState = Literal["not begun", "running", "stopped", "finished"]
 
@@ -57,7 +55,10 @@ def run_status(folder: Path) -> RunStatus:
     description = read_description(folder)
     ledger = read_ledger(folder / "ledger.json") if (folder / "ledger.json").exists() else None
     finished = (folder / WEIGHTS).exists()
-    step = description["steps"] if finished else _last_step(folder / METRICS)
+    try:
+        step = description["steps"] if finished else last_step(folder / METRICS)
+    except MetricsError as error:
+        raise UsageError(str(error)) from None
     state: RunState = "running" if is_held(folder) else "finished" if finished else "stopped"
     if ledger is None:
         return RunStatus(folder, state, step, description["steps"])
@@ -89,21 +90,3 @@ def _hours_left(description: Mapping[str, Any], ledger: LedgerRecord, step: int)
 def _work(phases: list[dict[str, Any]], end: int) -> float:
     """MACs per image of all steps before `end`; in steps, for a run begun before its phases told their MACs."""
     return sum(phase.get("macs_per_image", 1.0) * max(0, min(end, phase["end"]) - phase["start"]) for phase in phases)
-
-
-def _last_step(metrics: Path) -> int:
-    """The step of the last whole line of a metrics file, 0 where there is none."""
-    try:
-        with metrics.open("rb") as file:
-            file.seek(max(0, metrics.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
-    except OSError:
-        return 0
-    for line in reversed(lines):
-        try:
-            row = parse_row(line)
-        except ValueError as error:
-            raise UsageError(f"{metrics}: {error}") from None
-        if row is not None:
-            return row.step
-    return 0

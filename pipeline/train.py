@@ -35,6 +35,8 @@ from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
+from pipeline.tracking.metrics import lost_rows
+from pipeline.tracking.shipment import METRICS
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, Progress
 from pipeline.training.control import StopRequest
@@ -103,6 +105,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         warnings: list[str] = []
         checkpoint = take_up(recipe.folder, processes, warnings) if resume else None
         progress = checkpoint.progress if checkpoint else Progress()
+        if lost := processes.together(lambda: lost_rows(recipe.folder / METRICS, progress.step), main_only=True):
+            warnings.append(lost)
         ledger = processes.together(lambda: open_ledger(recipe, processes, checkpoint))
         assert ledger is not None
         loader = TrainLoader(

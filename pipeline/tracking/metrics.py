@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from pipeline.whole_file import failures_named
 
+_LAST_BYTES = 1 << 16  # of the file, in which the last row certainly is
 ROW_START = '{"step": '  # every row begins so; what does so without ending is a row torn by a kill
 
 
@@ -66,6 +68,15 @@ class MetricsLog:
         row = {"step": int(step), "time": time.time(), "metrics": values}
         self._write((json.dumps(row, allow_nan=False) + "\n").encode())
 
+    def sync(self) -> None:
+        """Have the rows so far outlive the machine as well, not only this process.
+
+        Raises:
+            OSError: naming the file.
+        """
+        with failures_named(self.path):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -106,6 +117,40 @@ def parse_row(line: str) -> Row | None:
         return Row(int(content["step"]), float(content["time"]), metrics)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"a row needs step, time and metrics (numbers): {line[:60]!r}") from None
+
+
+def last_step(path: Path) -> int:
+    """The step of the last whole row of a metrics file, 0 where there is none.
+
+    Raises:
+        MetricsError: the last line is no row of metrics.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
+    except OSError:
+        return 0
+    for line in reversed(lines):
+        try:
+            row = parse_row(line)
+        except ValueError as error:
+            raise MetricsError(f"{path}: {error}") from None
+        if row is not None:
+            return row.step
+    return 0
+
+
+def lost_rows(path: Path, step: int) -> str | None:
+    """A line on what a file lacks of a run that has a checkpoint of `step`; None where it lacks nothing.
+
+    Every checkpoint comes after the row of its step, so a file that ends before was cut by something else than a kill.
+    """
+    try:
+        last = last_step(path)
+    except MetricsError as error:
+        return str(error)
+    return None if last >= step else f"{path}: ends at step {last}; what was measured from there to step {step} is lost"
 
 
 def read_metrics(path: Path) -> dict[str, Series]:

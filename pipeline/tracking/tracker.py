@@ -37,6 +37,10 @@ class Tracker:
         """Append the figures measured at `step`: some ten microseconds, and never a wait for a server."""
         self._metrics.log(step, metrics)
 
+    def sync(self) -> None:
+        """Have the figures so far outlive the machine as well, as a checkpoint does that comes after them."""
+        self._metrics.sync()
+
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Have a file or folder copied to MLflow in the background."""
         if self._shipper is not None:

@@ -259,6 +259,8 @@ class Trainer:
         damaged = [name for name, tensor in state.weights.items() if not bool(torch.isfinite(tensor).all())]
         if damaged:
             raise RunFailure(f"weights {damaged[0]} are not finite after step {self.progress.step - 1}; not saved")
+        assert self.tracker is not None  # of the main process
+        self.tracker.sync()  # the steps of a checkpoint are not measured again
         self.ledger.save()
         ledger = asdict(self.ledger.record())
         checkpoint = Checkpoint(self.progress, state, ledger, self.accuracy)

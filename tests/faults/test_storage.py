@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import load_recipe
+from pipeline.tracking.shipment import METRICS
+from pipeline.train import train
+from pipeline.training.checkpoint import FOLDER
 from tests.distributed.test_resume import wait_for_steps
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended
 
@@ -122,6 +126,37 @@ def test_a_run_folder_that_turns_read_only_ends_the_run(digits: Path, disk: Disk
     subprocess.run(["umount", run.folder], check=True)
     assert f"continuing at step {saved[-1]}" in run.finish()[0]
     assert_same(run.weights(), left_alone)
+
+
+def test_a_checkpoint_is_on_the_disk_after_the_metrics_of_its_steps(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that loses power keeps what was synced."""
+    run = Run(digits, tmp_path, "synced", 1, "schedule.duration=20 steps", "checkpoint.every=6 steps")
+    sync, synced = os.fsync, {}
+
+    def syncing(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path == run.folder / METRICS:
+            synced["rows"] = path.read_bytes().count(b"\n")
+        elif path.parent.name == FOLDER:
+            synced[path.name] = synced["rows"]
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    recipe, *overrides = run.command[2:-1]
+    train(load_recipe(Path(recipe), overrides), resume=False)
+    sidecars = {name: rows for name, rows in synced.items() if ".json" in name}
+    assert sidecars == {f".step-{step:09d}.json.writing": step for step in (6, 12, 18, 20)}
+
+
+def test_metrics_that_were_cut_are_told_where_the_run_goes_on(digits: Path, tmp_path: Path) -> None:
+    run = Run(digits, tmp_path, "cut", 1, "schedule.duration=20 steps")
+    run.finish()
+    metrics = run.folder / METRICS
+    rows = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(b"".join(rows[:7]) + rows[7][:50])
+    assert f"{metrics}: ends at step 7; what was measured from there to step 20 is lost" in run.finish()[0]
 
 
 def test_a_run_folder_that_is_deleted_ends_the_run(digits: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.tracking.metrics import MetricsError, MetricsLog, read_metrics
+from pipeline.tracking.metrics import MetricsError, MetricsLog, lost_rows, read_metrics
 
 
 @pytest.fixture
@@ -108,3 +108,16 @@ def test_a_file_that_is_something_else_is_named_with_its_line(path, line):
         file.write(line + "\n")
     with pytest.raises(MetricsError, match=r"metrics\.jsonl, line 2"):
         read_metrics(path)
+
+
+def test_a_file_that_ends_before_the_checkpoint_taken_up_is_told(path):
+    assert lost_rows(path, 0) is None
+    assert lost_rows(path, 4) == f"{path}: ends at step 0; what was measured from there to step 4 is lost"
+    log = MetricsLog(path)
+    for step in (1, 2, 4):
+        log.log(step, {"loss/full": 1.0})
+    assert lost_rows(path, 4) is None
+    path.write_bytes(path.read_bytes()[:-3])  # within the row of step 4
+    assert lost_rows(path, 4) == f"{path}: ends at step 2; what was measured from there to step 4 is lost"
+    path.write_bytes(path.read_bytes() + b"\nsomething else\n")
+    assert lost_rows(path, 4) == f"{path}: not a row of metrics: 'something else'"
