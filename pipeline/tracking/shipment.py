@@ -21,6 +21,7 @@ from pipeline.tracking.metrics import Row, parse_row
 from pipeline.tracking.mlflow_run import METRICS_PER_CALL, MlflowRun, Place, PlaceGoneError, Point, local_database
 from pipeline.tracking.outbox import OUTBOX
 from pipeline.tracking.tail import complete_lines
+from pipeline.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,7 @@ class State:
 
     def save(self, run_folder: Path) -> None:
         """Write `mlflow.json`, whole or not at all."""
-        beside = run_folder / f".{STATE}.tmp"
-        beside.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        beside.replace(run_folder / STATE)
+        write_whole(run_folder / STATE, json.dumps(asdict(self), indent=1).encode())
 
     @staticmethod
     def load(run_folder: Path) -> State | None:
@@ -130,6 +129,8 @@ class Shipment:
         if self._run is None or self._state is None:
             start = last_start(self._folder)
             state = State.load(self._folder)
+            if state is None and (self._folder / STATE).exists():
+                logger.warning("%s: is damaged; all is sent again, to a new run of MLflow", self._folder / STATE)
             place = Place(start["uri"], start["artifacts"])
             if state is None or state.experiment != start["experiment"]:
                 state = State(place.uri, start["experiment"])

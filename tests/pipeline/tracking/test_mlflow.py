@@ -1,6 +1,7 @@
 """MLflow gets a copy of a run: all of it, each value once, whatever happens in between."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.tracking import outbox, shipment
 from pipeline.tracking.mlflow import TrackingConfig, sync
 from pipeline.tracking.mlflow_run import MlflowRun, Place, place_of
-from pipeline.tracking.shipment import BusyError, NotTrackedError
+from pipeline.tracking.shipment import BusyError, NotTrackedError, State
 from pipeline.tracking.sync import print_sync, sync_run
 from pipeline.tracking.tracker import Tracker
 
@@ -451,6 +452,28 @@ def test_the_state_says_how_far_the_run_was_sent(project, client, quick):
     assert state["run_id"] == the_run(client).info.run_id
     assert state["metrics_offset"] == (folder / "metrics.jsonl").stat().st_size
     assert state["marks"] == {"loss/full": 3}
+
+
+def test_a_damaged_state_is_told_before_all_is_sent_again(project, client, quick, caplog):
+    for steps in ([1], [2]):
+        tracker = start(project)
+        for step in steps:
+            tracker.log(step, {"loss/full": 1.0})
+        assert tracker.close("FINISHED", PATIENCE)
+        state = project / "runs" / "a" / shipment.STATE
+        state.write_bytes(state.read_bytes()[:100])
+    assert caplog.messages == [f"{state}: is damaged; all is sent again, to a new run of MLflow"]
+    experiment = client.get_experiment_by_name("once-for-all")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(len(history(client, run.info.run_id, "loss/full")) for run in runs) == [1, 2]
+
+
+def test_the_state_is_on_the_disk_before_it_counts(project, monkeypatch):
+    """A machine that loses power would leave an empty file under the name: then all was sent again, to a new run."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    State("sqlite:///mlflow.db", "once-for-all").save(project)
+    assert synced == [f"{project}/.mlflow.json.writing"]
 
 
 def test_an_unknown_key_of_the_configuration_is_refused():
