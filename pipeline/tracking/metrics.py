@@ -128,7 +128,7 @@ def last_step(path: Path) -> int:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
     except OSError:
         return 0
     for line in reversed(lines):
