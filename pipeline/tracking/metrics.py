@@ -100,12 +100,12 @@ def _to_json(value: float) -> float | str:
 
 
 def parse_row(line: str) -> Row | None:
-    """One line of a metrics file; None for an empty line and for a row torn by a kill.
+    """One line of a metrics file; None for an empty line and for a row torn by a kill or a loss of power.
 
     Raises:
         ValueError: the line is no row of metrics; the message says what is wrong.
     """
-    line = line.strip()
+    line = line.strip().rstrip("\0")  # a file may come out of a loss of power with zeros for what was not yet written
     try:
         content: Any = json.loads(line)
     except json.JSONDecodeError:

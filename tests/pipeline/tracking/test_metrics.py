@@ -90,6 +90,23 @@ def test_a_row_torn_by_a_kill_loses_itself_alone(path, cut):
     assert read_metrics(path)["loss/full"].steps.tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("kept", [0, 7, 40])
+def test_zeros_that_a_loss_of_power_left_cost_no_row_but_their_own(path, kept):
+    log = MetricsLog(path)
+    for step in (1, 2):
+        log.log(step, {"loss/full": 1.0})
+    log.close()
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(rows[0] + rows[1][:kept] + bytes(4096))
+    assert lost_rows(path, 1) is None
+    log = MetricsLog(path)
+    for step in (2, 3):
+        log.log(step, {"loss/full": 2.0})
+    log.close()
+    steps, values, _ = read_metrics(path)["loss/full"]
+    assert (steps.tolist(), values.tolist()) == ([1, 2, 3], [1.0, 2.0, 2.0])
+
+
 def test_a_row_that_only_lacks_its_line_end_is_kept(path):
     log = MetricsLog(path)
     log.log(1, {"loss/full": 1.0})
