@@ -46,8 +46,7 @@ class Statuses:
 
     Attributes:
         found: in the order asked for, or by name.
-        unreadable: a line for each damaged file. A run that one of them belongs to is not in `found`, or shown without
-            the job that it belongs to.
+        unreadable: a line for each damaged file. Its run is not in `found`, or shown without what the file would tell.
         no_answer: what kept SLURM from answering, where there is one that should have; the statuses are what the run
             folders show then.
     """

@@ -21,18 +21,19 @@ from tests.distributed.cells import BATCH, Cell, batch
 
 
 def train(cell: Cell, processes: Processes) -> dict:
-    engine = build_engine(cell.engine_config, cell.supernet(), cell.optimizer, processes, BATCH)
+    supernet = cell.supernet().to(processes.device)
+    engine = build_engine(cell.engine_config, supernet, cell.optimizer, processes, BATCH)
     norms, collectives = [], []
     for step, plan in enumerate(cell.plans):
         if step == 3:  # the state must survive a round trip through the canonical form
             engine.load_state(engine.full_state())
-        images, labels = (tensor.chunk(processes.world)[processes.rank] for tensor in batch(step))
+        images, labels = (tensor.chunk(processes.world)[processes.rank].to(processes.device) for tensor in batch(step))
         with counted(collectives, len(plan.slots)) if step in cell.counted_steps else nullcontext():
             result = sandwich_step(engine, plan, images, labels, LossConfig())
         norms.append(float(result.gradient_norm))
     held = sum(local(parameter).numel() for parameter in engine.supernet.parameters())
     state, whole = engine.full_state(), engine.whole_supernet()
-    evaluated = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    evaluated = {name: tensor.cpu().clone() for name, tensor in whole.state_dict().items()}
     return {
         "weights": state.weights,
         "momentum": state.momentum,

@@ -13,14 +13,14 @@ from pipeline.training.schedule import StepPlan
 from tests.distributed.cells import Cell, batch
 
 
-def train(cell: Cell, parts: Sequence[int]) -> dict:
+def train(cell: Cell, parts: Sequence[int], device: str = "cpu") -> dict:
     """Weights, momentum and gradient norms after the cell's steps on the whole batch.
 
     Args:
         parts: for each step, of the batch, each of which batch norm sees by itself, as each process does. Where their
             number changes, all go on from the mean of the statistics.
     """
-    model, config = cell.supernet(), cell.optimizer
+    model, config = cell.supernet().to(device), cell.optimizer
     parameters = dict(model.named_parameters())
     momentum = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     statistics = [dict(model.named_buffers())]
@@ -29,7 +29,7 @@ def train(cell: Cell, parts: Sequence[int]) -> dict:
         model.zero_grad()
         if len(statistics) != parts[step]:
             statistics = [_mean(statistics) for _ in range(parts[step])]
-        images, labels = batch(step)
+        images, labels = (tensor.to(device) for tensor in batch(step))
         for own, *part in zip(statistics, images.chunk(parts[step]), labels.chunk(parts[step]), strict=True):
             _exchange_statistics(model, own)
             _add_gradients(model, plan, *part, parts[step])
@@ -46,8 +46,12 @@ def train(cell: Cell, parts: Sequence[int]) -> dict:
                 gradient = gradients[name] * scale + decay * parameter
                 momentum[name] = config.momentum * momentum[name] + gradient
                 parameter -= plan.learning_rate * (gradient + config.momentum * momentum[name])
-    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return {"weights": {**weights, **_mean(statistics)}, "momentum": momentum, "norms": norms}
+    weights = {**model.state_dict(), **_mean(statistics)}
+    return {"weights": _kept(weights), "momentum": _kept(momentum), "norms": norms}
+
+
+def _kept(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def _add_gradients(model: Supernet, plan: StepPlan, images: Tensor, labels: Tensor, parts: int) -> None:
@@ -57,7 +61,7 @@ def _add_gradients(model: Supernet, plan: StepPlan, images: Tensor, labels: Tens
     """
     features = model.trunk(images, full=any(slot.role == "full" for slot in plan.slots)).features
     end = features.detach().requires_grad_()
-    target = torch.zeros(())
+    target = torch.zeros((), device=images.device)
     for slot in plan.slots:
         logits = model(Trunk(end), slot.subnet)
         if slot.role == "full":

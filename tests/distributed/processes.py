@@ -1,4 +1,4 @@
-"""Starting a worker script on several gloo processes of this machine, as a launcher would."""
+"""Starting a worker script on several processes of this machine, as a launcher would; by gloo, or on its GPUs."""
 
 import os
 import socket
@@ -15,11 +15,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(rank: int, world: int, port: int) -> dict[str, str]:
+def environment(rank: int, world: int, port: int, on_gpus: bool = False) -> dict[str, str]:
+    """Without `on_gpus` a machine's GPUs are hidden, as there may be fewer than processes."""
     launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return {
         **os.environ,
         **{name: str(value) for name, value in launched.items()},
+        **({} if on_gpus else {"CUDA_VISIBLE_DEVICES": ""}),
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(REPOSITORY),
@@ -27,14 +29,18 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
 
 
 def start(
-    command: list[str], world: int, cwd: Path | None = None, each: list[list[str]] | None = None
+    command: list[str],
+    world: int,
+    cwd: Path | None = None,
+    each: list[list[str]] | None = None,
+    on_gpus: bool = False,
 ) -> list[subprocess.Popen[str]]:
     """Start `python command…` on `world` processes, their output captured together; `each` adds arguments by rank."""
     port = free_port()
     return [
         subprocess.Popen(
             [sys.executable, *command, *(each[rank] if each else [])],
-            env=environment(rank, world, port),
+            env=environment(rank, world, port, on_gpus),
             cwd=cwd or REPOSITORY,
             text=True,
             stdout=subprocess.PIPE,
@@ -44,9 +50,11 @@ def start(
     ]
 
 
-def run(command: list[str], world: int, cwd: Path | None = None, timeout: float = 600) -> list[str]:
+def run(
+    command: list[str], world: int, cwd: Path | None = None, timeout: float = 600, on_gpus: bool = False
+) -> list[str]:
     """Run to the end on `world` processes and return their outputs; fails where one does not exit with 0."""
-    started = start(command, world, cwd)
+    started = start(command, world, cwd, on_gpus=on_gpus)
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in started]
     finally:

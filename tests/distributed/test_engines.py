@@ -38,9 +38,9 @@ ON_THREE = [Cell(engine, "blocks unused") for engine in ("ddp", "fsdp", "zero2",
 CELLS = {1: ON_ONE, 2: ON_TWO, 3: ON_THREE}
 
 
-def start(world: int, factory: pytest.TempPathFactory) -> Path:
+def start(world: int, factory: pytest.TempPathFactory, on_gpus: bool = False) -> Path:
     out = factory.mktemp(f"on_{world}")
-    run([engine_worker.__file__, str(out), *map(str, CELLS[world])], world)
+    run([engine_worker.__file__, str(out), *map(str, CELLS[world])], world, on_gpus=on_gpus)
     return out
 
 
@@ -60,16 +60,26 @@ def rows(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         file.write_text("\n".join([head, "|---:|---|---|---|---|---:|---:|---:|", *rows, ""]))
 
 
-def exact(cell: Cell, world: int) -> dict:
+def exact(cell: Cell, world: int, device: str = "cpu") -> dict:
     """What the hand-written process trains, with all activations kept."""
-    key = (cell.situation, cell.precision, world)
+    key = (cell.situation, cell.precision, world, device)
     if key not in _exact:
         with cell.functions():
-            _exact[key] = hand_written.train(Cell("single", *key[:2]), [world] * STEPS)
+            _exact[key] = hand_written.train(Cell("single", *key[:2]), [world] * STEPS, device)
     return _exact[key]
 
 
-_exact: dict[tuple[str, str, int], dict] = {}
+_exact: dict[tuple[str, str, int, str], dict] = {}
+
+
+def differences(actual: dict, expected: dict) -> tuple[float, float, float]:
+    """The largest of weights, momentum and statistics."""
+    names = {name for name in expected["weights"] if name in expected["momentum"]}
+    assert set(actual["weights"]) == set(expected["weights"])
+    assert set(actual["momentum"]) == names
+    weights, momentum = (largest(actual[part], expected[part], names) for part in ("weights", "momentum"))
+    statistics = largest(actual["weights"], expected["weights"], set(expected["weights"]) - names, relative=True)
+    return weights, momentum, statistics
 
 
 @pytest.mark.distributed
@@ -79,19 +89,27 @@ def test_an_engine_trains_what_the_hand_written_process_trains(
 ) -> None:
     actual, expected = torch.load(outcomes[world] / cell.file), exact(cell, world)
     tolerance = TOLERANCES[cell.precision]
-    names = {name for name in expected["weights"] if name in expected["momentum"]}
-    assert set(actual["weights"]) == set(expected["weights"])
-    assert set(actual["momentum"]) == names
-    weights, momentum = (largest(actual[part], expected[part], names) for part in ("weights", "momentum"))
-    statistics = largest(actual["weights"], expected["weights"], set(expected["weights"]) - names, relative=True)
-    differences = f"{weights:.1e} | {momentum:.1e} | {statistics:.1e}"
+    apart = differences(actual, expected)
     blocks = "recomputed" if cell.recompute else "kept"
-    rows.append(f"| {world} | {cell.engine} | {cell.situation} | {cell.precision} | {blocks} | {differences} |")
+    told = " | ".join(f"{each:.1e}" for each in apart)
+    rows.append(f"| {world} | {cell.engine} | {cell.situation} | {cell.precision} | {blocks} | {told} |")
     print(rows[-1])
-    assert max(weights, momentum, statistics) < tolerance, differences
+    assert max(apart) < tolerance, told
     assert actual["norms"] == pytest.approx(expected["norms"], rel=100 * tolerance)
     for name, tensor in actual["evaluated"].items():
         assert torch.equal(tensor, actual["weights"][name]), name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("world", CELLS)
+def test_the_matrix_holds_with_nccl_on_gpus(world: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if torch.cuda.device_count() < world:
+        pytest.skip(f"needs {world} GPUs")
+    out = start(world, tmp_path_factory, on_gpus=True)
+    apart = {cell: max(differences(torch.load(out / cell.file), exact(cell, world, "cuda"))) for cell in CELLS[world]}
+    for cell, difference in apart.items():
+        print(f"{world} GPUs, {cell}: {difference:.1e}")
+    assert not {str(cell): apart[cell] for cell in apart if not apart[cell] < TOLERANCES[cell.precision]}
 
 
 @pytest.mark.distributed
