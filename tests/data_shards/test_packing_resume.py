@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -177,13 +176,13 @@ def test_a_full_disk_is_told_in_one_line_and_the_next_attempt_goes_on(src, tmp_p
     large = src / "train" / "a" / "20.jpg"
     kept = large.read_bytes()
     large.write_bytes(kept + b"\0" * 200_000)
-    program = "import sys; import deps_command; deps_command.main()"
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    program = f"import resource; {limit}; import deps_command; deps_command.main()"
     command = [sys.executable, "-c", program, "shards", "pack", "folder", src, tmp_path / "out"]
     done = subprocess.run(
         [*map(str, command), "--samples-per-shard", "10", "--threads", "1"],
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -1,13 +1,11 @@
 """SIGTERM to the `deepspeed` command alone, to all that it started; shells, terminals and readers that have gone."""
 
-import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -61,23 +59,26 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     assert_left_together(run, said)
 
 
-def at_a_terminal() -> None:
-    """The standard input becomes what the process is controlled from, as a login does it."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
+# Makes the standard input what a program is controlled from, as a login does it, and starts the program. The tests may
+# have been started with nohup, so that SIGHUP is ignored.
+AT_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "closed", 1, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, *run.command],
+        [sys.executable, "-c", AT_A_TERMINAL, sys.executable, *run.command],
         env=environment(0, 1, free_port()),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        start_new_session=True,
-        preexec_fn=at_a_terminal,
     )
     os.close(terminal)
     while len(steps_logged(run.folder)) < 5:
