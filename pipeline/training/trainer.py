@@ -16,7 +16,6 @@ from data_shards.loader import Batch, TrainLoader
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState
 from pipeline.engines.processes import FAILURES, Processes
-from pipeline.errors import RunFailure
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
@@ -196,7 +195,7 @@ class Trainer:
         self.processes.together(self.writer.finish, main_only=True)
         back = roll_back(self.recipe, self.processes, self.progress, failure)
         self.engine.load_state(back.state)
-        self.progress = back.progress
+        self.progress, self.accuracy = back.progress, None
         for line in back.lines:
             self.display.say(line)
 
@@ -251,14 +250,20 @@ class Trainer:
         if not self.window.empty:
             self._log(self.schedule.at(self.progress.step - 1), self.progress.step, self._figures())
         with self.ledger.charge("checkpoint"):
-            state = self.engine.full_state()
+            state = self._finite_state()
             self.processes.together(lambda: self._begin_writing(state), main_only=True)
         self.saved_step = self.progress.step
 
-    def _begin_writing(self, state: TrainingState) -> None:
+    def _finite_state(self) -> TrainingState:
+        """What to save: after going back, where the last update overflowed, which no loss tells yet."""
+        state = self.engine.full_state()
         damaged = [name for name, tensor in state.weights.items() if not bool(torch.isfinite(tensor).all())]
-        if damaged:
-            raise RunFailure(f"weights {damaged[0]} are not finite after step {self.progress.step - 1}; not saved")
+        if not damaged:
+            return state
+        self._roll_back(NotFinite(f"{damaged[0]} is not finite after step {self.progress.step - 1}"))
+        return self.engine.full_state()
+
+    def _begin_writing(self, state: TrainingState) -> None:
         assert self.tracker is not None  # of the main process
         self.tracker.sync()  # the steps of a checkpoint are not measured again
         self.ledger.save()

@@ -1,6 +1,6 @@
 """Trains as `pipeline.train`, but one process meets a fault, with the usual arguments after it:
 
-nan|unreadable|told BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
+nan|overflow|unreadable|told BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
 """
 
 import errno
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from data_shards.loader import Batch, TrainLoader
 from pipeline import train
+from pipeline.engines.base import Engine
 from pipeline.training import trainer
 from pipeline.training.checkpoint import FOLDER
+from pipeline.training.sandwich import StepResult
 
 
 def damage_images(batch_numbers: str) -> None:
@@ -30,6 +32,21 @@ def damage_images(batch_numbers: str) -> None:
         return normalised * float("nan") if batches - 1 in at else normalised
 
     trainer.normalise = damaging
+
+
+def overflow(batch_numbers: str) -> None:
+    """The updates after these batches make a weight infinite."""
+    train_step, batches, at = trainer.sandwich_step, 0, _numbers(batch_numbers)
+
+    def overflowing(engine: Engine, *rest) -> StepResult:
+        nonlocal batches
+        batches += 1
+        result = train_step(engine, *rest)
+        if batches - 1 in at:
+            next(engine.supernet.parameters()).data.flatten()[0] = float("inf")
+        return result
+
+    trainer.sandwich_step = overflowing
 
 
 def fail_reading(batch_numbers: str) -> None:
@@ -76,6 +93,7 @@ def _numbers(text: str) -> set[int]:
 
 FAULTS: dict[str, Callable[[str], None]] = {
     "nan": damage_images,
+    "overflow": overflow,
     "unreadable": fail_reading,
     "told": be_told_to_stop,
     "leaving": meet_one_that_leaves,

@@ -83,6 +83,19 @@ def test_a_run_goes_back_as_often_as_it_may(digits: Path, tmp_path: Path) -> Non
     assert read_metrics(run.folder / "metrics.jsonl")["optim/steps_passed_over"].values[-1] == 6
 
 
+def test_an_update_that_overflows_right_before_a_checkpoint_is_no_part_of_it(digits: Path, tmp_path: Path) -> None:
+    reference = Run(digits, tmp_path, "by_hand", 1)
+    codes, lines = fail(reference, "overflow", "11", "0")
+    assert (codes, reference.saved()) == ([1], [4, 8])
+    assert re.match(r"pipeline.train: stem\S+ is not finite after step 11; nothing was saved since\. ", lines[0])
+    rename_checkpoint(reference.folder / "checkpoints", 8, 12)
+    reference.finish()
+    run = Run(digits, tmp_path, "back", 1, "checkpoint.roll_backs=1")
+    assert fail(run, "overflow", "11", "0") == ([0], [])
+    assert_same(run.weights(), reference.weights())
+    assert read_metrics(run.folder / "metrics.jsonl")["optim/steps_passed_over"].values[-1] == 4
+
+
 def test_without_a_checkpoint_there_is_nothing_to_go_back_to(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "early", 1, "checkpoint.roll_backs=1", "log_every=1 steps")
     codes, lines = fail(run, "nan", "2", "0")
