@@ -57,8 +57,8 @@ def read(photographs: Photographs) -> Iterator[Shown]:
 def test_a_right_pass_is_taken_for_right(photographs: Photographs) -> None:
     assert complaint(photographs, SAMPLED, read(photographs)) is None
     assert complaint(photographs, Promise("whole", True), ours.decode_alone(photographs, 0, False)) is None
-    # Not in this process: torch's loader forks its workers, and other tests may have left threads here, whose locks
-    # a fork copies in whatever state they are.
+    # Not in this process: torch's loader forks its workers, and a pipeline of DALI that another test has left here, not
+    # yet collected, waits for its threads for ever where a fork collects it.
     with Player(contenders.FOLDER, 1) as player:
         assert player.complaint(photographs) is None
 
