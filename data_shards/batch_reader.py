@@ -36,6 +36,16 @@ class Batch(NamedTuple):
     ids: torch.Tensor
     draws: torch.Tensor
 
+    def __reduce__(self):
+        # A tensor goes from process to process in shared memory, whose handle needs a connection of its own. That pays
+        # for images; what is small goes through the pipe.
+        small = (part.numpy() for part in (self.labels, self.ids, self.draws))
+        return _batch_received, (self.images, *small)
+
+
+def _batch_received(images: torch.Tensor, *small: np.ndarray) -> Batch:
+    return Batch(images, *map(torch.from_numpy, small))
+
 
 class Request(NamedTuple):
     """What a worker is asked for; all that is random about it follows from these."""

@@ -67,6 +67,11 @@ def test_worker_processes_give_the_same_batches_in_the_same_order(digits_root):
     assert same(list(train(digits_root, workers=2)), alone)
 
 
+def test_only_images_come_from_workers_in_shared_memory(digits_root):
+    batch = next(iter(train(digits_root, workers=1)))
+    assert [part.is_shared() for part in batch] == [True, False, False, False]
+
+
 @pytest.mark.parametrize("start", [1, 7, 10])
 def test_starting_at_a_step_gives_the_rest_of_the_whole(digits100_root, start):
     # 6 steps per epoch: the tail begins in the first or in the second epoch.
