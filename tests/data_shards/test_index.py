@@ -4,6 +4,7 @@ import pickle
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 
 from data_shards import index as index_module
@@ -14,8 +15,7 @@ from data_shards.manifest import FORMAT, Manifest, ShardEntry, SplitEntry
 
 def open_shards(root):
     """How many tars below `root` this process has open."""
-    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
-    files = [os.readlink(link) for link in links if os.path.exists(link)]
+    files = [file.path for file in psutil.Process().open_files()]
     return sum(file.startswith(f"{root}/") and file.endswith(".tar") for file in files)
 
 
