@@ -25,10 +25,10 @@ def test_a_run_killed_while_it_writes_ends_with_the_same_weights(digits: Path, t
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_run_killed_thirty_times_while_it_writes_ends_with_the_same_weights(
+def test_a_run_killed_fifty_times_while_it_writes_ends_with_the_same_weights(
     digits: Path, tmp_path: Path, world: int
 ) -> None:
-    killed_again_and_again(digits, tmp_path, world, kills=30, steps=160)
+    killed_again_and_again(digits, tmp_path, world, kills=50, steps=240)
 
 
 def killed_again_and_again(digits: Path, runs: Path, world: int, kills: int, steps: int) -> None:
