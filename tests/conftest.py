@@ -9,9 +9,10 @@ from data_shards.sources.digits import Digits
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--engine-table", type=Path, metavar="FILE", help="write what the matrix of engines gives, as Markdown"
-    )
+    for option, matrix in (("--engine-table", "engines"), ("--checkpoint-table", "checkpoints")):
+        parser.addoption(
+            option, type=Path, metavar="FILE", help=f"write what the matrix of {matrix} gives, as Markdown"
+        )
 
 
 @pytest.fixture(scope="session")
