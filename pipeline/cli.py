@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from data_shards.cli import app as shards_app
-from pipeline.exit_codes import one_line_errors
+from pipeline.exit_codes import exit_code, one_line_errors
 
 app = typer.Typer(
     help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
@@ -51,7 +51,7 @@ def train_command(
 
         print_dry_run(loaded, as_json)
         return
-    from pipeline.train import exit_code, train
+    from pipeline.experiment import train
 
     raise typer.Exit(exit_code(train(loaded, resume)))
 

@@ -9,13 +9,13 @@ from data_shards.errors import ShardUsageError
 from pipeline.config import Recipe
 from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
+from pipeline.experiment import build, prepare
 from pipeline.run_folder import machine
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.space import Space
 from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
-from pipeline.train import build, prepare
 from pipeline.training.schedule import Phase, Schedule
 from pipeline.training.work import macs_per_image
 from pipeline.trial_steps import seconds_per_step

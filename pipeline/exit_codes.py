@@ -38,3 +38,8 @@ def one_line_errors(program: str) -> Iterator[None]:
     except (RunFailure, ShardDamage, ReaderLost) as error:
         print(f"{program}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def exit_code(stopped: signal.Signals | None) -> int:
+    """0 at the end of training; 128 + the signal's number, as shells do, where it was stopped before."""
+    return 128 + stopped if stopped else 0

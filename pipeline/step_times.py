@@ -11,9 +11,9 @@ from pipeline.config import Recipe
 from pipeline.engines.base import EngineConfig
 from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
+from pipeline.experiment import build
 from pipeline.run_folder import machine
 from pipeline.supernet.complexity import complexity
-from pipeline.train import build
 from pipeline.training.schedule import Schedule
 from pipeline.trial_steps import seconds_per_step
 from pipeline.whole_file import write_whole

@@ -14,7 +14,8 @@ from typing import IO
 from torch import Tensor
 
 from data_shards.loader import Batch, TrainLoader
-from pipeline import train
+from pipeline import experiment
+from pipeline import train as program
 from pipeline.engines.base import Engine
 from pipeline.training import trainer
 from pipeline.training.checkpoint import FOLDER
@@ -77,14 +78,14 @@ def be_told_to_stop(batch_numbers: str) -> None:
 
 def meet_one_that_leaves(saved: str) -> None:
     """An earlier start of the run saves what is in the folder `saved`, and leaves, as this one asks for its lock."""
-    hold = train.hold
+    hold = experiment.hold
 
     def held(folder: Path) -> IO[str]:
         for path in Path(saved).iterdir():
             path.rename(folder / FOLDER / path.name)
         return hold(folder)
 
-    train.hold = held
+    experiment.hold = held
 
 
 def _numbers(text: str) -> set[int]:
@@ -104,4 +105,4 @@ if __name__ == "__main__":
     fault, at, rank = (sys.argv.pop(1) for _ in range(3))
     if os.environ["RANK"] == rank:
         FAULTS[fault](at)
-    train.main()
+    program.main()

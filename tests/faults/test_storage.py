@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_recipe
+from pipeline.experiment import train
 from pipeline.tracking.shipment import METRICS
-from pipeline.train import train
 from pipeline.training.checkpoint import FOLDER
 from tests.distributed.test_resume import wait_for_steps
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.config import load_recipe
 from pipeline.engines.processes import Processes
+from pipeline.experiment import open_ledger
 from pipeline.tracking.ledger import LedgerError
-from pipeline.train import open_ledger
 from tests.distributed.processes import REPOSITORY
 
 
