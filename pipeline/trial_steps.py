@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from statistics import fmean
+from functools import partial
+from statistics import fmean, median
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from pipeline.training.losses import LossConfig
 from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Role, Schedule, StepPlan
 
-_TRIAL_STEPS = 2
+# Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
+_LEAST_STEPS = 2
+_SECONDS = 1.0
 
 
 def seconds_per_step(
@@ -39,9 +42,15 @@ def _seconds(
     engine: Engine, plan: StepPlan, batches: Iterable[Tensor], labels: Tensor, loss: LossConfig
 ) -> Iterable[float]:
     for images in batches:
-        began = 0.0
-        for trial in range(_TRIAL_STEPS + 1):
-            if trial == 1:  # the first one warms up
-                began = time.perf_counter()
-            float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
-        yield (time.perf_counter() - began) / _TRIAL_STEPS
+        step = partial(_timed_step, engine, plan, images, labels, loss)
+        step()  # warms up
+        seconds = [step()]
+        while len(seconds) < _LEAST_STEPS or sum(seconds) < _SECONDS:
+            seconds.append(step())
+        yield median(seconds)
+
+
+def _timed_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, loss: LossConfig) -> float:
+    began = time.perf_counter()
+    float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
+    return time.perf_counter() - began
