@@ -1,6 +1,8 @@
 """A process that is killed or hangs is named by the others, which end; one that was started otherwise is refused."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import small_run, start
+from tests.distributed.processes import REPOSITORY, small_run, start
 from tests.distributed.test_resume import wait_for_steps
 
 pytestmark = pytest.mark.distributed
@@ -93,4 +95,23 @@ def test_a_process_with_another_recipe_is_refused_before_anything_is_written(dig
     assert "process 1 on " in outputs[0]
     assert "has seed=5, process 0 on " in outputs[0]
     assert "has seed=0: start all processes of a run with the same code" in outputs[0]
+    assert not (tmp_path / "torn").exists()
+
+
+def test_a_process_with_other_code_is_refused_before_anything_is_written(digits: Path, tmp_path: Path) -> None:
+    """As on a node whose checkout is older; a comment is difference enough."""
+    other = tmp_path / "checkout"
+    for package in ("pipeline", "kernels", "data_shards", "cluster"):
+        shutil.copytree(REPOSITORY / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "pipeline" / "training" / "losses.py").open("a") as source:
+        source.write("# as it was before\n")
+    program = "import sys; sys.path.insert(0, sys.argv.pop()); from pipeline.train import main; main()"
+    command = ["-c", program, *small_run(digits, tmp_path), "engine={name: ddp}", "name=torn"]
+    processes = start(command, 2, each=[[str(REPOSITORY)], [str(other)]])
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    told = r"process 1 on \S+ has code=(\w{12}), process 0 on \S+ has code=(\w{12}): start all processes of a run with "
+    found = re.search(told, outputs[0])
+    assert found, outputs
+    assert found[1] != found[2]
     assert not (tmp_path / "torn").exists()
