@@ -125,7 +125,9 @@ def sync_command(
     print_sync(run, as_json)
 
 
-@app.command("plan", epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8[/bold]")
+@app.command(
+    "plan", epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold]"
+)
 def plan_command(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -136,6 +138,12 @@ def plan_command(
     gpus: Annotated[
         list[int] | None,
         typer.Option(help="Plan for this many; may be repeated. 1, 2, 4, … 512.", min=1, show_default=False),
+    ] = None,
+    nodes: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Plan for this many nodes, all of their accelerators; may be repeated.", min=1, show_default=False
+        ),
     ] = None,
     link: Annotated[
         float | None, typer.Option(help="GB/s between accelerators of a node, one way.", min=1e-3, show_default=False)
@@ -155,7 +163,8 @@ def plan_command(
     from pipeline.config import load_recipe
     from pipeline.plan import print_plan
 
-    counts = gpus or [1 << power for power in range(10)]
+    asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
+    counts = asked or [1 << power for power in range(10)]
     loaded = load_recipe(recipe, overrides or ())
     print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 

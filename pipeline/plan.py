@@ -172,7 +172,7 @@ def print_plan(
     links = _links(gpu, within, between)
     left_out = [count for count in counts if recipe.batch_size % count]
     if len(left_out) == len(counts):
-        raise UsageError(f"--gpus: none of {left_out} divides batch_size {recipe.batch_size}")
+        raise UsageError(f"--gpus, --nodes: none of {left_out} divides batch_size {recipe.batch_size}")
     schedule = schedule_without_data(recipe)
     times = _step_times(recipe, schedule, gpu, measured)
     if save:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
 
 
+def test_nodes_are_planned_for_with_all_of_their_accelerators(
+    deps: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times().save(tmp_path / "times.json")
+    asked = ["--gpus-per-node", 2, "--nodes", 2, "--nodes", 5, "--gpus", 1, "--gpus", 4]
+    run = [RECIPE, *WITHOUT_DATA, *STEPS]
+    assert deps("plan", *run, "--gpu", "h200", "--measured", tmp_path / "times.json", *asked, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (4, 2), (10, 5)]
+
+
 def test_numbers_without_a_row_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times().save(tmp_path / "times.json")
     for counts, told in (([1, 3, 64, 4], ["left out: 3, 64; batch_size 100 cannot be split so"]), ([1, 4], [])):
@@ -125,7 +137,7 @@ def test_another_gpu_is_planned_for_where_its_links_are_given(
     [
         ("h100", [1], [], "--gpu h100: step times would be those of NVIDIA H200; on a machine with h100 run deps plan"),
         ("tpu", [1], [], "--gpu tpu: is none of v100, a100, h100, h200, cpu"),
-        ("h200", [3], [], r"--gpus: none of \[3\] divides batch_size 100"),
+        ("h200", [3], [], r"--gpus, --nodes: none of \[3\] divides batch_size 100"),
         ("h200", [1], ["space.resolutions=[24,32]"], r"is about resolutions \[32\]; the recipe has \[24, 32\]"),
         (
             "h200",
