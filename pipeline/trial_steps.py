@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterator
+from itertools import cycle
 from statistics import fmean, median
 
 import torch
@@ -14,7 +14,7 @@ from pipeline.engines.base import Engine
 from pipeline.engines.processes import Processes
 from pipeline.training.losses import LossConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Role, Schedule, StepPlan
+from pipeline.training.schedule import Phase, Role, Schedule, StepPlan
 
 # Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
 _LEAST_STEPS = 2
@@ -33,24 +33,24 @@ def seconds_per_step(
     sides = schedule.space.resolutions
     batches = [torch.randn(count, 3, side, side, generator=generator).to(processes.device) for side in sides]
     return {
-        phase.roles: fmean(_seconds(engine, schedule.at(phase.start), batches, labels, loss))
+        phase.roles: fmean(_seconds(engine, _plans(schedule, phase), images, labels, loss) for images in batches)
         for phase in schedule.phases
     }
 
 
-def _seconds(
-    engine: Engine, plan: StepPlan, batches: Iterable[Tensor], labels: Tensor, loss: LossConfig
-) -> Iterable[float]:
-    for images in batches:
-        step = partial(_timed_step, engine, plan, images, labels, loss)
-        step()  # warms up
-        seconds = [step()]
-        while len(seconds) < _LEAST_STEPS or sum(seconds) < _SECONDS:
-            seconds.append(step())
-        yield median(seconds)
+def _plans(schedule: Schedule, phase: Phase) -> Iterator[StepPlan]:
+    """Those of the phase's steps, again and again: their subnets differ in size."""
+    return cycle(map(schedule.at, range(phase.start, phase.end)))
 
 
-def _timed_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor, loss: LossConfig) -> float:
-    began = time.perf_counter()
-    float(sandwich_step(engine, plan, images, labels, loss).gradient_norm)  # waits for the device
-    return time.perf_counter() - began
+def _seconds(engine: Engine, plans: Iterator[StepPlan], images: Tensor, labels: Tensor, loss: LossConfig) -> float:
+    def step() -> float:
+        began = time.perf_counter()
+        float(sandwich_step(engine, next(plans), images, labels, loss).gradient_norm)  # waits for the device
+        return time.perf_counter() - began
+
+    step()  # warms up
+    seconds = [step()]
+    while len(seconds) < _LEAST_STEPS or sum(seconds) < _SECONDS:
+        seconds.append(step())
+    return median(seconds)
