@@ -104,6 +104,14 @@ def test_triton_is_imported_by_its_kernels_alone_and_these_by_the_dispatch_alone
     assert "triton" not in {top(module) for module in imports(ROOT / "kernels" / "gpu" / "__init__.py")}
 
 
+def test_the_program_that_reader_processes_import_again_is_light() -> None:
+    """Else each of them takes as long to start as a training does, at every evaluation."""
+    command = [sys.executable, "-c", "import pipeline.train, sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "pipeline.train" in loaded
+    assert not {"torch", "numpy", "pydantic", "pipeline.experiment"} & set(loaded)
+
+
 @pytest.mark.parametrize("package", OURS)
 def test_a_foreign_package_of_our_name_is_named_in_one_line(package: str, tmp_path: Path) -> None:
     (tmp_path / package).mkdir()
