@@ -9,6 +9,7 @@ import pytest
 from cluster.job_folder import ends
 from cluster.resources import Resources
 from cluster.script import Start, render
+from tests.slurm.jobs import wait_until
 from tests.slurm.stand_ins import Clients
 
 
@@ -24,15 +25,65 @@ def test_an_image_that_is_a_file_here_is_found_from_the_jobs_folder(
         assert f"    {written or image}\n" in script
 
 
+def started_script(folder: Path) -> subprocess.Popen[str]:
+    """Start the script of job 7, on one node, whose notes and run are in `folder`."""
+    script = render(Start("srun"), Resources(1, 0, 1), folder, "run", [folder / "run"], [], [])
+    (folder / "job.sh").write_text(script)
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_CPUS_PER_TASK": "1"}
+    return subprocess.Popen(["bash", folder / "job.sh"], env={**os.environ, **job}, text=True)
+
+
+def exit_code_of_script(folder: Path) -> int:
+    with started_script(folder) as script:
+        return script.wait(timeout=240)
+
+
 def test_where_the_exit_code_cannot_be_written_down_the_start_has_failed(clients: Clients, tmp_path: Path) -> None:
     """As on a full disk; a note without an exit code could not be read again."""
     clients.does("srun", "exit 138")
     clients.does("scontrol", "echo NodeAddr=127.0.0.1")
     (tmp_path / "exit-code-7.txt").mkdir()
-    script = render(Start("srun"), Resources(1, 0, 1), tmp_path, "run", [tmp_path / "run"], [], [])
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_CPUS_PER_TASK": "1"}
-    done = subprocess.run(
-        ["bash"], input=script, env={**os.environ, **job}, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 1
+    assert exit_code_of_script(tmp_path) == 1
     assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(1, "failed")]
+
+
+END_THE_SCRIPT = "kill $(ps -o ppid= $PPID)"  # from a client that `timeout` runs
+
+
+@pytest.mark.parametrize(
+    ("answer", "noted"),
+    [
+        ("exit 0", ["requeued"]),
+        ("mkdir asked || exit 0; echo 'Unable to contact slurm controller'; exit 1", ["requeued"]),
+        ("exit 1", ["requeued", "stopped: SLURM did not requeue it"]),
+        # SLURM has queued it again, and ends script and client before the client has heard of it.
+        (f"{END_THE_SCRIPT}; kill $PPID; exec /bin/sleep 60", ["requeued"]),
+    ],
+    ids=["taken", "at the second try", "refused", "taken, and the client ended by it"],
+)
+def test_what_is_noted_of_a_run_that_saved_and_left(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, noted: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clients.does("srun", "exit 138")
+    clients.does("sleep", "exec /bin/sleep 0.1")  # between tries
+    clients.does("scontrol", f'case "$1" in requeue) {answer} ;; *) echo NodeAddr=127.0.0.1 ;; esac')
+    assert exit_code_of_script(tmp_path) == 138
+    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, words) for words in noted]
+
+
+@pytest.mark.parametrize(
+    ("reason", "noted"),
+    [("None", "stopped by SIGTERM"), ("TimeLimit", "requeued")],
+    ids=["cancelled", "out of time"],
+)
+def test_a_run_that_is_told_to_end_while_it_saves_is_queued_again_unless_it_was_cancelled(
+    clients: Clients, tmp_path: Path, reason: str, noted: str
+) -> None:
+    clients.does("srun", f"touch {tmp_path}/saving; sleep 2; exit 138")
+    clients.does("scontrol", f'[ "$1" = requeue ] || echo "JobState=COMPLETING Reason={reason}" NodeAddr=127.0.0.1')
+    with started_script(tmp_path) as script:
+        wait_until((tmp_path / "saving").exists)
+        script.terminate()
+        assert script.wait(timeout=240) == 138
+    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, noted)]
