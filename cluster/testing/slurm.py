@@ -69,7 +69,8 @@ class Slurm:
                 if process.info["name"].startswith("slurmstepd") and log in (
                     file.path for file in process.open_files()
                 ):
-                    for each in (*process.children(recursive=True), process):
+                    # The daemon of a job first: it would still report the end of what it watches.
+                    for each in (process, *process.children(recursive=True)):
                         with suppress(psutil.Error):
                             each.kill()
 

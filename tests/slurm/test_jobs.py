@@ -184,14 +184,35 @@ def test_a_job_that_loses_a_node_queues_again(project: Project, whole: int) -> N
     wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
     assert ends(folder)[0].words == "requeued: a node does not answer"
     assert "no sign of life any more" in project.log(job)
+    goes_on_once_the_node_is_back(project, job, "lost", "n2")
+    assert [(end.restarts, end.words) for end in ends(folder)][1:] == [(1, "finished")]
+
+
+@pytest.mark.faults
+def test_a_job_that_loses_its_first_node_is_queued_again_by_slurm(project: Project, whole: int) -> None:
+    """With that node, script, launcher and main process are gone; the other process must not be in the way later."""
+    job, folder = project.submit("name=headless")
+    other = project.suspend(job, "headless", steps=10, rank=1)
+    project.slurm.lose_node("n1")
+    other.resume()
+    wait_until(lambda: not other.is_running(), lambda: project.log(job))
+    goes_on_once_the_node_is_back(project, job, "headless", "n1")
+    assert [(end.restarts, end.words) for end in ends(folder)] == [(1, "finished")]
+
+
+def goes_on_once_the_node_is_back(project: Project, job: int, run: str, node: str) -> None:
     # What SLURM finds out by itself after SlurmdTimeout (300 s); until then, the job counts as still ending there.
-    project.slurm.client("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=lost")
+    project.slurm.client("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     wait_until(lambda: project.states(job) == {"PENDING"}, lambda: project.log(job))
-    [status] = project.status("lost")
+    [status] = project.status(run)
     assert (status["state"], status["job"]) == ("requeued", str(job))
-    project.slurm.client("scancel", str(job))
-    project.slurm.start_node("n2")
-    project.slurm.client("scontrol", "update", "NodeName=n2", "State=RESUME")
+    # Until the node has heard it, SLURM repeats its order to end what ran there, which may meet a new start as well.
+    project.update(job, "StartTime=now+15")
+    project.slurm.start_node(node)
+    project.slurm.client("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    project.wait_for_end(job, "COMPLETED")
+    assert re.search(r"continuing at step [1-9]", project.log(job))
+    assert_same_weights(project.run(run), project.run("whole"))
 
 
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
