@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -263,7 +264,17 @@ def bench_data_command(
     print_data_benchmark(images, workers, repeats, quick, output, as_json)
 
 
+# What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.
+_NotUnderstood: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+
+
 def main() -> None:
     """Run a command line; known failures become one line and exit code 2 or 1."""
     with one_line_errors("deps"):
-        app()
+        try:
+            sys.exit(app(prog_name="deps", standalone_mode=False))
+        except _NotUnderstood as error:
+            if message := error.format_message():  # none without any arguments, where the help was printed
+                command = error.ctx.command_path if error.ctx else "deps"
+                print(f"{command}: {message.removesuffix('.')} (see {command} --help)", file=sys.stderr)
+            sys.exit(2)
