@@ -161,18 +161,37 @@ def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tell
 
 
 def test_a_job_whose_nodes_are_taken_saves_and_queues_again(project: Project, whole: int) -> None:
-    job, folder = project.submit("name=preempted", "--partition", "spare")
-    project.suspend(job, "preempted", steps=10)  # SLURM wakes it
+    job, folder = preempted(project, "preempted")
+    assert ends(folder)[0].words == "requeued: preempted"
+    [step] = re.findall(r"stopped by SIGTERM at step (\d+)/32, saved", project.log(job))
+    assert f"continuing at step {step}" in project.log(job)
+    assert_ledger_counts_what_was_held(project, job, "preempted")
+
+
+@pytest.mark.faults
+def test_a_job_whose_nodes_are_taken_without_notice_is_queued_again_by_slurm(project: Project, whole: int) -> None:
+    """It has `KillWait` to save in, up to the beginning of which alone SLURM's log counts; it is told as by scancel."""
+    project.slurm.client("scontrol", "update", "PartitionName=spare", "GraceTime=0")
+    try:
+        job, folder = preempted(project, "surprised")
+    finally:
+        project.slurm.client("scontrol", "update", "PartitionName=spare", "GraceTime=60")
+    assert ends(folder)[0].words == "stopped by SIGTERM"
+    [step] = re.findall(r"stopped by SIGTERM at step (\d+)/32, saved", project.log(job))
+    assert f"continuing at step {step}" in project.log(job)
+
+
+def preempted(project: Project, run: str) -> tuple[int, Path]:
+    """A job whose nodes another one took for a while, after its end."""
+    job, folder = project.submit(f"name={run}", "--partition", "spare")
+    project.suspend(job, run, steps=10)  # SLURM wakes it
     other = ["--nodes=2", "--exclusive", f"--output={project.folder}/urgent.txt", "--wrap=sleep 3"]
     project.slurm.client("sbatch", "--partition=main", *other)
     wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
-    assert ends(folder)[0].words == "requeued: preempted"
     project.wait_for_end(job, "COMPLETED")
     assert [(end.restarts, end.words) for end in ends(folder)][1:] == [(1, "finished")]
-    [step] = re.findall(r"stopped by SIGTERM at step (\d+)/32, saved", project.log(job))
-    assert f"continuing at step {step}" in project.log(job)
-    assert_same_weights(project.run("preempted"), project.run("whole"))
-    assert_ledger_counts_what_was_held(project, job, "preempted")
+    assert_same_weights(project.run(run), project.run("whole"))
+    return job, folder
 
 
 @pytest.mark.faults
