@@ -258,6 +258,20 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: P
     assert project.status("cancelled")[0]["job"] == str(job)
 
 
+@pytest.mark.faults
+def test_a_job_that_is_cancelled_while_it_saves_to_queue_again_stays_cancelled(project: Project) -> None:
+    job, folder = project.submit("name=unwanted", "--launcher", "srun", nodes=1)
+    process = project.suspend(job, "unwanted", steps=10)
+    project.slurm.client("scancel", "--batch", "--signal=USR1", str(job))
+    wait_until(lambda: is_pending(process.pid, signal.SIGUSR1), lambda: project.log(job))
+    project.slurm.client("scancel", str(job))  # wakes it
+    wait_until(lambda: bool(ends(folder)), lambda: project.log(job))
+    assert [(end.exit_code, end.words) for end in ends(folder)] == [(138, "stopped by SIGTERM")]
+    project.wait_for_end(job, "CANCELLED")
+    [status] = project.status("unwanted")
+    assert (status["state"], without_hours(status)) == ("stopped", "cancelled")
+
+
 def again_arguments(project: Project) -> list[object]:
     [config] = project.folder.glob("jobs/cancelled-*/config.yaml")
     return [config, "--nodes", 2, "--gpus-per-node", 0]
