@@ -53,6 +53,21 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Partition:
+    """A part of the cluster.
+
+    Attributes:
+        time: the longest that a job may run there, as SLURM writes it; None is any.
+    """
+
+    nodes: int
+    time: str | None
+
+    def __str__(self) -> str:
+        return f"{self.nodes} nodes" if self.time is None else f"{self.nodes} nodes, up to {self.time}"
+
+
+@dataclass(frozen=True)
 class Held:
     """What one start of a job, or of one task of an array, held.
 
@@ -95,21 +110,22 @@ def submit(script: Path) -> int:
         return int(answer.split(";")[0])
 
 
-def partitions() -> dict[str, int]:
-    """The number of nodes of each partition, hidden ones as well; the one that jobs go to by default comes first.
+def partitions() -> dict[str, Partition]:
+    """All partitions by name, hidden ones as well; the one that jobs go to by default comes first.
 
     Raises:
         SlurmError: in one of its kinds.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Partition] = {}
     default = ""
-    answer = _call("sinfo", "--all", "--noheader", "--format=%P %D")
+    answer = _call("sinfo", "--all", "--noheader", "--format=%P %D %l")
     for line in answer.splitlines():  # a line for each group of equal nodes
         with _legible("sinfo", line):
-            marked, nodes = line.split()
+            marked, nodes, time = line.split()
             name = marked.rstrip("*")
             default = name if marked != name else default
-            found[name] = found.get(name, 0) + int(nodes)
+            others = found[name].nodes if name in found else 0
+            found[name] = Partition(others + int(nodes), time if time[0].isdecimal() else None)
     return dict(sorted(found.items(), key=lambda entry: entry[0] != default))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster import slurm
 from cluster.job_folder import SCRIPT, JobRecord, new_folder, records, remove, write_folder
-from cluster.resources import Resources
+from cluster.resources import Resources, seconds
 from cluster.script import Start, render
 from pipeline.config import Recipe, anchored, load_recipe, written_folders
 from pipeline.errors import RunFailure, UsageError
@@ -108,20 +108,22 @@ def submit(
 def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> None:
     """Refuse a run that is in a job already, and what SLURM would take only to keep it waiting for ever."""
     try:
-        nodes = slurm.partitions()
+        partitions = slurm.partitions()
         queue = slurm.queued()
     except slurm.NoSlurmHereError as error:
         raise UsageError(f"{error}; submit on a machine of the cluster, or look at the job with --dry-run") from None
     except slurm.SlurmError as error:
         raise RunFailure(f"{error}; nothing was submitted") from None
-    legal = ", ".join(f"{name} ({count} nodes)" for name, count in nodes.items())
-    partition = resources.partition or os.environ.get("SBATCH_PARTITION") or next(iter(nodes), "")
-    names = partition.split(",")
+    legal = "there are " + ", ".join(f"{name} ({partition})" for name, partition in partitions.items())
+    asked = resources.partition or os.environ.get("SBATCH_PARTITION") or next(iter(partitions), "")
+    names = asked.split(",")
     for name in names:
-        if name not in nodes:
-            raise UsageError(f"--partition {name}: there is none of that name; there are {legal}")
-    if resources.nodes > max(nodes[name] for name in names):
-        raise UsageError(f"--nodes {resources.nodes}: are more than partition {partition} has; there are {legal}")
+        if name not in partitions:
+            raise UsageError(f"--partition {name}: there is none of that name; {legal}")
+    if resources.nodes > max(partitions[name].nodes for name in names):
+        raise UsageError(f"--nodes {resources.nodes}: are more than partition {asked} has; {legal}")
+    if _takes_longer(resources, [partitions[name].time for name in names]):
+        raise UsageError(f"--time {resources.time}: is more than partition {asked} allows for; {legal}")
     folders = {Path(run).resolve() for run in runs}
     for folder, record in records(jobs):
         for place, run in enumerate(record.runs):
@@ -131,6 +133,14 @@ def _check_with_slurm(runs: Sequence[str], resources: Resources, jobs: Path) -> 
                 and slurm.is_live(queue.get((record.job, place)))
             ):
                 raise UsageError(f"run {run}: is in job {record.job} already ({folder}); scancel it, or let it end")
+
+
+def _takes_longer(resources: Resources, limits: Sequence[str | None]) -> bool:
+    """Whether the job may take longer than each of `limits`, in SLURM's words, and names no QOS that may lift them."""
+    if "SBATCH_QOS" in os.environ or any(option.startswith(("--qos", "-q")) for option in resources.further):
+        return False
+    time = resources.time
+    return time is not None and all(limit is not None and seconds(time) > seconds(limit) for limit in limits)
 
 
 def _seeds(text: str) -> list[int]:

@@ -51,7 +51,7 @@ def test_a_job_that_is_submitted_from_a_job_inherits_nothing_of_it(
 ) -> None:
     for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_CPU_BIND", "SLURM_CONF"):
         monkeypatch.setenv(name, "5")
-    clients.print("sinfo", "main* 2\n")
+    clients.print("sinfo", "main* 2 infinite\n")
     clients.does("sbatch", f"env >{tmp_path}/environment.txt; echo 6")
     assert submitted(digits, tmp_path) == 6
     inherited = [line for line in (tmp_path / "environment.txt").read_text().splitlines() if line.startswith("SLURM_")]
@@ -62,7 +62,7 @@ def test_the_partition_that_the_environment_asks_for_is_the_one_whose_nodes_coun
     clients: Clients, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBATCH_PARTITION", "large")
-    clients.print("sinfo", "main* 1\nlarge 8\n")
+    clients.print("sinfo", "main* 1 infinite\nlarge 8 infinite\n")
     clients.print("sbatch", "6")
     assert submitted(digits, tmp_path, Resources(2, 0, 1)) == 6
 
@@ -70,7 +70,7 @@ def test_the_partition_that_the_environment_asks_for_is_the_one_whose_nodes_coun
 def test_several_partitions_may_be_asked_for_as_sbatch_takes_them(
     clients: Clients, tmp_path: Path, digits: Path
 ) -> None:
-    clients.print("sinfo", "main* 1\nlarge 8\n")
+    clients.print("sinfo", "main* 1 infinite\nlarge 8 infinite\n")
     clients.print("sbatch", "6")
     with pytest.raises(UsageError, match="--partition larger: there is none of that name"):
         submitted(digits, tmp_path, Resources(2, 0, 1, partition="main,larger"))
@@ -79,8 +79,26 @@ def test_several_partitions_may_be_asked_for_as_sbatch_takes_them(
     assert submitted(digits, tmp_path, Resources(2, 0, 1, partition="main,large")) == 6
 
 
+def test_a_time_that_no_partition_asked_for_allows_for_is_refused_unless_a_qos_may_allow_for_it(
+    clients: Clients, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM would take the job, and keep it waiting for ever."""
+    clients.print("sinfo", "main* 1 30:00\nlarge 8 1-00:00:00\nlarge 2 1-00:00:00\nendless 1 infinite\n")
+    clients.print("sbatch", "6")
+    legal = r"there are main \(1 nodes, up to 30:00\), large \(10 nodes, up to 1-00:00:00\), endless \(1 nodes\)"
+    for partition, time in ((None, "31"), ("main,large", "24:00:01")):
+        asked = partition or "main"
+        with pytest.raises(UsageError, match=f"--time {time}: is more than partition {asked} allows for; {legal}"):
+            submitted(digits, tmp_path, Resources(1, 0, 1, time=time, partition=partition))
+    for partition, time in ((None, "30"), ("main,large", "31"), ("large,endless", "9-0"), ("main", None)):
+        assert submitted(digits, tmp_path, Resources(1, 0, 1, time=time, partition=partition)) == 6
+    assert submitted(digits, tmp_path, Resources(1, 0, 1, time="31", further=("--qos=long",))) == 6
+    monkeypatch.setenv("SBATCH_QOS", "long")
+    assert submitted(digits, tmp_path, Resources(1, 0, 1, time="31")) == 6
+
+
 def test_partitions_that_are_hidden_count_and_jobs_in_them(clients: Clients, tmp_path: Path, digits: Path) -> None:
-    for name, answer in (("sinfo", "hidden 2"), ("squeue", "6||PENDING|0|Priority|")):
+    for name, answer in (("sinfo", "hidden 2 infinite"), ("squeue", "6||PENDING|0|Priority|")):
         clients.does(name, f'for option; do [ "$option" != --all ] || echo "{answer}"; done')
     clients.print("sbatch", "6")
     hidden = Resources(2, 0, 1, partition="hidden")
@@ -101,7 +119,7 @@ def test_a_recipe_may_lie_in_a_folder_with_an_equals_sign(digits: Path, tmp_path
 def test_a_run_that_waits_is_not_submitted_again_under_another_name_of_its_folder(
     clients: Clients, tmp_path: Path, digits: Path
 ) -> None:
-    clients.print("sinfo", "main* 2\n")
+    clients.print("sinfo", "main* 2 infinite\n")
     clients.print("sbatch", "6")
     clients.print("squeue", "6||PENDING|0|Priority|\n")
     (tmp_path / "link").symlink_to(tmp_path)
@@ -113,7 +131,7 @@ def test_a_run_that_waits_is_not_submitted_again_under_another_name_of_its_folde
 def test_a_job_whose_number_sbatch_does_not_tell_keeps_its_folder(
     clients: Clients, tmp_path: Path, digits: Path
 ) -> None:
-    clients.print("sinfo", "main* 2\n")
+    clients.print("sinfo", "main* 2 infinite\n")
     clients.print("sbatch", "Welcome to tundra\n6\n")
     with pytest.raises(RunFailure, match=r"sbatch: 'Welcome to tundra\\n6' is not what it was asked to print; squeue"):
         submitted(digits, tmp_path)
@@ -126,7 +144,7 @@ def test_a_job_whose_number_sbatch_does_not_tell_keeps_its_folder(
 def test_a_job_that_the_controller_may_have_taken_keeps_its_folder(
     clients: Clients, tmp_path: Path, digits: Path, words: str
 ) -> None:
-    clients.print("sinfo", "main* 2\n")
+    clients.print("sinfo", "main* 2 infinite\n")
     clients.does("sbatch", f"echo 'sbatch: error: Batch job submission failed: {words}' >&2; exit 1")
     with pytest.raises(RunFailure, match="squeue tells whether it has the job; if not: sbatch /"):
         submitted(digits, tmp_path)

@@ -41,9 +41,11 @@ def project(slurm: Slurm, digits: Path, tmp_path: Path) -> Project:
     [
         (
             ["--nodes", 2, "--partition", "nowhere"],
-            "--partition nowhere: there is none of that name; there are main (2 nodes), spare (2 nodes)",
+            "--partition nowhere: there is none of that name; "
+            "there are main (2 nodes, up to 1:00:00), spare (2 nodes, up to 1:00:00)",
         ),
-        (["--nodes", 4], "--nodes 4: are more than partition main has; there are main (2 nodes), spare"),
+        (["--nodes", 4], "--nodes 4: are more than partition main has; there are main (2 nodes, "),
+        (["--nodes", 1, "--time", 61], "--time 61: is more than partition main allows for; there are main (2 nodes, "),
         (
             ["--nodes", 1, "--sbatch=--gres=gpu:1"],
             "SLURM refuses the job: Invalid generic resource (gres) specification",
