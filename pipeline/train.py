@@ -10,13 +10,20 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+from pipeline.errors import UsageError
 from pipeline.exit_codes import exit_code, one_line_errors
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
 
 
 def main() -> None:
     """Parse the command line of one process, train, and exit as `pipeline.exit_codes` says."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pipeline.train",
         description="Train a supernet by a recipe. `deps train` is the same on one process.",
         epilog="example: deepspeed --num_gpus 2 --module pipeline.train recipes/digits.yaml seed=1",
@@ -25,8 +32,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of any recipe key, for example seed=1")
     parser.add_argument("--resume", action="store_true", help="continue the run if it was begun")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # added by the deepspeed launcher
-    arguments = parser.parse_intermixed_args()
     with one_line_errors("pipeline.train"):
+        arguments = parser.parse_intermixed_args()
         from pipeline.config import load_recipe
         from pipeline.experiment import train
 

@@ -1,9 +1,12 @@
 """A command line that is none gets one line, too: what is wrong with it, and whose help tells the rest."""
 
 import re
+import sys
 from collections.abc import Callable
 
 import pytest
+
+from pipeline import train
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,26 @@ def test_a_command_of_commands_shows_its_help_where_none_is_given(
     told = capsys.readouterr()
     assert "Commands" in told.out
     assert told.err == ""
+
+
+@pytest.mark.parametrize("rank", [None, "0", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [([], "pipeline.train: .*RECIPE.*"), (["x.yaml", "--resum=1"], "pipeline.train: .*--resum.*")],
+    ids=["no recipe", "a wrong option"],
+)
+def test_so_it_is_with_the_program_that_launchers_start_and_by_one_process_only(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    line: str,
+    rank: str | None,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert re.fullmatch("" if rank == "1" else rf"{line} \(see --help\)\n", told.err), told.err
