@@ -72,6 +72,32 @@ def test_what_is_noted_of_a_run_that_saved_and_left(
     assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, words) for words in noted]
 
 
+def test_a_controller_that_is_away_is_waited_for(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clients.does("srun", "exit 138")
+    clients.does("sleep", "exec /bin/sleep 0.01")
+    ping = "echo >>pings; [ $(wc -l <pings) -lt 12 ] || touch back; exit 1"
+    clients.does("scontrol", f'case "$1" in requeue) [ -e back ] ;; ping) {ping} ;; *) echo NodeAddr=127.0.0.1 ;; esac')
+    assert exit_code_of_script(tmp_path) == 138
+    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, "requeued")]
+    assert (tmp_path / "pings").read_text().count("\n") == 12
+
+
+def test_a_run_whose_time_is_up_while_it_asks_to_be_queued_again_asks_once_more(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clients.does("srun", "exit 138")
+    clients.does("sleep", "exec /bin/sleep 0.1")
+    answer = f"mkdir asked || exec touch taken; {END_THE_SCRIPT}; kill $PPID; exec /bin/sleep 60"
+    clients.does("scontrol", f'case "$1" in requeue) {answer} ;; *) echo NodeAddr=127.0.0.1 Reason=TimeLimit ;; esac')
+    assert exit_code_of_script(tmp_path) == 138
+    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, "requeued")]
+    assert (tmp_path / "taken").exists()
+
+
 @pytest.mark.parametrize(
     ("reason", "noted"),
     [("None", "stopped by SIGTERM"), ("TimeLimit", "requeued")],
