@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,25 @@ def test_where_the_exit_code_cannot_be_written_down_the_start_has_failed(clients
     assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(1, "failed")]
 
 
-END_THE_SCRIPT = "kill $(ps -o ppid= $PPID)"  # from a client that `timeout` runs
+@pytest.fixture
+def words(clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """What is noted of a run that saved and left, by what scontrol does when it is to requeue, to ping, or to show."""
+
+    def run(requeue: str, ping: str = "exit 0", show: str = "NodeAddr=127.0.0.1") -> list[str]:
+        monkeypatch.chdir(tmp_path)
+        clients.does("srun", "exit 138")
+        clients.does("sleep", "exec /bin/sleep 0.1")  # between tries
+        clients.does("scontrol", f'case "$1" in requeue) {requeue} ;; ping) {ping} ;; *) echo {show} ;; esac')
+        assert exit_code_of_script(tmp_path) == 138
+        noted = ends(tmp_path)
+        assert {end.exit_code for end in noted} == {138}
+        return [end.words for end in noted]
+
+    return run
+
+
+# SLURM has queued it again, and ends script and client (which `timeout` runs) before the client has heard of it.
+ENDED = "kill $(ps -o ppid= $PPID); kill $PPID; exec /bin/sleep 60"
 
 
 @pytest.mark.parametrize(
@@ -56,45 +75,27 @@ END_THE_SCRIPT = "kill $(ps -o ppid= $PPID)"  # from a client that `timeout` run
         ("exit 0", ["requeued"]),
         ("mkdir asked || exit 0; echo 'Unable to contact slurm controller'; exit 1", ["requeued"]),
         ("exit 1", ["requeued", "stopped: SLURM did not requeue it"]),
-        # SLURM has queued it again, and ends script and client before the client has heard of it.
-        (f"{END_THE_SCRIPT}; kill $PPID; exec /bin/sleep 60", ["requeued"]),
+        (ENDED, ["requeued"]),
     ],
     ids=["taken", "at the second try", "refused", "taken, and the client ended by it"],
 )
 def test_what_is_noted_of_a_run_that_saved_and_left(
-    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, noted: list[str]
+    words: Callable[..., list[str]], answer: str, noted: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    clients.does("srun", "exit 138")
-    clients.does("sleep", "exec /bin/sleep 0.1")  # between tries
-    clients.does("scontrol", f'case "$1" in requeue) {answer} ;; *) echo NodeAddr=127.0.0.1 ;; esac')
-    assert exit_code_of_script(tmp_path) == 138
-    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, words) for words in noted]
+    assert words(answer) == noted
 
 
-def test_a_controller_that_is_away_is_waited_for(
-    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    clients.does("srun", "exit 138")
-    clients.does("sleep", "exec /bin/sleep 0.01")
+def test_a_controller_that_is_away_is_waited_for(words: Callable[..., list[str]], tmp_path: Path) -> None:
     ping = "echo >>pings; [ $(wc -l <pings) -lt 12 ] || touch back; exit 1"
-    clients.does("scontrol", f'case "$1" in requeue) [ -e back ] ;; ping) {ping} ;; *) echo NodeAddr=127.0.0.1 ;; esac')
-    assert exit_code_of_script(tmp_path) == 138
-    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, "requeued")]
+    assert words("[ -e back ]", ping) == ["requeued"]
     assert (tmp_path / "pings").read_text().count("\n") == 12
 
 
 def test_a_run_whose_time_is_up_while_it_asks_to_be_queued_again_asks_once_more(
-    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    clients.does("srun", "exit 138")
-    clients.does("sleep", "exec /bin/sleep 0.1")
-    answer = f"mkdir asked || exec touch taken; {END_THE_SCRIPT}; kill $PPID; exec /bin/sleep 60"
-    clients.does("scontrol", f'case "$1" in requeue) {answer} ;; *) echo NodeAddr=127.0.0.1 Reason=TimeLimit ;; esac')
-    assert exit_code_of_script(tmp_path) == 138
-    assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, "requeued")]
+    requeue = f"mkdir asked || exec touch taken; {ENDED}"
+    assert words(requeue, show="NodeAddr=127.0.0.1 Reason=TimeLimit") == ["requeued"]
     assert (tmp_path / "taken").exists()
 
 
