@@ -1,0 +1,71 @@
+"""`deps` in the process of the tests: what it prints, and its exit code, without the seconds that a process takes."""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import deps_command
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
+    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        _chdir(cwd),
+        mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        _own_log(),
+    ):
+        try:
+            deps_command.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return Done(code, output.getvalue(), errors.getvalue())
+
+
+def refused(done: Done, code: int = 2) -> str:
+    """The single line of a refusal."""
+    assert done.returncode == code, done
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@contextlib.contextmanager
+def _chdir(folder: Path):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _own_log():
+    """Have warnings go to the error stream of now, as in a process of its own, and not to pytest."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
