@@ -7,10 +7,13 @@ server that was dead to the end, it still says what is to be sent.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_shards.regular_file import open_regular
+from pipeline.json_file import parse_json
 from pipeline.whole_file import failures_named
 
 OUTBOX = "outbox.jsonl"
@@ -33,7 +36,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Append one entry: a "run" (one start of it, and where it is tracked), an "artifact" or a "status": `_KEYS`."""
     path = run_folder / OUTBOX
-    with failures_named(path), path.open("ab+") as file:
+    with failures_named(path), open(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+") as file:
         if file.tell() > 0:
             file.seek(-1, 2)
             if file.read(1) != b"\n":  # an entry torn by a kill: end it, so that this one gets a line of its own
@@ -44,7 +47,7 @@ def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
 def parse(line: str) -> dict[str, Any] | None:
     """One line of the outbox; None when it is no entry: torn by a kill, or with keys other than those of its kind."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         keys = _KEYS[entry["kind"]]
     except (ValueError, TypeError, KeyError):
         return None

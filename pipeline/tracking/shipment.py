@@ -7,21 +7,25 @@ successful call; a call that succeeded without it being written is repeated, whi
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pydantic import TypeAdapter
+
+from data_shards.regular_file import open_regular
+from pipeline.json_file import checked, read_json, write_json
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
 from pipeline.tracking.mlflow_run import METRICS_PER_CALL, MlflowRun, Place, PlaceGoneError, Point, local_database
 from pipeline.tracking.outbox import OUTBOX
 from pipeline.tracking.tail import complete_lines
-from pipeline.whole_file import write_whole
+from pipeline.whole_file import DamagedError
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +60,14 @@ class State:
 
     def save(self, run_folder: Path) -> None:
         """Write `mlflow.json`, whole or not at all."""
-        write_whole(run_folder / STATE, json.dumps(asdict(self), indent=1).encode())
+        write_json(run_folder / STATE, asdict(self))
 
     @staticmethod
     def load(run_folder: Path) -> State | None:
         """The saved state; None when there is none that can be read (all is sent again then, to a new run)."""
         try:
-            return State(**json.loads((run_folder / STATE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return checked(read_json(run_folder / STATE), TypeAdapter(State))
+        except (OSError, DamagedError):
             return None
 
 
@@ -117,7 +121,7 @@ class Shipment:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = (self._folder / LOCK).open("w")
+        lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -171,7 +175,7 @@ class Shipment:
 
     def _send_artifact(self, run: MlflowRun, entry: dict) -> None:
         path = self._folder / entry["path"]  # an absolute path stays itself
-        if path.exists():
+        if path.is_file() or path.is_dir():
             run.send_artifact(path, entry["folder"])
         else:
             logger.warning("%s is gone and cannot be sent to MLflow", path)

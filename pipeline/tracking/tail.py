@@ -1,7 +1,10 @@
 """Reading a file that is still being appended to, line by line, from where the last reading ended."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from data_shards.regular_file import open_regular
 
 
 def complete_lines(path: Path, offset: int) -> Iterator[tuple[str, int]]:
@@ -12,9 +15,9 @@ def complete_lines(path: Path, offset: int) -> Iterator[tuple[str, int]]:
     """
     if not path.exists():
         return
-    if path.stat().st_size < offset:
-        offset = 0
-    with path.open("rb") as file:
+    with open(open_regular(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size < offset:
+            offset = 0
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
