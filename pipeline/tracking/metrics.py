@@ -7,10 +7,8 @@ CRC-32 of what is before it; those of earlier versions lack it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_shards.regular_file import open_regular
-from pipeline.json_file import in_json, parse_json, shown
-from pipeline.whole_file import DamagedError, failures_named
+from pipeline.json_file import DamagedError, in_json, shown
+from pipeline.tracking.sealed_line import is_torn, sealed, unsealed
+from pipeline.whole_file import failures_named
 
 _LAST_BYTES = 1 << 16  # of the file, in which the last row certainly is
 _LONGEST_LINE = 1 << 20  # bytes
@@ -71,7 +70,7 @@ class MetricsLog:
         """
         values = {name: in_json(float(value)) for name, value in metrics.items()}
         row = {"step": int(step), "time": time.time(), "metrics": values}
-        self._write((_sealed(json.dumps(row, allow_nan=False).removesuffix("}")) + "\n").encode())
+        self._write((sealed(row) + "\n").encode())
 
     def sync(self) -> None:
         """Have the rows so far outlive the machine as well, not only this process.
@@ -98,24 +97,6 @@ class MetricsLog:
                 content = content[self._file.write(content) :]
 
 
-def _sealed(body: str) -> str:
-    """The line of a row, from its text without the closing brace."""
-    return f'{body}, "crc": "{zlib.crc32(body.encode()):08x}"}}'
-
-
-def _body(line: str) -> str:
-    """The inverse of `_sealed`, where `line` is whole."""
-    return line[: -len(_sealed(""))]
-
-
-def _is_torn(line: str) -> bool:
-    """Whether `line`, which is no JSON, is how a row begins, and not a whole one that is damaged."""
-    if not (line.startswith(_ROW_START) or _ROW_START.startswith(line)) or line.endswith("}}"):
-        return False
-    # Within its end a row is known to the letter.
-    return "crc" not in line or (line[-1] != "}" and _sealed(line[: line.rfind("}") + 1]).startswith(line))
-
-
 def parse_row(line: str) -> Row | None:
     """One line of a metrics file; None for an empty line and for a row torn by a kill or a loss of power.
 
@@ -124,14 +105,12 @@ def parse_row(line: str) -> Row | None:
     """
     line = line.strip().rstrip("\0")  # a file may come out of a loss of power with zeros for what was not yet written
     try:
-        content = parse_json(line)
+        content = unsealed(line)
     except DamagedError as damage:
-        if _is_torn(line):
+        if is_torn(line, _ROW_START):
             return None
         raise ValueError(f"not a row of metrics, {damage}: {shown(line)}") from None
-    if isinstance(content, dict) and "crc" in content and line != _sealed(_body(line)):
-        raise ValueError(f"a damaged row, its CRC is that of another: {shown(line)}")
-    row = _row(content) if isinstance(content, dict) and content.keys() - {"crc"} == _KEYS else None
+    row = _row(content) if content.keys() == _KEYS else None
     if row is None:
         raise ValueError(f"a row needs step, time and metrics (numbers), and nothing else: {shown(line)}")
     return row

@@ -235,9 +235,14 @@ def last_start(run_folder: Path) -> dict:
     """The newest start of the run in its outbox: name, params, tags, uri, artifacts, experiment.
 
     Raises:
-        NotTrackedError: there is none.
+        NotTrackedError: there is none. PlaceGoneError: there was one, but it is lost.
     """
     starts = [entry for entry in _entries(run_folder) if entry["kind"] == "run"]
+    if not starts and (run_folder / STATE).exists():
+        raise PlaceGoneError(
+            f"{run_folder / OUTBOX}: tells no more where the run is tracked: it is damaged or not there; "
+            "restore it from a copy"
+        )
     if not starts:
         raise NotTrackedError(f"{run_folder}: this run was trained without MLflow, there is nothing to send")
     return starts[-1]
