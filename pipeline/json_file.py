@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
         return content
     if content.pop(CHECKSUM) != _checksum(content):
         raise DamagedError(
-            f"its content is not that of its {CHECKSUM}; who changed it on purpose, takes the line {CHECKSUM} out"
+            f"its content is not that of its {CHECKSUM}; whoever changed it on purpose takes that line out"
         )
     return content
 

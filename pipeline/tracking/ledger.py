@@ -25,7 +25,9 @@ from pipeline.whole_file import DamagedError
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
-HELD = "held.txt"  # beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start
+# Beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start, and the sum of both, which
+# earlier versions did not write.
+HELD = "held.txt"
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
 _FOREVER = 1e11  # seconds; more is no time that anything took
 _MOST_NOTES = 1 << 24  # bytes
@@ -169,8 +171,7 @@ def read_ledger(path: Path) -> LedgerRecord:
     except (DamagedError, LedgerError) as error:
         reason = error if isinstance(error, LedgerError) else f"not a readable ledger ({error})"
         raise LedgerError(
-            f"{path}: {reason}; restore it from a copy, or move it away: deps train … --resume goes on from the cost "
-            "that the newest checkpoint tells"
+            f"{path}: {reason}; restore it from a copy, or move it away and go on with --resume"
         ) from None
     return replace(record, segments=tuple(_to_the_end(record.segments, path.with_name(HELD))))
 
@@ -183,8 +184,8 @@ def _to_the_end(segments: Iterable[Segment], notes: Path) -> Iterator[Segment]:
         raise LedgerError(f"{notes}: cannot be read ({error.strerror}); remove it to do without its notes") from None
     for line in text.splitlines(keepends=True):
         try:
-            since, until = map(float, line.split())
-            if not (line.endswith("\n") and 0 < since <= until < _FOREVER):
+            since, until, *total = map(float, line.split())
+            if not (line.endswith("\n") and 0 < since <= until < _FOREVER and total in ([], [since + until])):
                 raise ValueError
             held[_started(since)] = until - since
         except (ValueError, OverflowError, OSError):

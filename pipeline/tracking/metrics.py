@@ -139,7 +139,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                     row = parse_row(line.decode("ascii", errors="replace"))
                 except ValueError as error:
                     raise MetricsError(
-                        f"{path}, line {number}: {error}; restore it from a copy, or remove the line to do without it"
+                        f"{path}, line {number}: {error}; restore it from a copy, or remove the line"
                     ) from None
                 if row is not None:
                     yield row

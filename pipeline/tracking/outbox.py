@@ -16,6 +16,7 @@ from pipeline.tracking.sealed_line import sealed, unsealed
 from pipeline.whole_file import failures_named
 
 OUTBOX = "outbox.jsonl"
+LINE_START = '{"kind": '
 
 # What an entry of each kind holds besides its kind.
 _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {

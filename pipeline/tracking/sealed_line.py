@@ -30,8 +30,9 @@ def unsealed(line: str) -> dict[str, Any]:
     content = parse_json(line)
     if not isinstance(content, dict):
         raise DamagedError("not an object")
-    if content.pop(_SEAL, None) is not None and line != _with_seal(line[: -len(_with_seal(""))]):
+    if _SEAL in content and line != _with_seal(line[: -len(_with_seal(""))]):
         raise DamagedError("its CRC is that of another line")
+    content.pop(_SEAL, None)
     return content
 
 

@@ -24,6 +24,7 @@ from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
 from pipeline.tracking.mlflow_run import METRICS_PER_CALL, MlflowRun, Place, PlaceGoneError, Point, local_database
 from pipeline.tracking.outbox import OUTBOX
+from pipeline.tracking.sealed_line import is_torn
 from pipeline.tracking.tail import complete_lines
 from pipeline.whole_file import DamagedError
 
@@ -265,10 +266,13 @@ def check_place(run_folder: Path) -> None:
 
 
 def last_status(run_folder: Path) -> str | None:
-    """How the newest start of the run ended; None when it has not said."""
+    """How the newest start of the run ended; None when it has not said, "" where that is damaged."""
     status = None
-    for entry in _entries(run_folder):
-        if entry["kind"] in ("run", "status"):
+    for line, _ in complete_lines(run_folder / OUTBOX, 0):
+        entry = outbox.parse(line)
+        if entry is None and not is_torn(line, outbox.LINE_START):
+            status = status or ""
+        elif entry is not None and entry["kind"] in ("run", "status"):
             status = entry.get("status")
     return status
 

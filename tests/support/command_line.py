@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -24,16 +25,16 @@ class Done(NamedTuple):
 
 def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
     """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised."""
+    with mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]):
+        return called(deps_command.main, cwd)
+
+
+def called(program: Callable[[], object], cwd: Path) -> Done:
+    """Call the main function of a program as if it were a process of its own."""
     output, errors = io.StringIO(), io.StringIO()
-    with (
-        _chdir(cwd),
-        mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-        _own_log(),
-    ):
+    with _chdir(cwd), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), _own_log():
         try:
-            deps_command.main()
+            program()
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1

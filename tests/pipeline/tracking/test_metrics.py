@@ -141,4 +141,4 @@ def test_a_file_that_ends_before_the_checkpoint_taken_up_is_told(path):
     path.write_bytes(path.read_bytes() + b"\nsomething else\n")
     complaint = lost_rows(path, 4) or ""
     assert complaint.startswith(f"{path}, line 4: not a row of metrics, ")
-    assert complaint.endswith(": 'something else'; restore it from a copy, or remove the line to do without it")
+    assert complaint.endswith(": 'something else'; restore it from a copy, or remove the line")
