@@ -135,10 +135,12 @@ def load_best_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit =
         warnings: gets a line for each that does not tell its accuracy any more, as it is damaged or was not finished.
 
     Raises:
-        UsageError: where none tells of any. RunFailure: where it is damaged.
+        UsageError: where none was evaluated. RunFailure: where it is damaged, or no one tells any more.
     """
-    best = _best(_newest_first(run_folder / FOLDER), warnings)
-    warnings += _unfinished(run_folder / FOLDER, -1)
+    best = _best(_newest_first(run_folder / FOLDER), damaged := [])
+    if best is None and damaged:
+        raise RunFailure(f"{_few(damaged)}; leave out --best to take the newest")
+    warnings += [*damaged, *_unfinished(run_folder / FOLDER, -1)]
     if best is None:
         raise UsageError(f"{run_folder}: no checkpoint of it was evaluated; leave out --best to take the newest")
     try:
