@@ -77,7 +77,7 @@ def _locked(root: Path) -> IO[str] | None:
     """The lock file of a packing folder, locked while it is open; None if its holder removed it at this moment."""
     root.mkdir(parents=True, exist_ok=True)
     try:
-        lock = open(root / _LOCK_NAME, "w")  # noqa: SIM115 (the caller closes it)
+        lock = open(root / _LOCK_NAME, "w", encoding="utf-8")  # noqa: SIM115 (the caller closes it)
     except FileNotFoundError:
         return None
     try:

@@ -58,7 +58,7 @@ def _digest(compiler: str) -> str:
 def _processor() -> str:
     """The processor's instruction sets, where Linux tells them: a home folder may be shared by unlike machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -71,7 +71,7 @@ def _compile(compiler: str, path: Path) -> None:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             made = Path(folder) / path.name
             command = [compiler, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
             if done.returncode:
                 error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
                 raise BuildError(f"{compiler} failed: {error[:200]}")

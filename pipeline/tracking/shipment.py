@@ -117,7 +117,7 @@ class Shipment:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = (self._folder / LOCK).open("w")
+        lock = (self._folder / LOCK).open("w", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
