@@ -17,7 +17,6 @@ from data_shards.errors import ShardUsageError
 from data_shards.randomness import Purpose, random_bits
 from data_shards.sampler import EpochSampler
 
-
 # Samples to be read one after the other: runs of consecutive ids (first, and one beyond the last), each of one shard.
 Block: TypeAlias = tuple[tuple[int, int], ...]
 

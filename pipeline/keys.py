@@ -1,4 +1,4 @@
-"""Which keys of a recipe change what is trained: in the others a resumed run may differ, and the seeds of an approach."""
+"""Which keys of a recipe change what is trained. In the others, a resumed run and seeds of one approach may differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn for a step: a pure function of (seed, step) and what for, so that all processes agree without talking."""
+"""What is drawn for a step: a pure function of (seed, step, what for), so that processes agree without talking."""
 
 from __future__ import annotations
 
