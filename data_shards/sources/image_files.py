@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from data_shards.errors import ShardUsageError
 from data_shards.sources import Sample, Undecodable
+from data_shards.sources.file_names import shown
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.listing import Listing
 
@@ -38,13 +40,17 @@ class ImageFiles:
             empty = np.flatnonzero(np.bincount(listing.labels, minlength=len(classes)) == 0)
             if len(empty):
                 others = f" (and {len(empty) - 1} more classes)" if len(empty) > 1 else ""
-                raise ShardUsageError(f"{listing.root}: no {split} image of class {classes[empty[0]]!r}{others}")
+                raise ShardUsageError(f"{shown(listing.root)}: no {split} image of class {classes[empty[0]]!r}{others}")
         digests = {f"{split}-files": listing.digest() for split, listing in listings.items()}
         self.options: dict[str, int | str] = {**digests, "seed": seed, **preparation.options}
 
     @property
     def splits(self) -> dict[str, int]:
         return {split: len(listing) for split, listing in self._listings.items()}
+
+    @property
+    def folders(self) -> list[Path]:
+        return [listing.root for listing in self._listings.values()]
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
         cv2.setNumThreads(0)  # shards are packed side by side: threads within an image would only get in their way
