@@ -88,7 +88,7 @@ def packing_folder(out: Path) -> Iterator[PackingFolder]:
             stack.callback(_remove_if_empty, path)
         try:
             stack.enter_context(locked(folder.root))
-            try_out(folder.root / "trial")
+            try_out(out, folder.root / "trial")
         except OSError as error:
             reason = error.strerror if isinstance(error, WriteError) else f"cannot be written: {error.strerror}"
             raise ShardUsageError(f"{out}: {reason}") from None

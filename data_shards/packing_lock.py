@@ -74,6 +74,6 @@ def _held_without_flock(folder: Path) -> Callable[[], None] | None:
     except Timeout:
         raise ShardUsageError(
             f"another process is packing into {folder.parent} at this moment: the one that {path} names. Delete that "
-            "file if it was on another machine and has ended: without flock this cannot be seen from here"
+            "file if it has ended, on another machine: the file system has no flock, by which one would see that"
         ) from None
     return holder.release

@@ -12,10 +12,10 @@ from data_shards.durable_file import write_durably
 from data_shards.errors import ShardUsageError
 
 
-def try_out(folder: Path) -> None:
+def try_out(out: Path, folder: Path) -> None:
     """Writes files in `folder`, which is made for it and removed, and renames files and folders.
 
-    Raises ShardUsageError, which names what the file system cannot do; OSError where it cannot be written at all.
+    Raises ShardUsageError, which names `out` and what its file system cannot do; OSError where it cannot be written.
     """
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed here
     packed, published = folder / "shards" / "split", folder / "split"
@@ -23,18 +23,17 @@ def try_out(folder: Path) -> None:
     try:
         for name in ("shard", "shard.part"):
             write_durably(packed / name, name.encode())
-        with _needed("rename a file over another"):
+        with _needed(out, "rename a file over another"):
             os.replace(packed / "shard.part", packed / "shard")
-        with _needed("rename a folder"):
+        with _needed(out, "rename a folder"):
             os.rename(packed, published)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _needed(what: str) -> Iterator[None]:
+def _needed(out: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = Path(error.filename or "").parent
-        raise ShardUsageError(f"{place}: the file system cannot {what}: {error.strerror}") from None
+        raise ShardUsageError(f"{out}: its file system cannot {what}: {error.strerror}; pack elsewhere") from None

@@ -10,7 +10,7 @@ import simplejpeg
 
 from data_shards.augment import Plan
 from data_shards.fraction import reduce, reducible
-from data_shards.image_format import decode_whole, format_name, is_png
+from data_shards.image_format import decode_whole, format_name, is_png, stored_size
 from data_shards.index import Split
 
 
@@ -49,6 +49,7 @@ def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
     ):
         encoded = split.read(sample)
         try:
+            stored_size(encoded)
             images[position] = decode(encoded, window, flip, plan.resolution)
         except ValueError as error:
             raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None

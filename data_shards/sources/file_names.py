@@ -28,11 +28,6 @@ def readable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_readable, text))
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path as messages have it: `readable`."""
-    return readable(as_text(path))
-
-
 def composed(text: str) -> str:
     """What is the same for texts that look the same: é is one character, or an e and an accent."""
     return unicodedata.normalize("NFC", text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_shards.errors import ShardUsageError
 from data_shards.progress import listing_progress
-from data_shards.sources.file_names import composed, shown
+from data_shards.sources.file_names import composed
 from data_shards.sources.folder_entries import class_folders, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -25,12 +25,10 @@ def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float
     """
     if (src / "train").is_dir():
         if test_share is not None:
-            raise ShardUsageError(
-                f"{shown(src)} has a train folder of its own: --test-share is for a tree without splits"
-            )
+            raise ShardUsageError(f"{src} has a train folder of its own: --test-share is for a tree without splits")
         return _split_tree(src, preparation, seed)
     if test_share is None:
-        raise ShardUsageError(f"{shown(src)} has no train folder: hold some of it out as test with --test-share 0.1")
+        raise ShardUsageError(f"{src} has no train folder: hold some of it out as test with --test-share 0.1")
     if not 0 < test_share < 1:
         raise ShardUsageError(f"test share: {test_share} is not between 0 and 1")
     found = class_folders(src)
@@ -39,7 +37,7 @@ def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float
     for label, entry in listing_progress(list(enumerate(found.values()))):
         files = image_files(entry.path)
         if len(files) < 2:
-            raise ShardUsageError(f"{shown(entry)}: a class needs at least two images to be split; it has {len(files)}")
+            raise ShardUsageError(f"{entry.path}: a class needs at least two images to be split; it has {len(files)}")
         held_out = _held_out(entry.name, files, test_share)
         for file in files:
             listings["test" if file.name in held_out else "train"].add_file(file, label)
@@ -49,7 +47,7 @@ def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float
 def _split_tree(src: Path, preparation: Preparation, seed: int) -> ImageFiles:
     others = [name for name in ("val", "test") if (src / name).is_dir()]
     if not others:
-        raise ShardUsageError(f"{shown(src)} has a train folder, but neither test nor val beside it")
+        raise ShardUsageError(f"{src} has a train folder, but neither test nor val beside it")
     names = {"train": "train", **{name: name for name in others}}
     if others == ["val"]:
         names = {"train": "train", "test": "val"}
@@ -60,7 +58,7 @@ def _split_tree(src: Path, preparation: Preparation, seed: int) -> ImageFiles:
         listings[split] = Listing(src / name, classes)
         for class_name, entry in listing_progress(list(class_folders(src / name).items())):
             if class_name not in labels:
-                raise ShardUsageError(f"{shown(entry)}: {_unknown(class_name, classes, src / 'train')}")
+                raise ShardUsageError(f"{entry.path}: {_unknown(class_name, classes, src / 'train')}")
             for file in image_files(entry.path):
                 listings[split].add_file(file, labels[class_name])
     return ImageFiles("folder", classes, listings, preparation, seed)
@@ -69,8 +67,8 @@ def _split_tree(src: Path, preparation: Preparation, seed: int) -> ImageFiles:
 def _unknown(name: str, classes: tuple[str, ...], place: Path) -> str:
     for other in classes:
         if composed(other) == composed(name):
-            return f"{name!a} looks like {other!a} in {shown(place)}, and is another name: rename one of them"
-    return f"no class of that name in {shown(place)}"
+            return f"{name!a} looks like {other!a} in {place}, and is another name: rename one of them"
+    return f"no class of that name in {place}"
 
 
 def _held_out(class_name: str, files: list[os.DirEntry[str]], share: float) -> set[str]:

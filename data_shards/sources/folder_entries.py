@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
-from data_shards.sources.file_names import as_text, composed, readable, shown
+from data_shards.sources.file_names import as_text, composed, readable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -19,7 +19,7 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             visible = [entry for entry in found if entry.name[0] != "." and entry.name.lower() not in _LITTER]
     except OSError as error:
-        raise ShardUsageError(f"{shown(folder)}: cannot be listed: {error.strerror}") from None
+        raise ShardUsageError(f"{folder}: cannot be listed: {error.strerror}") from None
     return sorted(visible, key=lambda entry: as_text(entry.name))
 
 
@@ -34,20 +34,21 @@ def class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
     for entry in entries(folder):
         name = as_text(entry.name)
         if not entry.is_dir():
-            raise ShardUsageError(f"{shown(entry)} is a file, where a folder for each class should be")
+            raise ShardUsageError(f"{entry.path} is a file, where a folder for each class should be")
         if readable(name) != name:
             raise ShardUsageError(
-                f"{shown(entry)}: the name of a class has to be UTF-8, without control characters: rename the folder"
+                f"{readable(as_text(entry.path))}: the name of a class has to be UTF-8, without control characters: "
+                "rename the folder"
             )
         other = alike.setdefault(composed(name), name)
         if other != name:
             raise ShardUsageError(
-                f"{shown(folder)}: {other!a} and {name!a} look the same ({name}), and are two folders: "
+                f"{folder}: {other!a} and {name!a} look the same ({name}), and are two folders: "
                 "rename one of them, or put their images together"
             )
         found[name] = entry
     if not found:
-        raise ShardUsageError(f"{shown(folder)}: no class folders in it")
+        raise ShardUsageError(f"{folder}: no class folders in it")
     return found
 
 
@@ -56,8 +57,8 @@ def image_files(folder: Path | str) -> list[os.DirEntry[str]]:
     found = entries(folder)
     for entry in found:
         if entry.is_dir():
-            raise ShardUsageError(f"{shown(entry)} is a folder, where only images should be")
-        check_image_name(entry.name, shown(entry))
+            raise ShardUsageError(f"{entry.path} is a folder, where only images should be")
+        check_image_name(entry.name, entry.path)
     return found
 
 

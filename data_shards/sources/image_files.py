@@ -10,7 +10,6 @@ import numpy as np
 
 from data_shards.errors import ShardUsageError
 from data_shards.sources import Sample, Undecodable
-from data_shards.sources.file_names import shown
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.listing import Listing
 
@@ -40,7 +39,7 @@ class ImageFiles:
             empty = np.flatnonzero(np.bincount(listing.labels, minlength=len(classes)) == 0)
             if len(empty):
                 others = f" (and {len(empty) - 1} more classes)" if len(empty) > 1 else ""
-                raise ShardUsageError(f"{shown(listing.root)}: no {split} image of class {classes[empty[0]]!r}{others}")
+                raise ShardUsageError(f"{listing.root}: no {split} image of class {classes[empty[0]]!r}{others}")
         digests = {f"{split}-files": listing.digest() for split, listing in listings.items()}
         self.options: dict[str, int | str] = {**digests, "seed": seed, **preparation.options}
 

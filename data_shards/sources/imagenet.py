@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_shards.errors import ShardUsageError
 from data_shards.progress import listing_progress
-from data_shards.sources.file_names import as_text, readable, shown
+from data_shards.sources.file_names import as_text
 from data_shards.sources.folder_entries import check_image_name, class_folders, entries, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -69,14 +69,13 @@ def read_class_list(path: Path, known: set[str], place: Path) -> tuple[str, ...]
             continue
         if words[0] not in known:
             raise ShardUsageError(
-                f"{shown(path)}, line {number}: {words[0]!r} is no synset of {shown(place)}, which has {len(known)}"
+                f"{path}, line {number}: {words[0]!r} is no synset of {place}, which has {len(known)}"
             )
         if words[0] in chosen:
-            first = chosen[words[0]]
-            raise ShardUsageError(f"{shown(path)}, line {number}: {words[0]} occurs twice, first in line {first}")
+            raise ShardUsageError(f"{path}, line {number}: {words[0]} occurs twice, first in line {chosen[words[0]]}")
         chosen[words[0]] = number
     if not chosen:
-        raise ShardUsageError(f"{shown(path)} lists no synset")
+        raise ShardUsageError(f"{path} lists no synset")
     return tuple(sorted(chosen))
 
 
@@ -84,20 +83,19 @@ def _first_of(src: Path, folder: str, tar: str) -> Path:
     for path, there in ((src / folder, Path.is_dir), (src / tar, Path.is_file)):
         if there(path):
             return path
-    raise ShardUsageError(f"{shown(src)} holds neither a folder {folder} nor {tar}")
+    raise ShardUsageError(f"{src} holds neither a folder {folder} nor {tar}")
 
 
 def _synsets(train: Path) -> dict[str, TarMember | None]:
     """The synsets, and which member of the tar each one is; None where it is a folder."""
     if train.is_dir():
-        return {_checked_synset(name, shown(entry)): None for name, entry in class_folders(train).items()}
+        return {_checked_synset(name, entry.path): None for name, entry in class_folders(train).items()}
     found: dict[str, TarMember | None] = {}
     for member in tar_members(train):
         name = member.name.rpartition("/")[2]
-        place = f"{shown(train)}: {readable(member.name)}"
-        synset = _checked_synset(name.removesuffix(".tar"), place)
+        synset = _checked_synset(name.removesuffix(".tar"), f"{train}: {member.name}")
         if synset in found:
-            raise ShardUsageError(f"{place} occurs twice")
+            raise ShardUsageError(f"{train}: {member.name} occurs twice")
         found[synset] = member
     return found
 
@@ -110,7 +108,7 @@ def _checked_synset(name: str, place: str) -> str:
 
 def _add_synset_tar(listing: Listing, train: Path, synset: TarMember, label: int) -> None:
     for member in tar_members(train, synset):
-        check_image_name(member.name, f"{shown(train)}: {synset.name}/{readable(member.name)}")
+        check_image_name(member.name, f"{train}: {synset.name}/{member.name}")
         listing.add_member(member._replace(name=f"{synset.name}/{member.name.rpartition('/')[2]}"), label)
 
 
@@ -126,12 +124,10 @@ def _add_validation(
     in_folders = validation.is_dir() and any(entry.is_dir() for entry in entries(validation))
     if in_folders:
         if labels_file is not None:
-            raise ShardUsageError(
-                f"{shown(validation)} is in folders by synset: the label file {shown(labels_file)} is not needed"
-            )
+            raise ShardUsageError(f"{validation} is in folders by synset: the label file {labels_file} is not needed")
         for synset, folder in class_folders(validation).items():
             if synset not in known:
-                raise ShardUsageError(f"{shown(folder)}: no synset of that name among the training images")
+                raise ShardUsageError(f"{folder.path}: no synset of that name among the training images")
             if synset in labels:
                 for file in image_files(folder.path):
                     listing.add_file(file, labels[synset])
@@ -140,10 +136,9 @@ def _add_validation(
     members: dict[str, TarMember] = {}
     for member in () if validation.is_dir() else tar_members(validation):
         name = member.name.rpartition("/")[2]
-        place = f"{shown(validation)}: {readable(member.name)}"
-        check_image_name(name, place)
+        check_image_name(name, f"{validation}: {member.name}")
         if name in members:
-            raise ShardUsageError(f"{place} occurs twice")
+            raise ShardUsageError(f"{validation}: {member.name} occurs twice")
         members[name] = member
     synsets = validation_labels(labels_file or find_label_file(src), sorted(files or members), known, src)
     for name, synset in synsets.items():

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.regular_file import open_regular, read_regular
-from data_shards.sources.file_names import readable, shown
 from data_shards.sources.text_lines import read_lines
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -29,8 +28,7 @@ _USUAL_PLACES = (
     f"{DEVKIT}/data/{GROUND_TRUTH}",
     f"{DEVKIT}.tar.gz",
 )
-_SYNSET = re.compile(r"n[0-9]{8}")
-_ID = re.compile(r"[0-9]{1,9}")
+_SYNSET, _ID = re.compile(r"n[0-9]{8}"), re.compile(r"[0-9]{1,9}")
 
 
 def find_label_file(src: Path) -> Path:
@@ -39,8 +37,7 @@ def find_label_file(src: Path) -> Path:
         if (src / place).is_file():
             return src / place
     raise ShardUsageError(
-        f"{shown(src)}: no label file for the validation images (one of {', '.join(_USUAL_PLACES)}); name it with "
-        "--val-labels"
+        f"{src}: no label file for the validation images (one of {', '.join(_USUAL_PLACES)}); name it with --val-labels"
     )
 
 
@@ -56,12 +53,12 @@ def validation_labels(path: Path, names: list[str], known: set[str], src: Path) 
     """
     if path.name.endswith((".tar.gz", ".tgz", ".tar")):
         lines, meta = _from_devkit(path)
-        lines_from = f"{shown(path)}: {GROUND_TRUTH}"
+        lines_from = f"{path}: {GROUND_TRUTH}"
     else:
-        lines, meta, lines_from = read_lines(path), None, shown(path)
+        lines, meta, lines_from = read_lines(path), None, str(path)
     rows = [line.split() for line in lines]
     if all(len(row) == 1 and _ID.fullmatch(row[0]) for row in rows):
-        synsets = _synsets_by_id(_read_meta(path, src) if meta is None else meta, f"{shown(path)}: meta.mat")
+        synsets = _synsets_by_id(_read_meta(path, src) if meta is None else meta, f"{path}: meta.mat")
         rows = [[synsets.get(int(row[0]), row[0])] for row in rows]
     widths = {len(row) for row in rows}
     if widths == {1}:
@@ -83,13 +80,13 @@ def _checked(pairs: list[tuple[str, str]], path: str, names: list[str], known: s
         if synset not in known:
             raise ShardUsageError(f"{path}, line {number}: {synset} is not among the synsets of the training images")
         if name not in there:
-            raise ShardUsageError(f"{path}, line {number}: there is no validation image {readable(name)}")
+            raise ShardUsageError(f"{path}, line {number}: there is no validation image {name}")
         if name in labels:
-            raise ShardUsageError(f"{path}, line {number}: {readable(name)} occurs twice")
+            raise ShardUsageError(f"{path}, line {number}: {name} occurs twice")
         labels[name] = synset
     for name in names:
         if name not in labels:
-            raise ShardUsageError(f"{path}: no label for the validation image {readable(name)}")
+            raise ShardUsageError(f"{path}: no label for the validation image {name}")
     return labels
 
 
@@ -100,9 +97,7 @@ def _read_meta(path: Path, src: Path) -> bytes:
             return read_regular(place)
     if (src / f"{DEVKIT}.tar.gz").is_file():
         return _from_devkit(src / f"{DEVKIT}.tar.gz")[1]
-    raise ShardUsageError(
-        f"{shown(path)} holds the devkit's ids: its meta.mat is needed beside it, to tell their synsets"
-    )
+    raise ShardUsageError(f"{path} holds the devkit's ids: its meta.mat is needed beside it, to tell their synsets")
 
 
 def _from_devkit(path: Path) -> tuple[list[str], bytes]:
@@ -115,10 +110,10 @@ def _from_devkit(path: Path) -> tuple[list[str], bytes]:
                     file = tar.extractfile(member) if member.isreg() and member.name.endswith(name) else None
                     wanted[name] = file.read() if file else wanted[name]
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-        raise ShardDamage(shown(path), f"cannot be read as a tar: {' '.join(str(error).split())}") from None
+        raise ShardDamage(path, f"cannot be read as a tar: {' '.join(str(error).split())}") from None
     for name, content in wanted.items():
         if not content:
-            raise ShardUsageError(f"{shown(path)}: holds no {name}")
+            raise ShardUsageError(f"{path}: holds no {name}")
     truth, meta = wanted.values()
     return truth.decode("ascii", "replace").splitlines(), meta
 

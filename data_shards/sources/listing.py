@@ -14,7 +14,7 @@ import numpy as np
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.randomness import random_bits
 from data_shards.regular_file import open_regular
-from data_shards.sources.file_names import as_name, as_text, readable, shown
+from data_shards.sources.file_names import as_name, as_text, readable
 from data_shards.sources.tar_members import TarMember
 
 _ORDER = 40  # keeps this draw apart from others with the same seed
@@ -41,7 +41,7 @@ class Listing:
                 self._tar = open_regular(root)
                 self._tar_modified = os.fstat(self._tar).st_mtime_ns
             except OSError as error:
-                raise ShardUsageError(f"{shown(root)}: cannot be read: {error.strerror}") from None
+                raise ShardUsageError(f"{root}: cannot be read: {error.strerror}") from None
 
     def __del__(self):
         if getattr(self, "_tar", None) is not None:
@@ -60,9 +60,9 @@ class Listing:
         try:
             status = entry.stat()
         except OSError as error:
-            raise ShardUsageError(f"{shown(entry)}: cannot be read: {error.strerror}") from None
+            raise ShardUsageError(f"{entry.path}: cannot be read: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode):
-            raise ShardUsageError(f"{shown(entry)}: is not a regular file")
+            raise ShardUsageError(f"{entry.path}: is not a regular file")
         below = as_text(entry.path[len(os.path.join(self.root, "")) :])
         self._add(below, label, 0, status.st_size, status.st_mtime_ns)
 
@@ -97,7 +97,7 @@ class Listing:
 
     def name(self, position: int) -> str:
         """What messages call the file."""
-        return f"{shown(self.root)}{'/' if self._tar is None else ': '}{readable(self._paths[position])}"
+        return readable(f"{as_text(self.root)}{'/' if self._tar is None else ': '}{self._paths[position]}")
 
     def digest(self) -> str:
         """Of the keys and sizes: what tells one data set from another, wherever it lies."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from data_shards.errors import ShardDamage
 from data_shards.regular_file import open_regular
-from data_shards.sources.file_names import readable, shown
 
 
 class TarMember(NamedTuple):
@@ -28,7 +27,7 @@ def tar_members(path: Path, within: TarMember | None = None) -> Iterator[TarMemb
     Raises ShardDamage, for which Python's own reader would end early, where the tar is cut or a header is damaged,
     and where a member is no ordinary file or folder.
     """
-    place = f"{shown(path)}: {readable(within.name)}" if within else shown(path)
+    place = f"{path}: {within.name}" if within else str(path)
     try:
         with open(open_regular(path), "rb", buffering=0) as file:
             start, size = (within.offset, within.size) if within else (0, os.fstat(file.fileno()).st_size)
@@ -41,13 +40,12 @@ def _members(part: _Part, place: str) -> Iterator[TarMember]:
     try:
         with tarfile.open(fileobj=part, mode="r:", bufsize=tarfile.BLOCKSIZE, encoding="utf-8") as tar:
             while (member := tar.next()) is not None:
-                name = readable(member.name)
                 if member.isreg() and not member.issparse():
                     if member.offset_data + member.size > part.size:
-                        raise ShardDamage(place, "the tar is cut in this member", name, member.offset_data)
+                        raise ShardDamage(place, "the tar is cut in this member", member.name, member.offset_data)
                     yield TarMember(member.name, part.start + member.offset_data, member.size)
                 elif not member.isdir():
-                    raise ShardDamage(place, "is no ordinary file (a link?)", name, member.offset)
+                    raise ShardDamage(place, "is no ordinary file (a link?)", member.name, member.offset)
             end = tar.offset
     except tarfile.TarError as error:
         if part.size == 0 or not str(error).startswith("unexpected end"):

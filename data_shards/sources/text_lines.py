@@ -6,7 +6,6 @@ from pathlib import Path
 
 from data_shards.errors import ShardUsageError
 from data_shards.regular_file import read_regular
-from data_shards.sources.file_names import shown
 
 
 def read_lines(path: Path) -> list[str]:
@@ -14,6 +13,6 @@ def read_lines(path: Path) -> list[str]:
     try:
         return read_regular(path).decode("utf-8").rstrip().splitlines()
     except OSError as error:
-        raise ShardUsageError(f"{shown(path)}: cannot be read: {error.strerror}") from None
+        raise ShardUsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ShardUsageError(f"{shown(path)} is not a text file") from None
+        raise ShardUsageError(f"{path} is not a text file") from None
