@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
 from pipeline.tracking.metrics import read_metrics
-from tests.distributed.processes import small_run, start
+from tests.support.processes import small_run, start
 
 pytestmark = pytest.mark.distributed
 

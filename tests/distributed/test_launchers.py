@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import REPOSITORY, environment, free_port, small_run
+from tests.support.processes import REPOSITORY, environment, free_port, small_run
 
 BIN = Path(sys.executable).parent
 

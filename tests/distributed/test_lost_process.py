@@ -4,14 +4,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import REPOSITORY, small_run, start
-from tests.distributed.test_resume import wait_for_steps
+from tests.support.processes import REPOSITORY, Program, small_run, start
+from tests.support.progress import wait_for_steps
 
 pytestmark = pytest.mark.distributed
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.distributed
 LOST_AFTER = 10
 
 
-def begun(digits: Path, runs: Path, world: int) -> list[subprocess.Popen[str]]:
+def begun(digits: Path, runs: Path, world: int) -> list[Program]:
     """Processes of a run that has trained a few steps."""
     engine = f"engine={{name: ddp, lost_after: {LOST_AFTER}}}"
     processes = start(["-m", "pipeline.train", *small_run(digits, runs), engine, "batch_size=12", "name=lost"], world)
@@ -27,7 +26,7 @@ def begun(digits: Path, runs: Path, world: int) -> list[subprocess.Popen[str]]:
     return processes
 
 
-def ended(processes: list[subprocess.Popen[str]], but: int) -> tuple[list[int], list[str], float]:
+def ended(processes: list[Program], but: int) -> tuple[list[int], list[str], float]:
     """Exit codes and outputs of all but one process, and the seconds until they had ended."""
     began = time.monotonic()
     others = [process for rank, process in enumerate(processes) if rank != but]

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
-from tests.distributed.processes import run, small_run, start
-from tests.distributed.test_resume import steps_logged, wait_for_steps
 from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
+from tests.support.processes import run, small_run, start
+from tests.support.progress import steps_logged, wait_for_steps
 
 pytestmark = pytest.mark.distributed
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import environment, free_port
-from tests.distributed.test_resume import steps_logged, wait_for_steps
 from tests.faults.broken_run import STEPS, Run
+from tests.support.processes import environment, free_port
+from tests.support.progress import steps_logged, wait_for_steps
 
 pytestmark = pytest.mark.distributed
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
-from tests.distributed.processes import REPOSITORY, run, small_run, start
+from tests.support.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 

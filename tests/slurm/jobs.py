@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from cluster.testing.slurm import Slurm
-from tests.distributed.processes import REPOSITORY, small_run
+from tests.support.processes import REPOSITORY, small_run
 
 BIN = Path(sys.executable).parent
 SECONDS = 600  # for anything to happen on a busy machine

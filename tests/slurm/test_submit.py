@@ -17,8 +17,8 @@ from cluster.submit import Submission, recipes_of, submit
 from cluster.testing.slurm import Slurm, running_slurm
 from pipeline.config import load_recipe
 from pipeline.errors import RunFailure, UsageError
-from tests.distributed.processes import REPOSITORY, small_run
 from tests.slurm.jobs import Project
+from tests.support.processes import REPOSITORY, small_run
 
 CPUS = ["--gpus-per-node", 0, "--processes-per-node", 1]
 

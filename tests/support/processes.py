@@ -1,12 +1,16 @@
 """Starting a worker script on several processes of this machine, as a launcher would; by gloo, or on its GPUs."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.forked import REPOSITORY, Forked
+
+Program = Forked | subprocess.Popen[str]
 
 
 def free_port() -> int:
@@ -34,20 +38,27 @@ def start(
     cwd: Path | None = None,
     each: list[list[str]] | None = None,
     on_gpus: bool = False,
-) -> list[subprocess.Popen[str]]:
+) -> list[Program]:
     """Start `python command…` on `world` processes, their output captured together; `each` adds arguments by rank."""
     port = free_port()
     return [
-        subprocess.Popen(
-            [sys.executable, *command, *(each[rank] if each else [])],
-            env=environment(rank, world, port, on_gpus),
-            cwd=cwd or REPOSITORY,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        start_one([*command, *(each[rank] if each else [])], environment(rank, world, port, on_gpus), cwd or REPOSITORY)
         for rank in range(world)
     ]
+
+
+def start_one(command: list[str], environment: dict[str, str], cwd: Path) -> Program:
+    """Start `python command…`; a real one where it is no file or module, and where it may use GPUs."""
+    if command[0] != "-c" and environment.get("CUDA_VISIBLE_DEVICES") == "":
+        return Forked(command, environment, cwd)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run(
@@ -71,7 +82,7 @@ def small_run(digits: Path, runs: Path) -> list[str]:
         str(REPOSITORY / "recipes" / "digits.yaml"),
         f"runs={runs}",
         f"data.shards={digits}",
-        "data.workers=1",
+        "data.workers=0",
         "batch_size=16",
         "space.resolutions=[24,32]",
         "schedule.duration=32 steps",
