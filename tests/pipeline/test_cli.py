@@ -14,24 +14,17 @@ from safetensors.torch import load_file
 
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
+from tests.support.command_line import deps, refused
 from tests.support.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
 
-def deps(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+def deps_process(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own, started as its users do."""
     command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    """The single line of a refusal."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_names_every_command_and_shows_an_example() -> None:
-    top = deps("--help")
+    top = deps_process("--help")
     assert top.returncode == 0
     commands = ("train", "describe", "evaluate", "report", "weights", "sync", "plan", "submit", "status")
     for command in (*commands, "shards", "bench"):
@@ -82,7 +75,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(recipe: Path,
 
 
 def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
-    done = deps(
+    done = deps_process(
         "train", RECIPES[0].with_name("digits.yaml"), "data.shards=nowhere", "--dry-run", "--json", cwd=tmp_path
     )
     assert json.loads(done.stdout)["name"] == "digits"
@@ -207,6 +200,12 @@ BAD_INPUT = [
     ),
     (["engine.zero_stage=1"], "engine: zero_stage: is for name 'deepspeed'; name is 'single'"),
 ]
+
+
+def test_a_refusal_of_a_process_is_one_line_and_exit_code_2(digits: Path, tmp_path: Path) -> None:
+    done = deps_process("train", *small_run(digits, tmp_path), "engine={name: single}", "batch_size=5000")
+    assert refused(done) == "deps: batch_size: 5000 is more than the 1438 training samples"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("overrides", "complaint"), BAD_INPUT, ids=lambda value: value[0][:40])

@@ -4,14 +4,14 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import deps_command
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.forked import REPOSITORY
 
 
 class Done(NamedTuple):
@@ -40,8 +40,8 @@ def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def refused(done: Done, code: int = 2) -> str:
-    """The single line of a refusal."""
+def refused(done: Done | subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The single line of a refusal, of a command that ran here or as a process."""
     assert done.returncode == code, done
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
