@@ -18,16 +18,10 @@ from cluster.testing.slurm import Slurm, running_slurm
 from pipeline.config import load_recipe
 from pipeline.errors import RunFailure, UsageError
 from tests.slurm.jobs import Project
+from tests.support.command_line import refused
 from tests.support.processes import REPOSITORY, small_run
 
 CPUS = ["--gpus-per-node", 0, "--processes-per-node", 1]
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    """The single line of a refusal."""
-    assert done.returncode == code, done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    return done.stderr.strip()
 
 
 @pytest.fixture

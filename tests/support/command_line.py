@@ -6,11 +6,13 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import deps_command
+from pipeline import cli
 from tests.support.forked import REPOSITORY
 
 
@@ -22,12 +24,19 @@ class Done(NamedTuple):
     stderr: str
 
 
-def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
-    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised."""
+def deps(*arguments: object, cwd: Path = REPOSITORY, environment: Mapping[str, str] | None = None) -> Done:
+    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised.
+
+    Args:
+        environment: of the command, besides this process's.
+    """
     output, errors = io.StringIO(), io.StringIO()
     with (
         _chdir(cwd),
+        mock.patch.dict(os.environ, environment or {}),
         mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
+        # As a process has them: each start adds the cluster's to them.
+        mock.patch.object(cli.app, "registered_commands", [*cli.app.registered_commands]),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
         _own_log(),
