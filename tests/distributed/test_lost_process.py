@@ -106,7 +106,7 @@ def test_a_process_with_other_code_is_refused_before_anything_is_written(digits:
         source.write("# as it was before\n")
     program = "import sys; sys.path.insert(0, sys.argv.pop()); from pipeline.train import main; main()"
     command = ["-c", program, *small_run(digits, tmp_path), "engine={name: ddp}", "name=torn"]
-    processes = start(command, 2, each=[[str(REPOSITORY)], [str(other)]])
+    processes = start(command, 2, each=[[str(REPOSITORY)], [str(other)]], fresh=True)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [2, 2], outputs
     told = r"process 1 on \S+ has code=(\w{12}), process 0 on \S+ has code=(\w{12}): start all processes of a run with "

@@ -2,8 +2,9 @@
 
 `python -m tests.support.fork_server DESCRIPTOR`, started by `tests.support.forked`, takes on its socket, for each
 program, three descriptors as its standard streams and a fourth, a socket of its own. That one brings one line of JSON:
-the command (a script or `-m` and a module, with arguments), the environment, and the folder to be in; and it answers
-with the process's id and, once that has ended, with its exit status. The end of the first socket ends everything.
+the command (a script, `-m` and a module or `-c` and a program; with arguments), the environment, and the folder to be
+in; and it answers with the process's id and, once that has ended, with its exit status. The end of the first socket
+ends everything.
 
 A copy is made while there is one thread, so no lock is held by somebody who is not in it. The environment that a
 module reads when it is imported is this process's, not the program's.
@@ -23,6 +24,7 @@ import socket
 import sys
 import threading
 import traceback
+import types
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,6 +111,11 @@ def run(command: list[str]) -> None:
             sys.argv = command[1:]
             sys.path[0] = os.getcwd()
             runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+        elif command[0] == "-c":
+            sys.argv = ["-c", *command[2:]]
+            sys.path[0] = ""
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(command[1], "<string>", "exec"), vars(main))
         else:
             sys.argv = command
             sys.path[0] = str(Path(command[0]).parent)

@@ -24,7 +24,7 @@ class Forked:
     """A program that has been started, used as a `subprocess.Popen` is, whose output and errors are one text.
 
     Args:
-        command: a script, or `-m` and a module, and arguments.
+        command: a script, `-m` and a module, or `-c` and a program; and arguments.
         environment: all of it.
         folder: to be in.
     """
@@ -34,6 +34,7 @@ class Forked:
         self.returncode: int | None = None
         self._output, output = os.pipe()
         self._said = b""
+        self._read = 0
         self._answers, asked = socket.socketpair()
         with open(os.devnull) as nothing, asked:
             streams = [nothing.fileno(), output, output, asked.fileno()]
@@ -60,6 +61,18 @@ class Forked:
         code = self.poll()
         assert code is not None
         return code
+
+    def readline(self) -> str:
+        """The next line that it says; "" where it has ended. `communicate` gives all, these among them."""
+        while (end := self._said.find(b"\n", self._read)) < 0:
+            said = os.read(self._output, 1 << 16)
+            if not said:
+                end = len(self._said) - 1
+                break
+            self._said += said
+        line = self._said[self._read : end + 1]
+        self._read = end + 1
+        return line.decode(errors="replace")
 
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """All that it has said, and wait for its end; the errors are among the output.

@@ -35,22 +35,27 @@ def environment(rank: int, world: int, port: int, on_gpus: bool = False) -> dict
 def start(
     command: list[str],
     world: int,
-    cwd: Path | None = None,
+    cwd: Path = REPOSITORY,
     each: list[list[str]] | None = None,
     on_gpus: bool = False,
+    fresh: bool = False,
 ) -> list[Program]:
-    """Start `python command…` on `world` processes, their output captured together; `each` adds arguments by rank."""
-    port = free_port()
-    return [
-        start_one([*command, *(each[rank] if each else [])], environment(rank, world, port, on_gpus), cwd or REPOSITORY)
-        for rank in range(world)
-    ]
+    """Start `python command…` on `world` processes, their output captured together.
+
+    Args:
+        each: adds arguments by rank.
+        fresh: import all by themselves, as real ones do, and those on GPUs.
+    """
+    port, programs = free_port(), []
+    for rank in range(world):
+        arguments = [*command, *(each[rank] if each else [])]
+        its = environment(rank, world, port, on_gpus)
+        programs.append(start_fresh(arguments, its, cwd) if fresh or on_gpus else Forked(arguments, its, cwd))
+    return programs
 
 
-def start_one(command: list[str], environment: dict[str, str], cwd: Path) -> Program:
-    """Start `python command…`; a real one where it is no file or module, and where it may use GPUs."""
-    if command[0] != "-c" and environment.get("CUDA_VISIBLE_DEVICES") == "":
-        return Forked(command, environment, cwd)
+def start_fresh(command: list[str], environment: dict[str, str], cwd: Path) -> subprocess.Popen[str]:
+    """Start `python command…` as a process of its own."""
     return subprocess.Popen(
         [sys.executable, *command],
         env=environment,
@@ -62,7 +67,7 @@ def start_one(command: list[str], environment: dict[str, str], cwd: Path) -> Pro
 
 
 def run(
-    command: list[str], world: int, cwd: Path | None = None, timeout: float = 600, on_gpus: bool = False
+    command: list[str], world: int, cwd: Path = REPOSITORY, timeout: float = 600, on_gpus: bool = False
 ) -> list[str]:
     """Run to the end on `world` processes and return their outputs; fails where one does not exit with 0."""
     started = start(command, world, cwd, on_gpus=on_gpus)
