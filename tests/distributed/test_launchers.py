@@ -24,7 +24,7 @@ def launch(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.distributed
 def test_the_deepspeed_launcher_trains_and_mlflow_has_all_of_it(digits: Path, tmp_path: Path) -> None:
     launcher = [str(BIN / "deepspeed"), "--num_gpus", "2", "--no_local_rank", "--master_port", str(free_port())]
-    arguments = [*small_run(digits, tmp_path), "tracking.mlflow=true", "name=launched"]
+    arguments = [*small_run(digits, tmp_path), "data.workers=1", "tracking.mlflow=true", "name=launched"]
     done = launch([*launcher, "--module", "pipeline.train", *arguments], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "32 steps of 16 images on 2 × cpu by deepspeed (ZeRO 1)" in done.stderr

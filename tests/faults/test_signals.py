@@ -38,7 +38,8 @@ def launch(run: Run, *shell: str) -> subprocess.Popen[str]:
 
 
 def long_run(digits: Path, runs: Path) -> Run:
-    return Run(digits, runs, "launched", 2, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    endless = ("schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    return Run(digits, runs, "launched", 2, *endless, "data.workers=1")
 
 
 def assert_left_together(run: Run, said: str) -> None:

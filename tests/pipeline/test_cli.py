@@ -258,7 +258,7 @@ def test_a_sample_damaged_in_mid_run_is_named_and_the_steps_before_it_are_saved(
         # One byte in ten thousand: some sample of an early batch is hit, and its checksum differs.
         content[5_000::10_000] = bytes(byte ^ 1 for byte in content[5_000::10_000])
         shard.write_bytes(content)
-    arguments = [*small_run(broken, tmp_path), "engine={name: single}", "name=hit"]
+    arguments = [*small_run(broken, tmp_path), "engine={name: single}", "data.workers=1", "name=hit"]
     done = deps("train", *arguments)
     assert done.returncode == 1, done.stderr
     line = done.stderr.splitlines()[-1]

@@ -76,7 +76,9 @@ class Late:
 @pytest.fixture(scope="module")
 def late(project: Project) -> Late:
     """SLURM itself sends the signal, for a limit that is set half-way, as nobody knows how long the start takes."""
-    job, folder = project.submit("name=late", "tracking.mlflow=true", "--time", 10, "--seconds-to-save", 10)
+    job, folder = project.submit(
+        "name=late", "data.workers=1", "tracking.mlflow=true", "--time", 10, "--seconds-to-save", 10
+    )
     waiting = project.suspend(job, "late", steps=10)  # the signal comes up to 30 s late or early
     project.update(job, f"TimeLimit={project.minutes(job) + 1}")
     wait_until(lambda: is_pending(waiting.pid, signal.SIGUSR1), lambda: project.log(job))
@@ -185,7 +187,7 @@ def test_a_job_whose_nodes_are_taken_without_notice_is_queued_again_by_slurm(pro
 
 def preempted(project: Project, run: str) -> tuple[int, Path]:
     """A job whose nodes another one took for a while, after its end."""
-    job, folder = project.submit(f"name={run}", "--partition", "spare")
+    job, folder = project.submit(f"name={run}", "data.workers=1", "--partition", "spare")  # SLURM signals all processes
     project.suspend(job, run, steps=10)  # SLURM wakes it
     other = ["--nodes=2", "--exclusive", f"--output={project.folder}/urgent.txt", "--wrap=sleep 3"]
     project.slurm.client("sbatch", "--partition=main", *other)

@@ -82,7 +82,11 @@ def run(
 
 
 def small_run(digits: Path, runs: Path) -> list[str]:
-    """Recipe and overrides of a run of 32 steps on the digits through all phases, in the folder `runs`/NAME."""
+    """Recipe and overrides of a run of 32 steps on the digits through all phases, in the folder `runs`/NAME.
+
+    It reads by itself: a process that reads ahead takes longer to start than all the rest. Tests in which signals,
+    damage or losses come by those ask for `data.workers=1`.
+    """
     return [
         str(REPOSITORY / "recipes" / "digits.yaml"),
         f"runs={runs}",
