@@ -1,7 +1,6 @@
 """A run that is killed or stopped ends with the weights of the run that was not."""
 
 import json
-import os
 import random
 import signal
 from pathlib import Path
@@ -10,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.processes import Program, run, small_run, start
-from tests.support.progress import steps_logged, wait_for_steps
+from tests.support.processes import run, small_run, start
+from tests.support.progress import steps_logged, stop, wait_for_steps
 
 STEPS = 32
 WORKER = Path(__file__).parents[1] / "faults" / "faulty_worker.py"
@@ -33,12 +32,6 @@ def uninterrupted(
     world, runs = request.param, tmp_path_factory.mktemp("whole")
     run(train([*small_run(digits, runs), *engine(world), "name=whole"]), world)
     return world, load_file(runs / "whole" / "supernet.safetensors")
-
-
-def stop(processes: list[Program], number: signal.Signals) -> list[str]:
-    for process in processes:
-        os.kill(process.pid, number)
-    return [process.communicate(timeout=600)[0] for process in processes]
 
 
 @pytest.mark.distributed

@@ -1,6 +1,8 @@
-"""How far a run is, by its rows of metrics, while its processes train."""
+"""How far a run is, by its rows of metrics, while its processes train; and ending them then."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,3 +27,10 @@ def wait_for_steps(folder: Path, steps: int, processes: Sequence[Program]) -> No
             assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
     raise AssertionError(f"{steps} steps were not reached")
+
+
+def stop(processes: Sequence[Program], number: signal.Signals) -> list[str]:
+    """Send all of them a signal, and wait for what they say until they have ended."""
+    for process in processes:
+        os.kill(process.pid, number)
+    return [process.communicate(timeout=600)[0] for process in processes]
