@@ -11,7 +11,7 @@ from data_shards import dali_reader
 from data_shards.augment import Augmentation
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, TrainLoader
-from tests.support.forked import REPOSITORY, Forked
+from tests.support.forked_program import REPOSITORY, Forked
 
 BATCH, SEED, STEPS = 12, 11, 40  # an epoch is 12 steps: kills fall into several
 AUGMENTATION = Augmentation(crop="random_resized", flip=True)

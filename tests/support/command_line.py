@@ -13,7 +13,7 @@ from unittest import mock
 
 import deps_command
 from pipeline import cli
-from tests.support.forked import REPOSITORY
+from tests.support.forked_program import REPOSITORY
 
 
 class Done(NamedTuple):

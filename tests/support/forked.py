@@ -1,141 +1,77 @@
-"""Python programs as processes without the seconds of their imports: forked from one that has imported all of it.
+"""Commands in forked copies of this process: what crashes, hangs or eats memory there ends nothing here."""
 
-For tests of what a program does, not of how it starts: that one's real, as `subprocess` starts it.
-"""
-
-from __future__ import annotations
-
-import functools
-import json
+import logging
 import os
-import select
+import resource
 import signal
-import socket
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-REPOSITORY = Path(__file__).parents[2]
-
-
-class Forked:
-    """A program that has been started, used as a `subprocess.Popen` is, whose output and errors are one text.
-
-    Args:
-        command: a script, `-m` and a module, or `-c` and a program; and arguments.
-        environment: all of it.
-        folder: to be in.
-    """
-
-    def __init__(self, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
-        self.args = command
-        self.returncode: int | None = None
-        self._output, output = os.pipe()
-        self._said = b""
-        self._read = 0
-        self._answers, asked = socket.socketpair()
-        with open(os.devnull) as nothing, asked:
-            streams = [nothing.fileno(), output, output, asked.fileno()]
-            socket.send_fds(_server()[0], [b"!"], streams)
-        os.close(output)
-        request = {"command": command, "environment": dict(environment), "folder": str(folder)}
-        self._answers.sendall(json.dumps(request).encode() + b"\n")
-        self.pid = int(self._answer())
-
-    def poll(self) -> int | None:
-        """The exit code, negative where a signal ended it; None while it runs."""
-        if self.returncode is None and _readable(self._answers.fileno(), 0):
-            self.returncode = int(self._answer())
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end.
-
-        Raises:
-            subprocess.TimeoutExpired: after `timeout` seconds; it runs on.
-        """
-        if self.returncode is None and not _readable(self._answers.fileno(), timeout):
-            raise subprocess.TimeoutExpired(self.args, timeout or 0, self._said)
-        code = self.poll()
-        assert code is not None
-        return code
-
-    def readline(self) -> str:
-        """The next line that it says; "" where it has ended. `communicate` gives all, these among them."""
-        while (end := self._said.find(b"\n", self._read)) < 0:
-            said = os.read(self._output, 1 << 16)
-            if not said:
-                end = len(self._said) - 1
-                break
-            self._said += said
-        line = self._said[self._read : end + 1]
-        self._read = end + 1
-        return line.decode(errors="replace")
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        """All that it has said, and wait for its end; the errors are among the output.
-
-        Raises:
-            subprocess.TimeoutExpired: after `timeout` seconds; it runs on, and may be asked again.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-
-        def left() -> float | None:
-            return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-        while _readable(self._output, left()):
-            said = os.read(self._output, 1 << 16)
-            if not said:
-                self.wait(left())
-                return self._said.decode(errors="replace"), None
-            self._said += said
-        raise subprocess.TimeoutExpired(self.args, timeout or 0, self._said)
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def _answer(self) -> bytes:
-        """A line of the server's."""
-        line = b""
-        while not line.endswith(b"\n"):
-            part = self._answers.recv(1)
-            assert part, "the fork server has ended"
-            line += part
-        return line
-
-    def __del__(self) -> None:
-        os.close(self._output)
-        self._answers.close()
+HUNG = 180.0  # seconds after which a command that takes one to ten is called hanging, however busy the machine is
+MEMORY = 3 << 30  # bytes that it may take besides what this process has
 
 
-@functools.cache
-def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """This process's fork server: started when it is first asked for, and ended by this process's end."""
-    ours, requests = socket.socketpair()
-    with requests:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fork_server", str(requests.fileno())],
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(REPOSITORY),
-                "OMP_NUM_THREADS": "1",
-                "CUDA_VISIBLE_DEVICES": "",
-                # Arrow's allocator, which comes with MLflow, would start a thread of its own.
-                "JE_ARROW_MALLOC_CONF": "background_thread:false",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[requests.fileno()],
-        )
-    return ours, process
+class Ended(NamedTuple):
+    """A copy that has ended: its exit code, or minus the signal that ended it; None where it had to be killed."""
+
+    code: int | None
+    stdout: str
+    stderr: str
 
 
-def _readable(descriptor: int, timeout: float | None) -> bool:
-    return bool(select.select([descriptor], [], [], timeout)[0])
+def forked(work: Callable[[], object], cwd: Path) -> Ended:
+    """Call `work` in a copy of this process, in the folder `cwd`, with the standard streams captured."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if not child:
+            os._exit(_work(work, cwd, output.fileno(), errors.fileno()))
+        code = _wait(child)
+        return Ended(code, *(_text(file) for file in (output, errors)))
+
+
+def _work(work: Callable[[], object], cwd: Path, output: int, errors: int) -> int:
+    """In the copy: the exit code of `work`, as a process of its own would have it."""
+    os.setsid()  # with what it starts, it can be ended as one
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    sys.stdout, sys.stderr = (open(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))  # noqa: SIM115
+    logging.getLogger().handlers = []  # those of the tests; a command sets up its own
+    status = Path("/proc/self/status").read_text().splitlines()
+    most = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData")) + MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        os.chdir(cwd)
+        work()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _wait(child: int) -> int | None:
+    until = time.monotonic() + HUNG
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _text(file) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

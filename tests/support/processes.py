@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.forked import REPOSITORY, Forked
+from tests.support.forked_program import REPOSITORY, Forked
 
 Program = Forked | subprocess.Popen[str]
 
