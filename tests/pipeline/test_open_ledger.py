@@ -9,13 +9,8 @@ import torch
 from pipeline.config import load_recipe
 from pipeline.engines.processes import Processes
 from pipeline.experiment import open_ledger
-<<<<<<< HEAD
-from pipeline.tracking.ledger import LedgerError
-from tests.support.processes import REPOSITORY
-=======
 from pipeline.tracking.ledger import LedgerError, process_start_time
 from tests.support.processes import REPOSITORY
->>>>>>> main
 
 
 def test_a_node_whose_clock_is_behind_that_of_the_first_one_ends_no_run(

@@ -1,10 +1,10 @@
 """A process that has imported what programs here import, and turns copies of itself into programs that are asked for.
 
-`python -m tests.support.fork_server DESCRIPTOR`, started by `tests.support.forked_program`, takes on its socket, for each
-program, three descriptors as its standard streams and a fourth, a socket of its own. That one brings one line of JSON:
-the command (a script, `-m` and a module or `-c` and a program; with arguments), the environment, and the folder to be
-in; and it answers with the process's id and, once that has ended, with its exit status. The end of the first socket
-ends everything.
+`python -m tests.support.fork_server DESCRIPTOR`, started by `forked_program`, takes on its socket, for each program,
+three descriptors as its standard streams and a fourth, a socket of its own. That one brings one line of JSON: the
+command (a script, `-m` and a module or `-c` and a program; with arguments), the environment, and the folder to be in;
+and it answers with the process's id and, once that has ended, with its exit status. The end of the first socket ends
+everything.
 
 A copy is made while there is one thread, so no lock is held by somebody who is not in it. The environment that a
 module reads when it is imported is this process's, not the program's.
