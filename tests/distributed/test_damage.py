@@ -38,7 +38,7 @@ def train(root: Path, runs: Path, name: str, world: int, *overrides: str) -> tup
     arguments.append(f"data.workers={int(world == 1)}")
     engine = "engine={name: single}" if world == 1 else "engine={name: ddp}"
     started = start(["-m", "pipeline.train", *arguments, engine, f"name={name}", *overrides, "--resume"], world)
-    said = "".join(process.communicate(timeout=240)[0] for process in started)
+    said = "".join(process.communicate(timeout=900)[0] for process in started)
     return [process.returncode for process in started], said
 
 

@@ -18,7 +18,7 @@ def launch(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         del quiet[name]
     quiet["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    return subprocess.run(command, env=quiet, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=quiet, cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.distributed

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.distributed
 
 # Long enough that a loaded machine is no hang, short enough to wait for.
 LOST_AFTER = 10
-HANGS = 400  # seconds, after which something does; of a collective operation, gloo itself would say so after 600
+HANGS = 500  # seconds, after which something does; of a collective operation, gloo itself would say so after 600
 
 
 def begun(digits: Path, runs: Path, world: int, *overrides: str) -> list[Program]:

@@ -54,7 +54,7 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.kill(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=600)
+    said, _ = command.communicate(timeout=900)
     assert command.returncode == -signal.SIGTERM
     assert said.count(GONE) == 1, said
     assert_left_together(run, said)
@@ -88,7 +88,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
             os.read(ours, 65536)  # as a terminal does; one that does not holds the run up
     os.close(ours)
     try:
-        assert process.wait(timeout=600) == 128 + signal.SIGHUP
+        assert process.wait(timeout=900) == 128 + signal.SIGHUP
     finally:
         process.kill()
     [step] = run.saved()
@@ -108,7 +108,7 @@ def test_a_run_whose_output_nobody_takes_trains_on(output: str, digits: Path, tm
     )
     os.close(nobody)
     try:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=900) == 0
     finally:
         process.kill()
     assert run.steps_read() == list(range(1, STEPS + 1))
@@ -121,7 +121,7 @@ def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: 
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.killpg(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=600)
+    said, _ = command.communicate(timeout=900)
     assert GONE not in said
     assert_left_together(run, said)
 
@@ -130,8 +130,8 @@ def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: 
 def test_a_run_whose_shell_has_gone_trains_on(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "launched", 2)
     shell = launch(run, "sh", "-c", 'nohup "$0" "$@" & true')
-    shell.wait(timeout=60)
-    said, _ = shell.communicate(timeout=600)
+    shell.wait(timeout=900)
+    said, _ = shell.communicate(timeout=900)
     assert "done: " in said
     assert GONE not in said
     assert (run.folder / "supernet.safetensors").exists()

@@ -25,7 +25,7 @@ def deps_process(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.Compl
     """The command as a process of its own, started as its users do."""
     command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_damage_met_while_evaluating_is_named_once_and_costs_neither_steps_nor_t
     engine = "{name: single}" if world == 1 else "{name: ddp}"
     arguments = [*small_run(broken, tmp_path), f"engine={engine}", "name=hit", "checkpoint.every=100 steps"]
     processes = start(["-m", "pipeline.train", *arguments], world)
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [1] * world
     assert "".join(outputs).count(f"{shard.name}: sample ") == 1
     assert "Traceback" not in "".join(outputs)

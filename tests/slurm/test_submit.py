@@ -66,7 +66,7 @@ def test_a_controller_that_is_gone_is_told_in_one_line_and_status_goes_on_withou
         assert (status["state"], status["job"], status["remark"]) == ("queued", str(job), "JobHeldUser")
         assert status["accounted_hours"] is None  # sacct says that accounting is disabled
         dying.controller.terminate()
-        dying.controller.wait(30)
+        dying.controller.wait(300)
         done = project.deps("submit", *small_run(digits, Path("runs")), *CPUS, "--nodes", 1)
         line = refused(done, code=1)
         assert line.startswith("deps: sinfo: ")
