@@ -7,6 +7,7 @@ import numpy as np
 import simplejpeg
 
 IMAGE_EXTENSIONS = ("jpg", "png")
+MOST_PIXELS = 2**28  # of an image: what claims more is damaged, or meant to exhaust the memory
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_END = 33
