@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from data_shards import dali_reader
+from data_shards import dali_reader, index_rows
 from data_shards.data_config import DataConfig
 from data_shards.errors import ShardDamage
 from data_shards.index import open_split, read_index
@@ -117,3 +117,14 @@ def test_one_row_is_looked_at_as_many_are(tmp_path):
     shard = ShardEntry(name="train-000000.tar", samples=1, bytes=10240, sha256="")
     entry = SplitEntry(samples=1, index_sha256=digest, shards=(shard,))
     assert len(read_index(tmp_path / "index.npy", entry, 1)) == 1
+
+
+@pytest.mark.parametrize("part", [1, 2, SAMPLE - 1, SAMPLE, SAMPLE + 1, 1000])
+@pytest.mark.parametrize("change", [overlapping, setting(height=0), lambda rows: None])
+def test_rows_are_looked_at_alike_wherever_a_part_of_them_ends(digits100_root, monkeypatch, part, change):
+    split = open_split(digits100_root, "train")
+    rows = split.index.copy()
+    change(rows)
+    expected = strange_rows(rows, split.entry.shards, 100)
+    monkeypatch.setattr(index_rows, "_PART", part)
+    assert strange_rows(rows, split.entry.shards, 100) == expected
