@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from data_shards.image_format import MOST_PIXELS
+from data_shards.image_format import LONGEST_SIDE, MOST_PIXELS
 from data_shards.manifest import ShardEntry
 from data_shards.tar_walk import BLOCK
 
@@ -91,9 +91,10 @@ def _rules(index: np.ndarray, number: np.ndarray, length: np.ndarray, classes: i
     )  # the image before it, the label's header, the label, a header
     early[1:] = (number[1:] == number[:-1]) & (offset[1:] < behind)
     yield early, lambda row, _: f"the image at byte {row['offset']} begins before the end of the sample before it"
-    height, width = index["height"], index["width"]
-    yield (
-        (height == 0) | (width == 0) | (height.astype(np.uint64) * width > MOST_PIXELS),
+    height, width = index["height"].astype(np.uint64), index["width"]
+    shorter, longer = np.minimum(height, width), np.maximum(height, width)
+    yield (  # as `image_format.check_size` has it
+        (shorter < 1) | (longer > LONGEST_SIDE) | (height * width > MOST_PIXELS),
         lambda row, _: f"no image has {row['width']} × {row['height']} pixels",
     )
     label = index["label"]

@@ -13,6 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addoption(
             option, type=Path, metavar="FILE", help=f"write what the matrix of {matrix} gives, as Markdown"
         )
+    parser.addoption("--fuzz", type=int, default=250, metavar="N", help="inputs by lot, of each kind")
+    parser.addoption("--fuzz-seed", type=int, default=0, metavar="N", help="of the lot")
 
 
 @pytest.fixture(scope="session")

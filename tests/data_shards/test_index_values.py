@@ -54,6 +54,7 @@ def swapped(rows):
         (setting(height=0), "no image has 32 × 0 pixels", SAMPLE),
         (setting(width=0), "no image has 0 × 32 pixels", SAMPLE),
         (setting(height=2**32 - 1, width=2**32 - 1), "no image has 4294967295 × 4294967295 pixels", SAMPLE),
+        (setting(height=65501, width=1), "no image has 1 × 65501 pixels", SAMPLE),
         (setting(height=65535, width=65535), "no image has 65535 × 65535 pixels", SAMPLE),
         (setting(label=-1), "the label -1 is not one of 0 … 99", SAMPLE),
         (setting(label=2**31 - 1), "the label 2147483647 is not one of 0 … 99", SAMPLE),

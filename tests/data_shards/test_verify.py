@@ -295,7 +295,7 @@ def test_damage_behind_a_damaged_index_is_still_found(breaker):
 
 @pytest.mark.parametrize(
     ("height", "width", "reason"),
-    [(2**15, 2**15, "claims to be 32768×32768"), (1, 2**21, "not a whole PNG: the PNG is cut or altered")],
+    [(2**15, 2**15, "claims to be 32768×32768"), (1, 2**21, "claims to be 2097152×1")],
 )
 def test_a_png_that_claims_to_be_huge_is_not_decoded(breaker, height, width, reason):
     (breaker.root / "train" / "index.npy").write_bytes(b"")  # which would tell the size
