@@ -9,8 +9,9 @@ import numpy as np
 import simplejpeg
 
 from data_shards.augment import Plan
+from data_shards.encoded import read_image
 from data_shards.fraction import reduce, reducible
-from data_shards.image_format import decode_whole, format_name, is_png, stored_size
+from data_shards.image_format import decode_whole, format_name, is_png
 from data_shards.index import Split
 
 
@@ -47,9 +48,8 @@ def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
     for position, (sample, window, flip) in enumerate(
         zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
     ):
-        encoded = split.read(sample)
+        encoded = read_image(split, sample)
         try:
-            stored_size(encoded)
             images[position] = decode(encoded, window, flip, plan.resolution)
         except ValueError as error:
             raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
