@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 
+from data_shards.strict_yaml import NotYaml, read_yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
@@ -147,11 +148,11 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / CONFIG
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise UsageError(f"{path}: is damaged: not YAML") from None
+    except NotYaml as error:
+        raise UsageError(f"{path}: is damaged: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is damaged: not a recipe")
     return parse_recipe(content, str(path))
