@@ -42,6 +42,7 @@ setup(
         "rich>=13.9",
         "matplotlib>=3.9",
         "jinja2>=3.1",  # batch scripts from templates; torch needs it as well
+        "filelock>=3.20",  # keeps others away where a file system has no flock; torch needs it as well
         "psutil>=5.9",  # the start of this process, which the ledger counts from
     ],
     extras_require={
