@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,8 @@ class Evaluator:
         was_training = supernet.training
         supernet.eval()
         try:
-            return self._measure(lambda images: supernet(images, full), full.resolution)
+            with _in_float32(supernet):
+                return self._measure(lambda images: supernet(images, full), full.resolution)
         finally:
             supernet.train(was_training)
 
@@ -74,8 +76,9 @@ class Evaluator:
         """
         network = extract(supernet, subnet)
         images = self.processes.together(lambda: self._recalibration(subnet.resolution)) or []
-        recalibrate(network, (normalise(batch, self.processes.device) for batch in images))
-        return self._measure(network, subnet.resolution)
+        with _in_float32(supernet):
+            recalibrate(network, (normalise(batch, self.processes.device) for batch in images))
+            return self._measure(network, subnet.resolution)
 
     def _measure(self, network: Callable[[Tensor], Tensor], resolution: int) -> Accuracy:
         rank, world = self.processes.rank, self.processes.world
@@ -104,6 +107,20 @@ class Evaluator:
         if firsts and self.processes.is_main:
             logging.getLogger(__name__).warning("recalibration: other samples shown: %s; first %s", record, firsts[0])
         record.check()
+
+
+@contextmanager
+def _in_float32(supernet: Supernet) -> Iterator[None]:
+    """Have everything measured in float32, whatever it is trained in.
+
+    That is what networks are extracted and deployed in, and figures of one table, and of several machines, compare.
+    """
+    bf16, supernet.bf16 = supernet.bf16, False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        supernet.bf16 = bf16
 
 
 def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
 from data_shards.device_augment import augment_on_device
 from data_shards.loader import Batch, TrainLoader
+from data_shards.randomness import Purpose
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState
 from pipeline.engines.processes import FAILURES, Processes
@@ -23,6 +23,7 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
 from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
+from pipeline.training.draws import step_bits
 from pipeline.training.intervals import intervals
 from pipeline.training.normalise import normalise
 from pipeline.training.pace import Pace
@@ -163,8 +164,7 @@ class Trainer:
 
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.
-        words = np.random.SeedSequence([self.recipe.seed, step, self.processes.rank]).generate_state(1, np.uint64)
-        torch.manual_seed(int(words[0]))
+        torch.manual_seed(step_bits(self.recipe.seed, step, Purpose.DROPOUT, self.processes.rank))
 
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""

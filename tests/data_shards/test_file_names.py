@@ -89,8 +89,10 @@ def test_other_names_than_english_ones_are_kept(tree, tmp_path):
     assert read_manifest(tmp_path / "out").classes == ("b", "日本語 – naïve")
 
 
-def test_the_same_tree_is_the_same_data_set_in_any_locale(tree, tmp_path, files_of):
+def test_the_same_tree_is_the_same_data_set_in_any_locale(tree, tmp_path, files_of, photo_file):
     src = tree(of_class="größe".encode(), file=b"\xc3\xa9t\xe9.jpg")
+    for number, name in enumerate((b"\xf5.jpg", "\ue000.jpg".encode())):  # in this order as text, in the other as bytes
+        (src / "train" / "größe" / os.fsdecode(name)).write_bytes(photo_file(20 + number))
     assert pack(folder(src, KEEP), tmp_path / "here", threads=1)
     program = "import sys; sys.getfilesystemencoding() == 'ascii' or sys.exit('not as planned'); import deps_command; "
     command = [sys.executable, "-c", program + "deps_command.main()", "shards", "pack", "folder"]

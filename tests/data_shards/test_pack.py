@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_while_packing_is_one_line_that_names_the_place(tmp
     """)
     out = tmp_path / "out"
     command = [sys.executable, "-c", program, str(limit), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1, done.stderr
     place = rf"deps: {out}/\.packing/shards/(train|test)/(train|test)-000000\.tar: (sample \d{{9}}|end) at byte \d+"
     kept = "the finished shards are kept: run it again to go on"

@@ -138,13 +138,19 @@ def test_an_option_of_another_data_set_is_refused(cifar10, tmp_path):
 
 # Before the program: reading pauses at the sixth image.
 PAUSING = """
-import threading
+import signal, threading
 from data_shards.sources.listing import Listing
+told = threading.Event()
+def interrupted(*given):
+    told.set()
+    signal.default_int_handler(*given)
+signal.signal(signal.SIGINT, interrupted)  # which may be ignored here, and so there, where tests run in the background
 read, count = Listing.read, iter(range(1000))
 def pausing(self, position):
     if next(count) == 5:
         print("paused", flush=True)
-        threading.Event().wait(2)
+        told.wait()
+        threading.Event().wait(1)  # for the main thread to hear of it
     return read(self, position)
 Listing.read = pausing
 """
@@ -152,14 +158,12 @@ Listing.read = pausing
 
 def test_an_interrupted_packing_ends_soon_and_goes_on_later(src, tmp_path):
     arguments = ["folder", str(src), str(tmp_path / "out"), "--test-share", "0.5", "--samples-per-shard", "1"]
-    # Whoever starts the tests in the background may have SIGINT ignored, which processes inherit.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program = heeding + PAUSING + "import deps_command; deps_command.main()"
+    program = PAUSING + "import deps_command; deps_command.main()"
     command = [sys.executable, "-c", program, "shards", "pack", *arguments, "--threads", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "paused\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=900)
     assert (process.returncode, errors) == (130, "")
     assert os.listdir(tmp_path / "out") == [".packing"]
     finished = {path.name: path.stat().st_ino for path in (tmp_path / "out" / ".packing").rglob("*.tar")}

@@ -144,7 +144,7 @@ def test_a_folder_in_which_nothing_may_be_written_is_refused_before_any_work(tmp
     real = os.mkdir
 
     def mkdir(path, *arguments, **options):
-        if os.path.basename(path) == ".packing":
+        if os.path.basename(path) == ".packing" and os.path.exists(os.path.dirname(path)):
             raise PermissionError(13, "Permission denied", path)
         real(path, *arguments, **options)
 

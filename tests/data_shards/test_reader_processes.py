@@ -29,8 +29,8 @@ def session_members(session):
 
 
 def wait_for_end(session):
-    """Waits until no process of a session runs any more; returns, and ends, those that do after 20 seconds."""
-    deadline = time.monotonic() + 20
+    """Waits until no process of a session runs any more; returns, and ends, those that do after 300 seconds."""
+    deadline = time.monotonic() + 300
     while (members := session_members(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
     for left_over in members:
@@ -90,7 +90,7 @@ def test_signals_to_the_process_group_leave_the_readers_to_the_trainer(digits_ro
         assert process.stdout.readline() == b"reading\n"
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             os.killpg(process.pid, number)
-        out, err = process.communicate(b"go on\n", timeout=60)
+        out, err = process.communicate(b"go on\n", timeout=900)
     assert (out, err, process.returncode) == (b"saved\n", b"", 0)
     assert wait_for_end(process.pid) == [], "ended, though the trainer left off in the middle of its batches"
 
@@ -132,5 +132,5 @@ def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
         """)
     )
     command = [sys.executable, str(program), str(digits_root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     assert done.stdout.strip() == "[[1, 1]]"

@@ -10,7 +10,7 @@ from pipeline.config import load_recipe
 from pipeline.engines.processes import Processes
 from pipeline.experiment import open_ledger
 from pipeline.tracking.ledger import LedgerError, process_start_time
-from tests.distributed.processes import REPOSITORY
+from tests.support.processes import REPOSITORY
 
 
 def test_a_node_whose_clock_is_behind_that_of_the_first_one_ends_no_run(

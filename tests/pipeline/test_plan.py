@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from pipeline.dry_run import schedule_without_data
 from pipeline.errors import UsageError
 from pipeline.plan import Links, plan, print_plan
 from pipeline.step_times import StepTime, StepTimes, _line, computed
+from tests.support.command_line import deps
 
 RECIPE = Path("recipes/digits.yaml")
 WITHOUT_DATA = ["data.shards=/nowhere", "train_samples=1000", "space.classes=10", "batch_size=100"]
@@ -84,14 +84,13 @@ def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
 
 
-def test_nodes_are_planned_for_with_all_of_their_accelerators(
-    deps: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nodes_are_planned_for_with_all_of_their_accelerators(tmp_path: Path) -> None:
     times().save(tmp_path / "times.json")
     asked = ["--gpus-per-node", 2, "--nodes", 2, "--nodes", 5, "--gpus", 1, "--gpus", 4]
     run = [RECIPE, *WITHOUT_DATA, *STEPS]
-    assert deps("plan", *run, "--gpu", "h200", "--measured", tmp_path / "times.json", *asked, "--json") == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    done = deps("plan", *run, "--gpu", "h200", "--measured", tmp_path / "times.json", *asked, "--json")
+    assert done.returncode == 0
+    rows = json.loads(done.stdout)["rows"]
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (4, 2), (10, 5)]
 
 

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 
 from data_shards.pack import pack
 from data_shards.sources.digits import Digits
-from tests.distributed.processes import small_run
 from tests.faults.fuzz.case import Case, command
 from tests.support.damage import KINDS
 from tests.support.forked import Ended, forked
+from tests.support.processes import small_run
 
 JSON_TEXTS = [
     "", "null", "[]", "{}", "5", "[" * 100_000, '{"a": ' * 20_000 + "1" + "}" * 20_000, "9" * 5000, '"\\ud800"', "NaN",

@@ -427,9 +427,9 @@ def test_two_first_starts_at_once_share_one_database(tmp_path):
 
 def test_the_command_tells_that_all_is_there(project, capsys):
     outbox.append(project, "run", {**place_of(None)._asdict(), **NOTHING_SENT})
-    print_sync(project, as_json=True)
+    print_sync(project, None, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"run": str(project), "complete": True}
-    print_sync(project, as_json=False)
+    print_sync(project, None, as_json=False)
     assert "MLflow has all of it" in capsys.readouterr().out
 
 
