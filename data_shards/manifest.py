@@ -127,7 +127,7 @@ class Manifest(_Entry):
     `checksum` is the SHA-256, in hex, of the file with zeros in its place; `write` fills it in.
     """
 
-    format: int
+    format: int = Field(ge=FORMAT)  # older ones have no checksum, and come no further than that
     checksum: str = _UNSIGNED
     dataset: _Text
     classes: tuple[_Text, ...]
@@ -135,6 +135,11 @@ class Manifest(_Entry):
     samples_per_shard: int
     splits: dict[_Name, SplitEntry]
     notes: PackingNotes | None = None
+
+    @model_validator(mode="after")
+    def _tell_classes_apart(self) -> Manifest:
+        _different("classes", self.classes)
+        return self
 
     def write(self, root: Path) -> None:
         """Writes ROOT/manifest.json; by convention the last file of a pack."""

@@ -77,6 +77,16 @@ def test_counts_that_cannot_be_right_are_refused(breakable, change, reason):
     assert reason in refused(breakable, lambda manifest: change(train(manifest)))
 
 
+@pytest.mark.parametrize("number", [-1, 0, 1])
+def test_a_format_that_had_no_checksum_is_refused_with_one(breakable, number):
+    assert "format: Input should be" in refused(breakable, lambda manifest: manifest.update(format=number))
+
+
+def test_two_classes_of_one_name_are_refused(breakable):
+    line = refused(breakable, lambda manifest: manifest["classes"].__setitem__(3, "02"))
+    assert line.endswith("two classes are called '02'")
+
+
 def test_names_of_classes_command_no_terminal(breakable):
     names = ["\x1b[2J", "two\nlines", "na\u202eme", "Zürich 北", *(str(each) for each in range(96))]
     craft_manifest(breakable, lambda manifest: manifest.update(classes=names, dataset="a\rb"))
