@@ -16,6 +16,7 @@ from data_shards.strict_yaml import NotYaml, read_yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
+from pipeline.keys import is_trained
 from pipeline.run_lock import LOCK
 from pipeline.tracking.ledger import HELD
 from pipeline.training.schedule import Schedule
@@ -23,24 +24,6 @@ from pipeline.training.work import macs_per_image
 from pipeline.whole_file import write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
-
-# A resumed run may differ in these and still train the same weights (damaged samples apart: a run that failed for one
-# may go on by skipping it).
-_FREE_KEYS = (
-    "runs",
-    "engine",
-    "model.activation_checkpointing",
-    "tracking",
-    "cost",
-    "checkpoint",
-    "evaluation",
-    "log_every",
-    "data.shards",
-    "data.workers",
-    "data.prefetch",
-    "data.on_corrupt",
-    "data.max_corrupt",
-)
 
 # What a start leaves that was killed, or met a full disk, before its recipe was written: nothing to go on from.
 _BEFORE_IT_BEGINS = {LOCK, HELD, RUN, f".{RUN}.writing", f".{CONFIG}.writing"}
@@ -65,8 +48,7 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)
     for key in sorted(earlier.keys() | now.keys()):
-        free = any(key == each or key.startswith(f"{each}.") for each in _FREE_KEYS)
-        if not free and earlier.get(key) != now.get(key):
+        if is_trained(key) and earlier.get(key) != now.get(key):
             raise UsageError(
                 f"run folder {folder}: was begun with {key}={earlier.get(key)}, not {now.get(key)}; "
                 "resume it unchanged, or choose another name=…"
