@@ -139,6 +139,8 @@ def _class_names(form: _Form, meta: bytes, place: str) -> tuple[str, ...]:
         names = tuple(name.decode() if isinstance(name, bytes) else name for name in listed)
         if any(not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME for name in names):
             raise ValueError(f"a name is not of 1 … {_LONGEST_NAME} printable characters")
+        if len(set(names)) < len(names):
+            raise ValueError("two names are the same")
         return names
     except (ValueError, KeyError) as error:
         raise ShardDamage(place, f"does not name the classes: {_reason(error)}") from None

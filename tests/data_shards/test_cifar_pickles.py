@@ -130,6 +130,7 @@ def test_a_hostile_batch_is_told_with_its_file(tmp_path, write_tree):
         ("python", pickle.dumps({b"label_names": [b"cat"] * 9}, 2), "it lists 9 of 10"),
         ("python", pickle.dumps({b"label_names": [b"cat"] * 9 + [b"\x1b[31m"]}, 2), "printable"),
         ("python", pickle.dumps({b"label_names": [b"cat"] * 9 + [b"\xff"]}, 2), "utf-8"),
+        ("binary", b"cat " * 10, "two names are the same"),
         ("python", pickle.dumps({b"names": []}, 2), "it lacks b'label_names'"),
         ("binary", b"cat " * 1_000_000, "it lists 11 of 10"),
     ],
