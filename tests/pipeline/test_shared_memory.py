@@ -50,7 +50,7 @@ class Several(Processes):
     """As if the other processes of a run had told what they found."""
 
     def gathered(self, values):
-        return [("there", 8 * MIB), ("there", 8 * MIB), ("here", 5 * MIB)]
+        return [("here", 5 * MIB), ("there", 8 * MIB), ("there", 8 * MIB)]
 
 
 @pytest.mark.parametrize(("rank", "lines"), [(0, 1), (1, 0)])
