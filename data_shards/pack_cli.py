@@ -30,8 +30,9 @@ class _DataSets(TyperGroup):
 
 app = typer.Typer(
     cls=_DataSets,
-    help="Write a data set as WebDataset tars with an index and checksums. Nothing is downloaded. OUT appears when it "
-    "is complete; where it already holds exactly this, nothing is done; after a kill, the same command goes on.",
+    help="Write a data set as WebDataset tars with an index and checksums. Nothing is downloaded. OUT is a "
+    "data set when all is there; where it already holds exactly this, nothing is done; after a kill, the same command "
+    "goes on.",
     epilog="Example: [bold]deps shards pack digits100 data/digits100 --train 20000 --seed 1[/bold]",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -45,7 +46,7 @@ class OnCorrupt(str, Enum):
     skip = "skip"
 
 
-_Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.", show_default=False)]
+_Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create, or an empty one.", show_default=False)]
 _Src = Annotated[Path, typer.Argument(metavar="SRC", help="Where the published files are.", show_default=False)]
 _ShardSize = Annotated[int, typer.Option(help="Largest number of samples in one tar.")]
 _Threads = Annotated[int | None, typer.Option(min=1, help="Images packed at once (as many as processors).")]

@@ -14,7 +14,10 @@ def open_regular(path: Path | str) -> int:
     Raises OSError naming `path`: as `os.open` does, or "is not a regular file".
     """
     # Without O_NONBLOCK, opening a FIFO waits for somebody to write; of a regular file it changes nothing.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except ValueError:  # a null character, or what no file system has a name for
+        raise OSError(errno.EINVAL, "is not the name of a file", str(path)) from None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

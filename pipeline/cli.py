@@ -118,12 +118,19 @@ def weights_command(
 
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
 def sync_command(
-    run: RunFolder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False
+    run: RunFolder,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Have the run in this experiment from here on, all of it.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Send to MLflow what it lacks of a run, for example after its server was down."""
     from pipeline.tracking.sync import print_sync
 
-    print_sync(run, as_json)
+    print_sync(run, experiment, as_json)
 
 
 @app.command(

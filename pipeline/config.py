@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.loader import DataConfig
+from data_shards.strict_yaml import NotYaml, parse_yaml
 from kernels.dispatch import KernelChoice
 from pipeline.engines.base import DEEPSPEED_KEYS, EngineConfig
 from pipeline.errors import UsageError
@@ -28,6 +28,7 @@ from pipeline.training.duration import Duration
 from pipeline.training.losses import LossConfig
 from pipeline.training.optim import OptimizerConfig
 from pipeline.training.schedule import ScheduleConfig
+from pipeline.yaml_file import read_yaml
 
 
 class ModelConfig(BaseModel):
@@ -104,13 +105,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         UsageError: one line that names file, key, value and what is legal.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"recipe {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"recipe {path}: is not a text file") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {path}: is not YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(path)
+    except UsageError as error:
+        raise UsageError(f"recipe {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"recipe {path}: must be a mapping of keys, see recipes/digits.yaml")
     _leave_out_another_engines_keys(content, overrides)
@@ -177,9 +174,9 @@ def _apply(content: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise UsageError(f"override '{override}': '{parent}' is a value, it has no keys below it")
     try:
-        place[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"override '{override}': '{text}' is not a YAML value") from None
+        place[leaf] = parse_yaml(text)
+    except NotYaml as error:
+        raise UsageError(f"override {key.strip()}: {error}") from None
 
 
 def _describe(problem: Any) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 import yaml
 
+from data_shards.strict_yaml import NotYaml, read_yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
+from pipeline.keys import is_trained
 from pipeline.run_lock import LOCK
 from pipeline.tracking.ledger import HELD
 from pipeline.training.schedule import Schedule
@@ -22,24 +24,6 @@ from pipeline.training.work import macs_per_image
 from pipeline.whole_file import write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
-
-# A resumed run may differ in these and still train the same weights (damaged samples apart: a run that failed for one
-# may go on by skipping it).
-_FREE_KEYS = (
-    "runs",
-    "engine",
-    "model.activation_checkpointing",
-    "tracking",
-    "cost",
-    "checkpoint",
-    "evaluation",
-    "log_every",
-    "data.shards",
-    "data.workers",
-    "data.prefetch",
-    "data.on_corrupt",
-    "data.max_corrupt",
-)
 
 # What a start leaves that was killed, or met a full disk, before its recipe was written: nothing to go on from.
 _BEFORE_IT_BEGINS = {LOCK, HELD, RUN, f".{RUN}.writing", f".{CONFIG}.writing"}
@@ -64,8 +48,7 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)
     for key in sorted(earlier.keys() | now.keys()):
-        free = any(key == each or key.startswith(f"{each}.") for each in _FREE_KEYS)
-        if not free and earlier.get(key) != now.get(key):
+        if is_trained(key) and earlier.get(key) != now.get(key):
             raise UsageError(
                 f"run folder {folder}: was begun with {key}={earlier.get(key)}, not {now.get(key)}; "
                 "resume it unchanged, or choose another name=…"
@@ -165,11 +148,11 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / CONFIG
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise UsageError(f"{path}: is damaged: not YAML") from None
+    except NotYaml as error:
+        raise UsageError(f"{path}: is damaged: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is damaged: not a recipe")
     return parse_recipe(content, str(path))

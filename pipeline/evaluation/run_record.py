@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipeline.errors import UsageError
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
+from pipeline.yaml_file import read_yaml
 
 
 class ReportError(ValueError):
@@ -164,9 +165,9 @@ def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
 
 def _recipe(path: Path) -> dict[str, str]:
     try:
-        content = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
-        raise ReportError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        content = read_yaml(path)
+    except UsageError as error:
+        raise ReportError(str(error)) from error
     if not isinstance(content, dict):
         raise ReportError(f"{path}: not a recipe: its top level has no keys")
     return flatten(content)

@@ -4,14 +4,16 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import deps_command
-
-REPOSITORY = Path(__file__).parents[2]
+from pipeline import cli
+from tests.support.forked_program import REPOSITORY
 
 
 class Done(NamedTuple):
@@ -22,12 +24,19 @@ class Done(NamedTuple):
     stderr: str
 
 
-def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
-    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised."""
+def deps(*arguments: object, cwd: Path = REPOSITORY, environment: Mapping[str, str] | None = None) -> Done:
+    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised.
+
+    Args:
+        environment: of the command, besides this process's.
+    """
     output, errors = io.StringIO(), io.StringIO()
     with (
         _chdir(cwd),
+        mock.patch.dict(os.environ, environment or {}),
         mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
+        # As a process has them: each start adds the cluster's to them.
+        mock.patch.object(cli.app, "registered_commands", [*cli.app.registered_commands]),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
         _own_log(),
@@ -40,8 +49,8 @@ def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def refused(done: Done, code: int = 2) -> str:
-    """The single line of a refusal."""
+def refused(done: Done | subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The single line of a refusal, of a command that ran here or as a process."""
     assert done.returncode == code, done
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
