@@ -53,6 +53,7 @@ setup(
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6",
+            "markdown-it-py>=3",  # what a reader makes of report.md; rich needs it as well
             "ruff",
             "pyright",
             TRITON,  # its interpreter tests the GPU's kernels on a CPU

@@ -50,9 +50,9 @@ def test_no_figure_comes_of_convolutions_that_round_their_operands(
     seen = []
     normalise, before = evaluate.normalise, torch.backends.cudnn.allow_tf32
 
-    def noting(images: Tensor, device: torch.device) -> Tensor:
+    def noting(images: Tensor) -> Tensor:
         seen.append(torch.backends.cudnn.allow_tf32)
-        return normalise(images, device)
+        return normalise(images)
 
     monkeypatch.setattr(evaluate, "normalise", noting)
     both(evaluator, trained_in(bf16=True))
