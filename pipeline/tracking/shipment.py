@@ -6,12 +6,12 @@ successful call; a call that succeeded without it being written is repeated, whi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 from pydantic import NonNegativeInt, TypeAdapter
 
 from data_shards.regular_file import read_regular
+from pipeline.file_lock import try_lock
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
@@ -139,13 +140,10 @@ class Shipment:
             return
         # To read and write, for which no FIFO is waited for, and which locks over NFS want.
         lock = os.fdopen(os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise BusyError(f"{self._folder}: another process is sending this run to MLflow") from None
-        except OSError:
-            pass  # a file system without locks: then nobody is kept away
+        with suppress(OSError):  # a file system without locks: then nobody is kept away
+            if not try_lock(lock):
+                lock.close()
+                raise BusyError(f"{self._folder}: another process is sending this run to MLflow")
         self._lock = lock
 
     def _open(self) -> tuple[MlflowRun, State]:
