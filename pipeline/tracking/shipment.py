@@ -6,11 +6,11 @@ successful call; a call that succeeded without it being written is repeated, whi
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 from pydantic import NonNegativeInt, TypeAdapter
 
 from data_shards.regular_file import open_regular
+from pipeline.file_lock import try_lock
 from pipeline.json_file import checked, read_json, write_json
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
@@ -140,13 +141,10 @@ class Shipment:
             return
         # To read and write, as locks over NFS want.
         lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise BusyError(f"{self._folder}: another process is sending this run to MLflow") from None
-        except OSError:
-            pass  # a file system without locks: then nobody is kept away
+        with suppress(OSError):  # a file system without locks: then nobody is kept away
+            if not try_lock(lock):
+                lock.close()
+                raise BusyError(f"{self._folder}: another process is sending this run to MLflow")
         self._lock = lock
 
     def _open(self) -> tuple[MlflowRun, State]:
