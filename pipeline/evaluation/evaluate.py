@@ -100,7 +100,9 @@ class Evaluator:
             loader = EvaluationLoader(
                 self._train, self._data, resolution, size, rank=0, world=1, ids=ids, substitute=True
             )
-            self._recalibration_images[resolution] = [batch.images for batch in loader]
+            # Out of the shared memory that a reader hands them over in, which is little, as they are kept.
+            images = (batch.images for batch in loader)
+            self._recalibration_images[resolution] = [each.clone() if each.is_shared() else each for each in images]
             self._tell_skipped(loader.skipped)
         return self._recalibration_images[resolution]
 
