@@ -123,8 +123,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    if len(digits.lstrip("-")) > _MOST_DIGITS:
-        raise DamagedError(f"a number of {len(digits)} digits")
+    if (count := len(digits.removeprefix("-"))) > _MOST_DIGITS:
+        raise DamagedError(f"a number of {count} digits")
     return int(digits)
 
 

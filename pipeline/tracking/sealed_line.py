@@ -42,7 +42,7 @@ def is_torn(line: str, start: str) -> bool:
     Args:
         start: of all lines in the file.
     """
-    if not (line.startswith(start) or start.startswith(line)) or line.endswith("}}"):
+    if not (line.startswith(start) or start.startswith(line)) or line.endswith("}}") or "\0" in line:
         return False
     # Within its seal a line is known to the letter.
     return _SEAL not in line or (line[-1] != "}" and _with_seal(line[: line.rfind("}") + 1]).startswith(line))
