@@ -38,10 +38,11 @@ setup(
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
         "scipy>=1.11",  # mixup's beta distribution; the MATLAB file of ImageNet's development kit
-        "typer>=0.15",
+        "typer>=0.19",
         "rich>=13.9",
         "matplotlib>=3.9",
         "jinja2>=3.1",  # batch scripts from templates; torch needs it as well
+        "filelock>=3.20",  # keeps others away where a file system has no flock; torch needs it as well
         "psutil>=5.9",  # the start of this process, which the ledger counts from
     ],
     extras_require={
@@ -52,6 +53,7 @@ setup(
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6",
+            "markdown-it-py>=3",  # what a reader makes of report.md; rich needs it as well
             "ruff",
             "pyright",
             TRITON,  # its interpreter tests the GPU's kernels on a CPU

@@ -18,10 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_shards.auto_augment import AutoAugmentPolicy
-from data_shards.randomness import uniform
-
-# Purposes, which keep draws with the same (seed, epoch, id) apart.
-_FLIP, _SHIFT_X, _SHIFT_Y, _AREA, _RATIO = range(10, 15)
+from data_shards.randomness import Purpose, uniform
 
 # Trials for a random resized crop before it falls back to the centre: the convention since Inception.
 _ATTEMPTS = 10
@@ -145,10 +142,10 @@ def plan(
         windows = _centre_squares(heights, widths, 1.0)
     if augmentation.crop == "padded":
         choices = 2 * augmentation.padding + 1
-        for column, purpose in ((0, _SHIFT_X), (1, _SHIFT_Y)):
+        for column, purpose in ((0, Purpose.SHIFT_X), (1, Purpose.SHIFT_Y)):
             shift = np.floor(uniform(seed, purpose, epoch, ids) * choices).astype(np.int32)
             windows[:, column] += shift - augmentation.padding
-    flips = uniform(seed, _FLIP, epoch, ids) < 0.5 if augmentation.flip else np.zeros(len(ids), bool)
+    flips = uniform(seed, Purpose.FLIP, epoch, ids) < 0.5 if augmentation.flip else np.zeros(len(ids), bool)
     return Plan(windows, flips, resolution)
 
 
@@ -172,16 +169,18 @@ def _random_resized(
 ) -> np.ndarray:
     B, attempts = len(ids), np.arange(_ATTEMPTS)
     column = np.asarray(ids)[:, None]
-    area_share = _between(augmentation.scale, uniform(seed, _AREA, epoch, column, attempts))  # [B, attempts]
-    log_ratio = _between(tuple(np.log(augmentation.ratio)), uniform(seed, _RATIO, epoch, column, attempts))
+    area_share = _between(
+        augmentation.scale, uniform(seed, Purpose.CROP_AREA, epoch, column, attempts)
+    )  # [B, attempts]
+    log_ratio = _between(tuple(np.log(augmentation.ratio)), uniform(seed, Purpose.CROP_RATIO, epoch, column, attempts))
     area = area_share * (heights * widths)[:, None]
     w = np.rint(np.sqrt(area * np.exp(log_ratio))).astype(np.int64)
     h = np.rint(np.sqrt(area * np.exp(-log_ratio))).astype(np.int64)
     fits = (w >= 1) & (h >= 1) & (w <= widths[:, None]) & (h <= heights[:, None])
     first = fits.argmax(axis=1)
     w, h = w[np.arange(B), first], h[np.arange(B), first]
-    x = np.floor(uniform(seed, _SHIFT_X, epoch, ids) * (widths - w + 1)).astype(np.int64)
-    y = np.floor(uniform(seed, _SHIFT_Y, epoch, ids) * (heights - h + 1)).astype(np.int64)
+    x = np.floor(uniform(seed, Purpose.SHIFT_X, epoch, ids) * (widths - w + 1)).astype(np.int64)
+    y = np.floor(uniform(seed, Purpose.SHIFT_Y, epoch, ids) * (heights - h + 1)).astype(np.int64)
     # An image so elongated that nothing fitted: the largest centre window of a permitted aspect.
     aspect = np.clip(widths / heights, *augmentation.ratio)
     centre_w = np.minimum(widths, np.maximum(np.rint(heights * aspect), 1)).astype(np.int64)

@@ -16,12 +16,9 @@ import cv2
 import numpy as np
 
 from data_shards import image_operations as operations
-from data_shards.randomness import uniform
+from data_shards.randomness import Purpose, uniform
 
 AutoAugmentPolicy = Literal["none", "imagenet", "cifar10"]
-
-# Purposes, which keep draws with the same (seed, epoch, id) apart; 10 to 19 are the crops' and flips'.
-_SUB_POLICY, _APPLIED, _SIDE = range(20, 23)
 
 _STEPS = 9  # the highest magnitude
 
@@ -129,11 +126,11 @@ class AutoAugmentDraws(NamedTuple):
 def draw_auto_augment(policy: str, seed: int, epoch: int, ids: np.ndarray) -> AutoAugmentDraws:
     """What samples `ids` (int [B]) get of a policy in an epoch."""
     table = POLICIES[policy]
-    chosen = np.floor(uniform(seed, _SUB_POLICY, epoch, ids) * len(table)).astype(np.int64)
+    chosen = np.floor(uniform(seed, Purpose.SUB_POLICY, epoch, ids) * len(table)).astype(np.int64)
     probability = np.array([[step.probability for step in steps] for steps in table])[chosen]
     column, steps = np.asarray(ids)[:, None], np.arange(2)
-    applied = uniform(seed, _APPLIED, epoch, column, steps) < probability
-    side = np.where(uniform(seed, _SIDE, epoch, column, steps) < 0.5, -1, 1)
+    applied = uniform(seed, Purpose.APPLIED, epoch, column, steps) < probability
+    side = np.where(uniform(seed, Purpose.SIDE, epoch, column, steps) < 0.5, -1, 1)
     return AutoAugmentDraws(chosen, applied, side)
 
 

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from data_shards import dali_reader
+from data_shards.answer import Answer, Batch
 from data_shards.augment import Augmentation, Plan, evaluation_plan, plan
 from data_shards.auto_augment import auto_augment
 from data_shards.data_config import DataConfig
 from data_shards.device_draws import draw_for_device
-from data_shards.encoded import read_encoded
 from data_shards.errors import ShardDamage
 from data_shards.index import Split
 from data_shards.machine_share import batches_ahead, workers_here
@@ -24,29 +24,6 @@ from data_shards.streamed_split import StreamedSplit
 from data_shards.substitution import healthy_ids
 
 
-class Batch(NamedTuple):
-    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
-
-    `draws`: float32 [B, COLUMNS], what the device has yet to do to them (`data_shards.device_augment`); [B, 0] where
-    there is nothing to do, as for evaluation. All on the CPU, but for the images where DALI left them on the GPU.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    ids: torch.Tensor
-    draws: torch.Tensor
-
-    def __reduce__(self):
-        # A tensor goes from process to process in shared memory, whose handle needs a connection of its own. That pays
-        # for images; what is small goes through the pipe.
-        small = (part.numpy() for part in (self.labels, self.ids, self.draws))
-        return _batch_received, (self.images, *small)
-
-
-def _batch_received(images: torch.Tensor, *small: np.ndarray) -> Batch:
-    return Batch(images, *map(torch.from_numpy, small))
-
-
 class Request(NamedTuple):
     """What a worker is asked for; all that is random about it follows from these."""
 
@@ -54,13 +31,6 @@ class Request(NamedTuple):
     ids: np.ndarray
     resolution: int
     blocks: tuple[Block, ...] = ()  # to be read in the order in which they are stored, where shards are streamed
-
-
-class Answer(NamedTuple):
-    """A batch, and the damage to samples that it shows others in place of."""
-
-    batch: Batch
-    skipped: list[ShardDamage]
 
 
 class BatchReader(Dataset):
@@ -111,8 +81,6 @@ class BatchReader(Dataset):
 
         def check(sample: int) -> None:
             alone = request._replace(ids=np.array([sample]))
-            if self.name == "dali":
-                read_encoded(self.split, alone.ids)
             read_batch(self.split, alone.ids, self.plan(alone))
 
         ids, damages = healthy_ids(request.ids, self.seed, request.epoch or 0, len(self.split), check)

@@ -6,6 +6,7 @@ and one that was cut fails, where a listing made from the tar would just be shor
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from data_shards import dali_graphs
 from data_shards.index import Split
+from data_shards.regular_file import open_regular
 from data_shards.sequential_reader import Stream
 from data_shards.stream_failure import StreamFailure
 
@@ -24,13 +26,17 @@ def stream_shard(split: Split, shard: int, first: int) -> Stream:
 
     Ends with the shard, or in a StreamFailure before the batch of a sample that DALI cannot read.
     """
-    rows = split.index["shard"]
+    rows, path = split.index["shard"], Path(split.place(shard))
     end = int(np.searchsorted(rows, shard, side="right"))  # shards hold consecutive samples
+    try:
+        os.close(open_regular(path))  # DALI would wait for a FIFO to be written to
+    except OSError as error:
+        raise StreamFailure(f"cannot be opened: {error.strerror}", final=True) from None
     try:
         with TemporaryDirectory(prefix="deps-") as folder:
             listing = Path(folder) / "listing"
-            listing.write_text(_listing(split, first, end))
-            pipeline = dali_graphs.stored_samples(Path(split.place(shard)), listing, _BATCH)
+            listing.write_text(_listing(split, first, end), encoding="utf-8")
+            pipeline = dali_graphs.stored_samples(path, listing, _BATCH)
         for begin in range(first, end, _BATCH):
             images, sources = pipeline.run()
             for position in range(min(_BATCH, end - begin)):

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from data_shards.augment import Augmentation
 from data_shards.reader_choice import ReaderName
 
-_URL = re.compile(r"https?://\S+/$")
-_COMMAND = re.compile(r"pipe:.*\{\}", re.DOTALL)
+_URL = re.compile(r"https?://[!-~]+/")
+_COMMAND = re.compile(r"pipe:[^\0\ud800-\udfff]*\{\}[^\0\ud800-\udfff]*")
 
 
 class DataConfig(BaseModel):
@@ -35,7 +35,8 @@ class DataConfig(BaseModel):
     storage where random access is slow. The order of the samples then depends on the number of processes too, and with
     `python` on `workers`, which must be a number (see `data_shards.stream_sampler`). `stream_from`: where the training
     shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, with `{}`
-    for `train/train-000000.tar`.
+    for `train/train-000000.tar`, which has nothing in it that a shell takes for anything else, in quotation marks or
+    without: the recipe alone decides what runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,10 +56,10 @@ class DataConfig(BaseModel):
     @field_validator("stream_from")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        if value is not None and not (_URL.match(value) or _COMMAND.match(value)):
+        if value is not None and not (_URL.fullmatch(value) or _COMMAND.fullmatch(value)):
             raise ValueError(
-                f"{value!r} is neither https://HOST/…/ (or http://), with a / at the end, nor 'pipe:COMMAND', with "
-                "{} where the shard's name goes"
+                f"{value!r} is neither https://HOST/…/ (or http://) in ASCII, with a / at the end, nor 'pipe:COMMAND', "
+                "with {} where the shard's name goes"
             )
         return value
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from data_shards.augment import Augmentation, RandomErasing
 from data_shards.colour import LUMA, MEAN_COLOUR
-from data_shards.randomness import uniform
+from data_shards.randomness import Purpose, uniform
 
 # Columns of a row. Jitter: the new colour is MATRIX @ colour + GREY · the image's mean colour.
 MATRIX, GREY = slice(0, 9), slice(9, 12)
@@ -24,11 +24,6 @@ ERASED, FILL = slice(12, 16), slice(16, 19)
 # Mixing: the image's own share in each pixel, the box in which its partner shows instead, and its share in the label.
 BLEND, PASTED, LABEL_SHARE = slice(19, 20), slice(20, 24), slice(24, 25)
 COLUMNS = 25
-
-# Purposes, which keep draws with the same (seed, epoch, id) apart; 10 to 19 are the crops' and flips', 20 to 29
-# AutoAugment's.
-_JITTER, _ERASE, _ERASE_AREA, _ERASE_ASPECT, _ERASE_X, _ERASE_Y, _ERASE_COLOUR = range(30, 37)
-_MIX, _CUT, _SHARE, _CUT_X, _CUT_Y = range(40, 45)
 
 # Trials for a rectangle that fits; an image for which none does is left alone.
 _ATTEMPTS = 10
@@ -63,7 +58,7 @@ def _jitter(strays: tuple[float, ...], seed: int, epoch: int, ids: np.ndarray) -
     Hue turns the colour about the axis of greys, which keeps its luma (as DALI's hue does; PIL's turns it in HSV).
     Then all four commute, there is no order to draw, and values are clipped once, at the end.
     """
-    drawn = 2 * uniform(seed, _JITTER, epoch, np.asarray(ids)[:, None], np.arange(4)) - 1  # [B, 4]
+    drawn = 2 * uniform(seed, Purpose.JITTER, epoch, np.asarray(ids)[:, None], np.arange(4)) - 1  # [B, 4]
     brightness, contrast, saturation = (1 + drawn[:, :3] * strays[:3]).T
     turn = 2 * math.pi * strays[3] * drawn[:, 3]
     in_yiq = np.zeros((len(ids), 3, 3))
@@ -82,19 +77,19 @@ def _erasing(
     """Boxes [B, 4] and fill colours [B, 3]."""
     B, column, attempts = len(ids), np.asarray(ids)[:, None], np.arange(_ATTEMPTS)
     low, high = erasing.area
-    area = low + (high - low) * uniform(seed, _ERASE_AREA, epoch, column, attempts)  # [B, attempts]
+    area = low + (high - low) * uniform(seed, Purpose.ERASE_AREA, epoch, column, attempts)  # [B, attempts]
     low, high = np.log(erasing.aspect)
-    aspect = np.exp(low + (high - low) * uniform(seed, _ERASE_ASPECT, epoch, column, attempts))
+    aspect = np.exp(low + (high - low) * uniform(seed, Purpose.ERASE_ASPECT, epoch, column, attempts))
     w, h = np.rint(resolution * np.sqrt(area * aspect)), np.rint(resolution * np.sqrt(area / aspect))
     fits = (np.minimum(w, h) >= 1) & (np.maximum(w, h) <= resolution)
     first = fits.argmax(axis=1)
     w, h = w[np.arange(B), first], h[np.arange(B), first]
-    x = np.floor(uniform(seed, _ERASE_X, epoch, ids) * (resolution - w + 1))
-    y = np.floor(uniform(seed, _ERASE_Y, epoch, ids) * (resolution - h + 1))
-    chosen = (uniform(seed, _ERASE, epoch, ids) < erasing.probability) & fits.any(axis=1)
+    x = np.floor(uniform(seed, Purpose.ERASE_X, epoch, ids) * (resolution - w + 1))
+    y = np.floor(uniform(seed, Purpose.ERASE_Y, epoch, ids) * (resolution - h + 1))
+    chosen = (uniform(seed, Purpose.ERASE, epoch, ids) < erasing.probability) & fits.any(axis=1)
     fill = np.broadcast_to(MEAN_COLOUR, (B, 3))
     if erasing.fill == "colour":
-        fill = 255 * uniform(seed, _ERASE_COLOUR, epoch, column, np.arange(3))
+        fill = 255 * uniform(seed, Purpose.ERASE_COLOUR, epoch, column, np.arange(3))
     return np.stack([x, y, w, h], axis=1) * chosen[:, None], fill
 
 
@@ -107,15 +102,15 @@ def _mixing(
     the same box, so that what one image loses of itself the other shows, and no sample is lost to an epoch.
     """
     pair = tuple(np.asarray(ids).reshape(-1, 2).T)
-    mixed = uniform(seed, _MIX, epoch, *pair) < augmentation.mix_probability
+    mixed = uniform(seed, Purpose.MIX, epoch, *pair) < augmentation.mix_probability
     cut_odds = 1.0 if not augmentation.mixup else 0.5 if augmentation.cutmix else 0.0
-    cut = mixed & (uniform(seed, _CUT, epoch, *pair) < cut_odds)
-    share = uniform(seed, _SHARE, epoch, *pair)
+    cut = mixed & (uniform(seed, Purpose.CUT, epoch, *pair) < cut_odds)
+    share = uniform(seed, Purpose.SHARE, epoch, *pair)
     blend = np.where(mixed & ~cut, _beta(augmentation.mixup, share), 1.0)
     # A box of the partner's share of the area around any point; what falls outside the image is not pasted.
     half = resolution * np.sqrt(1 - _beta(augmentation.cutmix, share)) / 2
     edges = []
-    for purpose in (_CUT_X, _CUT_Y):
+    for purpose in (Purpose.CUT_X, Purpose.CUT_Y):
         centre = resolution * uniform(seed, purpose, epoch, *pair)
         edges.append(np.clip(np.rint([centre - half, centre + half]), 0, resolution))
     (left, right), (top, bottom) = edges

@@ -1,11 +1,10 @@
-"""Encoded images, read and checked by threads ahead of a decoder that one bad image would kill.
+"""Encoded images, read and checked; by threads, ahead of a decoder that one bad image would kill.
 
 Threads, not processes: reading a sample and its CRC-32 leave the interpreter free, and take 5 to 10 µs of it.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,17 +25,24 @@ class EncodedBatch(NamedTuple):
     images: list[bytes]
 
 
-def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
-    """The stored bytes of samples `ids` (int [B]), whose headers say what the index says.
+def read_image(split: Split, sample: int) -> bytes:
+    """The stored bytes of a sample, whose header says what the index says: nothing larger is ever decoded.
 
-    Raises ShardDamage, which names shard, key and offset, for the first that is missing, cut, altered or no image.
+    Raises ShardDamage, which names shard, key and offset, for what is missing, cut, altered or no image.
     """
-    images = []
-    for sample in ids.tolist():
-        image = split.read(sample)
-        _check(split, sample, image)
-        images.append(image)
-    return images
+    image, row = split.read(sample), split.index[sample]
+    try:
+        height, width = stored_size(image)
+    except ValueError as error:
+        raise split.damage(sample, f"not a whole {format_name(image)}: {error}") from None
+    if (height, width) != (row["height"], row["width"]):
+        raise split.damage(sample, f"is {width} x {height} pixels; the index says {row['width']} x {row['height']}")
+    return image
+
+
+def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
+    """`read_image` of each of the samples `ids` (int [B])."""
+    return [read_image(split, sample) for sample in ids.tolist()]
 
 
 def read_ahead(
@@ -46,20 +52,12 @@ def read_ahead(
 
     ShardDamage is raised in the place of the batch that it concerns.
     """
-    shares = [split.share(threads) for _ in range(threads)]
-    of_thread = threading.local()
-
-    def begin() -> None:
-        of_thread.split = shares.pop()
-
-    def read(ids: np.ndarray) -> list[bytes]:
-        return read_encoded(of_thread.split, ids)
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="shards", initializer=begin)
+    _ = split.index  # read here where it was not before: NumPy's parser is not for several threads
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="shards")
     pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]] = deque()
     try:
         for ids, plan in requests:
-            pending.append((ids, plan, pool.submit(read, ids)))
+            pending.append((ids, plan, pool.submit(read_encoded, split, ids)))
             if len(pending) > ahead:
                 yield _finished(pending)
         while pending:
@@ -71,13 +69,3 @@ def read_ahead(
 def _finished(pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]]) -> EncodedBatch:
     ids, plan, images = pending.popleft()
     return EncodedBatch(ids, plan, images.result())
-
-
-def _check(split: Split, sample: int, image: bytes) -> None:
-    row = split.index[sample]
-    try:
-        height, width = stored_size(image)
-    except ValueError as error:
-        raise split.damage(sample, f"not a whole {format_name(image)}: {error}") from None
-    if (height, width) != (row["height"], row["width"]):
-        raise split.damage(sample, f"is {width} x {height} pixels; the index says {row['width']} x {row['height']}")

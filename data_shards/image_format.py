@@ -1,4 +1,7 @@
-"""The formats that images are stored in: JPEG, and PNG where small images are kept without loss."""
+"""The formats that images are stored in: JPEG, and PNG where small images are kept without loss.
+
+What is packed, what `verify` calls whole and what the readers decode follow one rule for sizes: `check_size`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import numpy as np
 import simplejpeg
 
 IMAGE_EXTENSIONS = ("jpg", "png")
+
+# The longest side that libjpeg takes; and 768 MiB of RGB, below what OpenCV takes. DALI takes both.
+LONGEST_SIDE, MOST_PIXELS = 65_500, 2**28
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_END = 33
@@ -28,20 +34,32 @@ def format_name(encoded: bytes) -> str:
     return "PNG" if is_png(encoded) else "JPEG"
 
 
+def check_size(height: int, width: int) -> None:
+    """Raises ValueError for an image of a size (in pixels) that is not packed, not verified and not read."""
+    if min(height, width) < 1 or max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
+        raise ValueError(
+            f"it claims to be {width}×{height} pixels; an image has 1 to {LONGEST_SIDE:,} a side, and {MOST_PIXELS:,} "
+            "in all at most"
+        )
+
+
 def claimed_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width in pixels, by the header. Raises ValueError for what has none."""
+    """Height and width in pixels, by the header. Raises ValueError for what has none, or fails `check_size`."""
     if is_png(encoded):
         if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
             raise ValueError("it has no header")
-        return int.from_bytes(encoded[20:24], "big"), int.from_bytes(encoded[16:20], "big")
-    height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
-    return int(height), int(width)
+        height, width = int.from_bytes(encoded[20:24], "big"), int.from_bytes(encoded[16:20], "big")
+    else:
+        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(encoded)[:2])
+    check_size(height, width)
+    return height, width
 
 
 def stored_size(encoded: bytes) -> tuple[int, int]:
     """Height and width in pixels, by the header.
 
-    Raises ValueError for what has no header, or no end mark: a decoder may fill in what is missing, and say nothing.
+    Raises ValueError as `claimed_size`, and for what has no end mark: a decoder may fill in what is missing, and say
+    nothing.
     """
     size = claimed_size(encoded)
     if not (b"IEND" in encoded[-16:] if is_png(encoded) else encoded.rfind(_JPEG_END) >= 0):

@@ -14,42 +14,27 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import zlib
-from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.index_rows import INDEX_DTYPE, sample_key, strange_rows
 from data_shards.manifest import INDEX_NAME, SplitEntry, read_manifest
+from data_shards.open_files import OpenFile, OpenFiles
+from data_shards.regular_file import open_regular
 
-# 32 bytes per sample: 1.28M samples are 41 MB in each process that reads.
-INDEX_DTYPE = np.dtype(
-    [
-        ("offset", "<u8"),  # of the image's first byte in its shard
-        ("size", "<u4"),  # of the image, in bytes
-        ("crc32", "<u4"),  # of the image's bytes
-        ("shard", "<u4"),  # position in the manifest's list of shards
-        ("label", "<i4"),
-        ("height", "<u4"),  # in pixels
-        ("width", "<u4"),
-    ]
-)
-
-# Below the usual limit of 1024 open files per process, sockets and libraries included.
-OPEN_SHARDS = 512
-
-
-def sample_key(sample: int) -> str:
-    """The WebDataset key of a sample: its id, padded with zeros, so that a name needs no reading."""
-    return f"{sample:09d}"
+_HEADER = 1 << 16  # bytes, more than the header of any index takes
 
 
 class Split:
     """One split of a packed data set; ids are 0 … len - 1. Get one from `open_split`.
 
     Cheap to pickle (the index is read anew, files are opened when first read), hence to send to worker processes.
+    Threads may share it once its index is read, as it is by `open_split`.
 
     Attributes:
         root, name: the data set's folder and the split's name.
@@ -59,15 +44,10 @@ class Split:
 
     def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...]):
         self.root, self.name, self.entry, self.classes = Path(root), name, entry, classes
-        self._descriptors: OrderedDict[int, int] = OrderedDict()
-        self._threads = 1
+        self._files = OpenFiles()
 
     def __reduce__(self):
         return Split, (self.root, self.name, self.entry, self.classes)
-
-    def __del__(self):
-        for descriptor in getattr(self, "_descriptors", {}).values():
-            os.close(descriptor)
 
     def __len__(self) -> int:
         return self.entry.samples
@@ -105,30 +85,20 @@ class Split:
         """The sample's key, as it stands in its shard (`KEY.jpg` or `KEY.png`, and `KEY.cls`)."""
         return sample_key(sample)
 
-    def share(self, threads: int) -> Split:
-        """A copy for one of `threads` threads that read at the same time: a Split itself is not for several threads.
-
-        Together they keep to the limit on open files, which is one per process, and to one index. To be called from
-        one thread: the index is read here where it was not before, and NumPy's parser is not for several threads.
-        """
-        split = Split(self.root, self.name, self.entry, self.classes)
-        split.index = self.index
-        split._threads = threads
-        return split
-
     def read(self, sample: int) -> bytes:
         """The image's bytes (JPEG or PNG). Raises ShardDamage where they are missing, cut, unreadable or altered."""
         row = self.index[sample]
         size, offset, shard = int(row["size"]), int(row["offset"]), int(row["shard"])
         try:
-            payload = os.pread(self._descriptor(shard), size, offset)
+            file = self._files.get(shard, self.place)
+            payload = os.pread(file.descriptor, size, offset)
         except OSError as error:
             raise self.damage(sample, f"cannot be read: {error.strerror}") from None
         if len(payload) < size:
             raise self.damage(sample, f"the shard ends after {len(payload)} of the image's {size} bytes")
         if not self.is_packed(sample, payload):
             raise self.damage(
-                sample, f"the image's bytes are not those that were packed (CRC-32 differs){self._length(shard)}"
+                sample, f"the image's bytes are not those that were packed (CRC-32 differs){self._length(shard, file)}"
             )
         return payload
 
@@ -142,27 +112,18 @@ class Split:
         row = self.index[sample]
         return ShardDamage(self.place(int(row["shard"])), reason, key=self.key(sample), offset=int(row["offset"]))
 
-    def _length(self, shard: int) -> str:
+    def _length(self, shard: int, file: OpenFile) -> str:
         """What the length of a shard has to say, where it is not the packed one."""
-        length, packed = os.fstat(self._descriptor(shard)).st_size, self.entry.shards[shard].bytes
+        length, packed = os.fstat(file.descriptor).st_size, self.entry.shards[shard].bytes
         return "" if length == packed else f"; the shard has {length} bytes, {packed} were packed"
-
-    def _descriptor(self, shard: int) -> int:
-        if shard in self._descriptors:
-            self._descriptors.move_to_end(shard)
-            return self._descriptors[shard]
-        descriptor = os.open(self.place(shard), os.O_RDONLY | os.O_CLOEXEC)
-        self._descriptors[shard] = descriptor
-        if len(self._descriptors) > max(OPEN_SHARDS // self._threads, 1):
-            os.close(self._descriptors.popitem(last=False)[1])
-        return descriptor
 
 
 def open_split(root: Path | str, split: str) -> Split:
     """Opens one split for reading.
 
-    Checks without reading the shards: their presence and length, and the index's length and checksum. Raises
-    ShardUsageError for a missing data set or split, ShardDamage for files that do not fit the manifest.
+    Checks without reading the shards: their presence and length, the index's length and checksum, and that its rows can
+    be about these shards. Raises ShardUsageError for a missing data set or split, ShardDamage for files that do not fit
+    the manifest.
     """
     root = Path(root)
     entry, classes = find_split(root, split)
@@ -171,11 +132,15 @@ def open_split(root: Path | str, split: str) -> Split:
     for shard in entry.shards:
         path = root / split / shard.name
         try:
-            length = path.stat().st_size
+            found = path.stat()
         except OSError as error:
             raise ShardDamage(path, f"cannot be opened: {error.strerror}") from None
-        if length != shard.bytes:
-            raise ShardDamage(path, f"has {length} bytes; {shard.bytes} were packed (`deps shards verify {root}`)")
+        if not stat.S_ISREG(found.st_mode):
+            raise ShardDamage(path, "is not a regular file")
+        if found.st_size != shard.bytes:
+            raise ShardDamage(
+                path, f"has {found.st_size} bytes; {shard.bytes} were packed (`deps shards verify {root}`)"
+            )
     return opened
 
 
@@ -190,22 +155,30 @@ def find_split(root: Path, split: str) -> tuple[SplitEntry, tuple[str, ...]]:
 def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:
     """The index at `path`: [samples] of `INDEX_DTYPE`, read-only.
 
-    Raises ShardDamage unless it is the one that was written with the shards, and its labels are below `classes`.
+    Raises ShardDamage unless it is the one that was written with the shards, and each row can be about these shards and
+    `classes` (see `data_shards.index_rows`).
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
+    content = _content(path, entry.samples)
     index = _parsed(path, content, entry.samples)
     if hashlib.sha256(content).hexdigest() != entry.index_sha256:
         raise ShardDamage(path, "is not the index that was packed with these shards (SHA-256 differs)")
-    strange = np.flatnonzero((index["label"] < 0) | (index["label"] >= classes))
-    if len(strange):
-        first = int(strange[0])
-        row = len(content) - index.nbytes + first * INDEX_DTYPE.itemsize
-        reason = f"the label {index[first]['label']} is not one of 0 … {classes - 1}"
-        raise ShardDamage(path, f"{reason} ({len(strange)} such samples)", key=sample_key(first), offset=row)
+    strange = strange_rows(index, entry.shards, classes)
+    if strange is not None:
+        row = len(content) - index.nbytes + strange.first * INDEX_DTYPE.itemsize
+        reason = f"{strange.reason} ({strange.count} such samples)"
+        raise ShardDamage(path, reason, key=sample_key(strange.first), offset=row)
     return index
+
+
+def _content(path: Path, samples: int) -> bytes:
+    try:
+        with open(open_regular(path), "rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            if length > samples * INDEX_DTYPE.itemsize + _HEADER:
+                raise ShardDamage(path, f"has {length} bytes, more than the index of {samples} samples")
+            return file.read()
+    except OSError as error:
+        raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
 
 
 def _parsed(path: Path, content: bytes, samples: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from data_shards.batch_reader import Batch, BatchReader, Request
+from data_shards.answer import Batch
+from data_shards.batch_reader import BatchReader, Request
 from data_shards.data_config import DataConfig
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split

@@ -5,23 +5,62 @@ Layout of a packed data set::
     ROOT/manifest.json
     ROOT/SPLIT/index.npy               one row per sample (see `data_shards.index`)
     ROOT/SPLIT/SPLIT-000000.tar …      WebDataset shards: KEY.jpg (or .png) and KEY.cls per sample
+
+A manifest may come from anywhere, and its checksum is no secret. What it says is therefore checked when it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.one_line import readable
+from data_shards.regular_file import read_regular
 
 FORMAT = 2  # 1 had no checksum of the manifest itself
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "index.npy"
 
 _UNSIGNED = "0" * 64  # stands where the checksum will, while it is computed
+
+_MOST_BYTES = 2**62  # of a shard: more than any disk holds, and sums of two are whole numbers of 64 bits
+_LEAST_BYTES = 4 * 512  # that a sample takes in a tar: image and label, each with its header
+
+# Names of splits and shards become names of files, and parts of URLs and of commands (`data.stream_from`): none of
+# these characters means anything else to any of them, in quotation marks or without.
+_BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
+
+
+def _bare(name: str) -> str:
+    if not _BARE_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:40]!r} is not the bare name of a file: up to 255 of A-Z, a-z, 0-9, '.', '_' and '-', neither of "
+            "'.' and '-' first"
+        )
+    return name
+
+
+def _printable(text: object) -> object:
+    return readable(text) if isinstance(text, str) else text
+
+
+def _different(what: str, names: Iterable[str]) -> None:
+    known: set[str] = set()
+    for name in names:
+        if name in known:
+            raise ValueError(f"two {what} are called {name[:40]!r}")
+        known.add(name)
+
+
+_Name = Annotated[str, AfterValidator(_bare)]
+_Text = Annotated[str, BeforeValidator(_printable)]  # for people: what would command their terminals is escaped
 
 
 class _Version(BaseModel):
@@ -38,10 +77,16 @@ class _Entry(BaseModel):
 class ShardEntry(_Entry):
     """One tar: file name inside the split's folder, samples in it, length in bytes, SHA-256 in hex."""
 
-    name: str
-    samples: int
-    bytes: int
+    name: _Name
+    samples: int = Field(ge=1)
+    bytes: int = Field(le=_MOST_BYTES)
     sha256: str
+
+    @model_validator(mode="after")
+    def _hold_the_samples(self) -> ShardEntry:
+        if self.bytes < self.samples * _LEAST_BYTES:
+            raise ValueError(f"{self.samples} samples do not fit into the {self.bytes} bytes of {self.name}")
+        return self
 
 
 class SplitEntry(_Entry):
@@ -51,13 +96,21 @@ class SplitEntry(_Entry):
     index_sha256: str
     shards: tuple[ShardEntry, ...]
 
+    @model_validator(mode="after")
+    def _consist_of_the_shards(self) -> SplitEntry:
+        _different("files", (INDEX_NAME, *(shard.name for shard in self.shards)))
+        held = sum(shard.samples for shard in self.shards)
+        if held != self.samples:
+            raise ValueError(f"its shards hold {held} samples, not {self.samples}")
+        return self
+
 
 class LeftOut(_Entry):
     """An image that could not be decoded and was left out on request: its split, its name in the source, the reason."""
 
-    split: str
-    name: str
-    reason: str
+    split: _Name
+    name: _Text
+    reason: _Text
 
 
 class PackingNotes(_Entry):
@@ -73,14 +126,19 @@ class Manifest(_Entry):
     `checksum` is the SHA-256, in hex, of the file with zeros in its place; `write` fills it in.
     """
 
-    format: int
+    format: int = Field(ge=FORMAT)  # older ones have no checksum, and come no further than that
     checksum: str = _UNSIGNED
-    dataset: str
-    classes: tuple[str, ...]
+    dataset: _Text
+    classes: tuple[_Text, ...]
     options: dict[str, int | str]
     samples_per_shard: int
-    splits: dict[str, SplitEntry]
+    splits: dict[_Name, SplitEntry]
     notes: PackingNotes | None = None
+
+    @model_validator(mode="after")
+    def _tell_classes_apart(self) -> Manifest:
+        _different("classes", self.classes)
+        return self
 
     def write(self, root: Path) -> None:
         """Writes ROOT/manifest.json; by convention the last file of a pack."""
@@ -97,7 +155,7 @@ def read_manifest(root: Path) -> Manifest:
     """
     path = Path(root) / MANIFEST_NAME
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         version = _Version.model_validate_json(content)
         _refuse_other_formats(path, version)
         if version.checksum != _checksum(content, version.checksum or ""):
@@ -111,8 +169,8 @@ def read_manifest(root: Path) -> Manifest:
         raise ShardDamage(path, f"cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ShardDamage(path, f"not a valid manifest: {where + ': ' if where else ''}{first['msg']}") from None
+        where, reason = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        raise ShardDamage(path, f"not a valid manifest: {where + ': ' if where else ''}{reason}") from None
 
 
 def _refuse_other_formats(path: Path, version: _Version) -> None:

@@ -1,4 +1,4 @@
-"""Packs a source into shards, index and manifest: in parallel, resumable, and visible only once whole."""
+"""Packs a source into shards, index and manifest: in parallel, resumable, and a pack only once it is whole."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from data_shards.index import open_split
 from data_shards.manifest import (
     FORMAT,
     INDEX_NAME,
-    MANIFEST_NAME,
     LeftOut,
     Manifest,
     PackingNotes,
     SplitEntry,
     read_manifest,
 )
-from data_shards.packing_folder import PackingFolder, clear_left_over, packing_folder, writing
+from data_shards.packing_folder import PackingFolder, clear_left_over, holds_pack, packing_folder, writing
 from data_shards.shard_packer import FinishedShard, ShardPacker
 from data_shards.shard_plan import shard_plans
 from data_shards.sources import Source, Undecodable
@@ -42,20 +41,26 @@ def pack(
 ) -> bool:
     """Packs `source` into the folder `out`.
 
-    Everything is written to `out.packing` beside it, and gets the name `out` when it is complete. A pack that was
-    killed, or failed, leaves `out` as it was; the next one takes over the shards that it finished. The bytes depend
-    neither on that nor on `threads` (as many as processors by default).
+    `out` may be new, or empty: a mount point, say, or a link to a folder. Everything is written to `out/.packing`, and
+    moved when it is complete, the manifest last. A pack that was killed, or failed, leaves nothing that passes for one;
+    the next one takes over the shards that it finished. The bytes depend neither on that nor on `threads` (as many as
+    processors by default).
 
     `on_corrupt`: whether images that cannot be decoded make it fail, or are left out and listed in the manifest, up to
     a hundredth of a split.
 
-    Returns False, and does nothing, if `out` already holds exactly this data set. Raises ShardUsageError if it holds
-    anything else, or another process is packing there; UndecodableImages, when all images have been looked at;
-    ShardDamage for what cannot be read or written.
+    Returns False, and does nothing, if `out` already holds exactly this data set. Raises ShardUsageError, before any
+    work, if it holds anything else, lies among the source's images or cannot be written, or another process is packing
+    there; UndecodableImages, when all images have been looked at; ShardDamage for what cannot be read or written.
     """
-    out = Path(out)
+    out = Path(os.path.realpath(out))
     if samples_per_shard < 1:
         raise ShardUsageError(f"samples per shard: {samples_per_shard} is not a positive number")
+    for folder in source.folders:
+        if out.is_relative_to(os.path.realpath(folder)):
+            raise ShardUsageError(
+                f"{out} lies in {folder}, among the images that are to be packed: choose another folder"
+            )
     if _already_packed(source, out, samples_per_shard, on_corrupt):
         clear_left_over(out)
         return False
@@ -82,12 +87,8 @@ def pack(
 
 
 def _already_packed(source: Source, out: Path, samples_per_shard: int, on_corrupt: str) -> bool:
-    if out.is_file():
-        raise ShardUsageError(f"{out} is a file, not a folder to pack into")
-    if not out.exists() or not any(out.iterdir()):
+    if not holds_pack(out):
         return False
-    if not (out / MANIFEST_NAME).exists():
-        raise ShardUsageError(f"{out} is not empty and holds no packed data set: choose another folder")
     held = read_manifest(out)
     wanted = (source.name, dict(source.options), samples_per_shard)
     if (held.dataset, held.options, held.samples_per_shard) != wanted:

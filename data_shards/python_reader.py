@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from data_shards.augment import Plan
+from data_shards.encoded import read_image
 from data_shards.fraction import reduce, reducible
 from data_shards.image_format import decode_whole, format_name, is_png
 from data_shards.index import Split
@@ -47,7 +48,7 @@ def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
     for position, (sample, window, flip) in enumerate(
         zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
     ):
-        encoded = split.read(sample)
+        encoded = read_image(split, sample)
         try:
             images[position] = decode(encoded, window, flip, plan.resolution)
         except ValueError as error:

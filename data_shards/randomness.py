@@ -6,8 +6,49 @@ from one release to the next, the values are fixed for good, and so are the orde
 
 from __future__ import annotations
 
+from enum import IntEnum, unique
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+@unique
+class Purpose(IntEnum):
+    """What a run draws for, of its seed: no two purposes share a number, and none may change, or runs would not go on.
+
+    A data set that is packed is drawn of a seed of its own.
+    """
+
+    # Of (epoch, …)
+    ORDER = 1
+    SUBSTITUTE = 2
+    SHARD_ORDER = 3
+    BLOCK_ORDER = 4
+    FLIP = 10
+    SHIFT_X = 11
+    SHIFT_Y = 12
+    CROP_AREA = 13
+    CROP_RATIO = 14
+    SUB_POLICY = 20
+    APPLIED = 21
+    SIDE = 22
+    JITTER = 30
+    ERASE = 31
+    ERASE_AREA = 32
+    ERASE_ASPECT = 33
+    ERASE_X = 34
+    ERASE_Y = 35
+    ERASE_COLOUR = 36
+    MIX = 40
+    CUT = 41
+    SHARE = 42
+    CUT_X = 43
+    CUT_Y = 44
+    # Of (step, …)
+    SUBNET = 0  # and the slot's index on top
+    RESOLUTION = 1 << 16
+    DROPOUT = (1 << 16) + 1
+
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

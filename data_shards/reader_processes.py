@@ -1,19 +1,53 @@
-"""How the processes that read ahead are started, and when they end: when the training process does, not before."""
+"""How the processes that read ahead are started, what becomes of what they cannot hand over, and when they end."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import socket
+import sys
 import threading
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
+from multiprocessing.queues import Queue
+from typing import Any
+
+from data_shards.errors import ReaderLost
 
 # Sent to whole process groups by terminals, launchers and SLURM, and meant for the training process: it decides what
 # to do, typically to save and leave, and needs its readers while it does.
 _FOR_THE_TRAINER = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
 
-def reader_context(preload: str):
+def reader_lost(what: str) -> ReaderLost:
+    """What to raise, in one line, for a reader process that `what` tells of: what happened to it, and what helps."""
+    told = " ".join(what.split())
+    many = "Too many open files" in told
+    remedy = "allow more of them (ulimit -n)" if many else "fewer data.workers and a smaller data.prefetch need less"
+    return ReaderLost(f"a process that reads ahead on {socket.gethostname()} {told}; {remedy}")
+
+
+class _AnsweringQueue(Queue):
+    """A queue whose reader gets an answer in the place of one that cannot be sent.
+
+    The library's own one, where there is no shared memory left or no file may be opened for it, prints a traceback and
+    lets the answer fall: its reader would wait for ever.
+    """
+
+    def _on_queue_feeder_error(self, error: Exception, item: Any) -> None:
+        if isinstance(item, tuple):  # not pickled yet: the number of a request, and the answer
+            self.put((item[0], reader_lost(f"cannot hand over a batch: {error}")))
+        elif multiprocessing.parent_process() is not None:
+            os._exit(1)  # the pipe takes nothing any more; that a reader has ended is noticed on its other side
+
+
+class _ReaderContext(ForkServerContext):
+    def Queue(self, maxsize: int = 0) -> Queue:  # noqa: N802 (its name in the library)
+        return _AnsweringQueue(maxsize, ctx=self.get_context())
+
+
+def reader_context(preload: str) -> ForkServerContext:
     """The multiprocessing context for reader processes; `preload` is the module that they need.
 
     They come from a fork server, not from the training process. That one has threads (gloo or NCCL, CUDA, metrics
@@ -21,7 +55,7 @@ def reader_context(preload: str):
     would hold open after the trainer's death, so that its peers would not notice. The server imports `preload` once,
     in the background, from this call on; a reader then starts in milliseconds.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = _ReaderContext()
     context.set_forkserver_preload([preload])
     # What is blocked here stays blocked in the server, and in the readers that it starts.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINER)
@@ -35,11 +69,21 @@ def reader_context(preload: str):
 
 
 def end_with_trainer(worker: int) -> None:
-    """Called in a reader process when it starts: lets it end when the trainer dies, or terminates it, but only then."""
+    """Called in a reader process when it starts: lets it end when the trainer dies, or terminates it.
+
+    And where what it has handed over cannot be fetched from it: a thread of the library's serves that, reports whatever
+    goes wrong, and goes on, while the trainer waits.
+    """
     trainer = multiprocessing.parent_process()
     assert trainer is not None, "this runs in reader processes only"
+    sys.excepthook = _exit_after_error
     threading.Thread(target=_exit_after_death, args=(trainer,), daemon=True).start()
     threading.Thread(target=_exit_when_terminated, args=(trainer.pid,), daemon=True).start()
+
+
+def _exit_after_error(kind: type[BaseException], error: BaseException, _) -> None:
+    print(f"a process that reads ahead: {kind.__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _exit_after_death(trainer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
@@ -13,10 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from data_shards import dali_reader
+from data_shards.answer import Answer, Batch
 from data_shards.augment import Plan
-from data_shards.batch_reader import Answer, Batch, BatchReader, Request
+from data_shards.batch_reader import BatchReader, Request
 from data_shards.errors import ReaderLost, ShardDamage
-from data_shards.reader_processes import end_with_trainer, reader_context
+from data_shards.reader_processes import end_with_trainer, reader_context, reader_lost
 
 _Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it was to show instead
 
@@ -95,27 +95,31 @@ def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer
     )
     answers = iter(loader)
     while (answer := _next(answers)) is not None:
-        if isinstance(answer, ShardDamage):
+        if isinstance(answer, ShardDamage | ReaderLost):
             raise answer
         yield answer
 
 
-def _next(answers: Iterator[Answer | ShardDamage]) -> Answer | ShardDamage | None:
+def _next(answers: Iterator[Answer | ShardDamage | ReaderLost]) -> Answer | ShardDamage | ReaderLost | None:
     """The next answer; None after the last one.
 
     Raises:
-        ReaderLost: where a worker is gone. torch says so only where it has noticed by then; else what it was about to
-            fetch from the worker ends in the middle. What a worker raises is raised again, as "Caught …".
+        ReaderLost: where a worker is gone, or what it has handed over cannot be taken. torch says so only where it has
+            noticed by then; else what it was about to fetch from the worker ends in the middle. What a worker raises is
+            raised again, as "Caught …".
     """
     try:
         return next(answers, None)
+    except MemoryError as error:
+        raise reader_lost("finds no memory left") from error
     except (RuntimeError, EOFError, ConnectionError) as error:
         told = str(error)
-        if told.startswith("DataLoader worker") or not (isinstance(error, RuntimeError) or told.startswith("Caught ")):
-            raise ReaderLost(
-                f"a process that reads ahead on {socket.gethostname()} has ended unexpectedly: killed, perhaps, as "
-                "memory or /dev/shm was full; fewer data.workers and a smaller data.prefetch need less"
-            ) from error
+        if told.startswith(("Too many open files", "unable to ")):
+            raise reader_lost(f"has handed over what cannot be taken: {told}") from error
+        if told.startswith(("DataLoader worker", "Pin memory thread")) or not (
+            isinstance(error, RuntimeError) or told.startswith("Caught ")
+        ):
+            raise reader_lost("has ended unexpectedly: killed, perhaps, as memory or /dev/shm was full") from error
         raise
 
 

@@ -14,7 +14,10 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
     Raises OSError naming `path`: as `os.open` does, or "is not a regular file".
     """
     # Without O_NONBLOCK, opening a FIFO waits for somebody at its other end; of a regular file it changes nothing.
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    except ValueError:  # a null character, or what no file system has a name for
+        raise OSError(errno.EINVAL, "is not the name of a file", str(path)) from None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

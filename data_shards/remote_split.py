@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+import urllib.parse
 from contextlib import closing
 from pathlib import Path
 
@@ -31,15 +33,15 @@ class RemoteSplit(Split):
     def __reduce__(self):
         return RemoteSplit, (self.root, self.name, self.entry, self.classes, self.stream_from)
 
-    def share(self, threads: int) -> Split:
-        return self  # has no open files
-
     def place(self, shard: int) -> str:
-        """A URL, or `pipe:` and a command."""
+        """A URL, or `pipe:` and a command, of which the shard's name is a word, or a part of one.
+
+        Quoting changes no name that a manifest may have, and is why `{}` may stand in quotation marks all the same.
+        """
         name = f"{self.name}/{self.entry.shards[shard].name}"
         if self.stream_from.startswith("pipe:"):
-            return self.stream_from.replace("{}", name)
-        return self.stream_from + name
+            return self.stream_from.replace("{}", shlex.quote(name))
+        return self.stream_from + urllib.parse.quote(name)
 
     def read(self, sample: int) -> bytes:
         """The image's bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""

@@ -8,10 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import random_bits
+from data_shards.randomness import Purpose, random_bits
 
 _AT_A_TIME = 1 << 16  # ids whose random bits are drawn together: few enough for the cache, and for the memory
-_ORDER = 1  # keeps these draws apart from those of other purposes with the same seed
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
     bits = np.empty(samples, np.uint64)
     for first in range(0, samples, _AT_A_TIME):
         ids = np.arange(first, min(first + _AT_A_TIME, samples))
-        bits[ids[0] : ids[-1] + 1] = random_bits(seed, _ORDER, epoch, ids)
+        bits[ids[0] : ids[-1] + 1] = random_bits(seed, Purpose.ORDER, epoch, ids)
     order = np.argsort(bits, kind="stable")
     order.setflags(write=False)  # shared by all callers
     return order

@@ -13,13 +13,14 @@ import numpy as np
 from rich.progress import Progress, TaskID
 
 from data_shards.errors import ShardUsageError
+from data_shards.image_format import format_name, stored_size
 from data_shards.manifest import FORMAT
 from data_shards.packing_folder import PackingFolder, writing
 from data_shards.progress import sample_progress
 from data_shards.shard_plan import ShardPlan
 from data_shards.shard_record import RecordFiles, ShardRecord
 from data_shards.shard_writer import ShardWriter
-from data_shards.sources import Source, Undecodable
+from data_shards.sources import Sample, Source, Undecodable
 
 # Images that cannot be decoded: by split, by position in the source.
 Undecodables: TypeAlias = dict[str, dict[int, Undecodable]]
@@ -87,7 +88,7 @@ class ShardPacker:
     def _noted(self) -> dict[str, list[int]]:
         """Positions of what could not be decoded in earlier attempts, by split."""
         try:
-            return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text())
+            return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # there was no earlier attempt, or it was killed here: they will be met again
             return {}
 
@@ -96,7 +97,7 @@ class ShardPacker:
             noted = self._noted()
             both = {split: sorted({*noted.get(split, ()), *found.get(split, ())}) for split in {*noted, *found}}
             with writing(self.folder.records):
-                (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both))
+                (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both), encoding="utf-8")
 
     def _guarded(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
         """As `_shard`; an error makes the other threads stop."""
@@ -133,7 +134,7 @@ class ShardPacker:
                     writer.discard()
                     progress.advance(task)
                     continue
-                self._check_label(plan.split, position, sample.label)
+                self._check(plan.split, position, sample)
                 if not undecodable:
                     writer.write(sample)
                     if sample.change is not None:
@@ -146,13 +147,17 @@ class ShardPacker:
         self._finished[fingerprint] = FinishedShard(record, files)
         return self._finished[fingerprint]
 
-    def _check_label(self, split: str, position: int, label: int) -> None:
-        classes = len(self.source.classes)
-        if not 0 <= label < classes:
-            raise ShardUsageError(
-                f"{self.source.name}: sample {position} of {split} has the label {label}, which is not one "
-                f"of 0 … {classes - 1}"
-            )
+    def _check(self, split: str, position: int, sample: Sample) -> None:
+        """Whatever source it comes from, nothing is packed that cannot be read."""
+        place, classes = f"{self.source.name}: sample {position} of {split}", len(self.source.classes)
+        if not 0 <= sample.label < classes:
+            raise ShardUsageError(f"{place} has the label {sample.label}, which is not one of 0 … {classes - 1}")
+        try:
+            height, width = stored_size(sample.encoded)
+        except ValueError as error:
+            raise ShardUsageError(f"{place} is not a whole {format_name(sample.encoded)}: {error}") from None
+        if (height, width) != (sample.height, sample.width):
+            raise ShardUsageError(f"{place} is {width}×{height} pixels, not {sample.width}×{sample.height} as it says")
 
     def _fingerprint(self, plan: ShardPlan) -> str:
         """Of all that decides a shard's bytes."""

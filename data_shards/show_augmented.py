@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from pydantic import ValidationError
 
 from data_shards.augment import Augmentation, evaluation_plan
@@ -20,6 +19,7 @@ from data_shards.index import Split
 from data_shards.loader import DataConfig
 from data_shards.python_reader import read_batch
 from data_shards.show import comfortable_side, spread_over_classes
+from data_shards.strict_yaml import NotYaml, read_yaml
 from data_shards.tiles import draw_tiles
 
 _EPOCHS = 7  # on a sheet, beside the stored image
@@ -38,11 +38,11 @@ def read_look(recipe: Path) -> AugmentedLook:
     Raises ShardUsageError, one line, for what is not a recipe or has something wrong in its `data`.
     """
     try:
-        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        content = read_yaml(recipe)
     except OSError as error:
         raise ShardUsageError(f"recipe {recipe}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError):
-        raise ShardUsageError(f"recipe {recipe}: is not YAML") from None
+    except NotYaml as error:
+        raise ShardUsageError(f"recipe {recipe}: {error}") from None
     if not isinstance(content, dict) or "data" not in content:
         raise ShardUsageError(f"recipe {recipe}: has no key 'data'")
     seed = content.get("seed", 0)

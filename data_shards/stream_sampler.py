@@ -14,10 +14,8 @@ from typing import TypeAlias
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import random_bits
+from data_shards.randomness import Purpose, random_bits
 from data_shards.sampler import EpochSampler
-
-_SHARDS, _BLOCK = 3, 4  # keep these draws apart from those of other purposes with the same seed
 
 # Samples to be read one after the other: runs of consecutive ids (first, and one beyond the last), each of one shard.
 Block: TypeAlias = tuple[tuple[int, int], ...]
@@ -86,7 +84,7 @@ class StreamSampler(EpochSampler):
     def _shuffled(self, step: int, begin: int, length: int, number: int) -> np.ndarray:
         """The positions in the epoch's order that a block shows, in the order in which it shows them."""
         first, end = begin + number * self.block, begin + min((number + 1) * self.block, length)
-        return _permuted(self.seed, _BLOCK, self.epoch(step), first, end)
+        return _permuted(self.seed, Purpose.BLOCK_ORDER, self.epoch(step), first, end)
 
     def _order(self, step: int) -> _EpochOrder:
         return _epoch_order(self.shards, self.seed, self.epoch(step))
@@ -97,7 +95,7 @@ class _EpochOrder:
 
     def __init__(self, shards: tuple[int, ...], seed: int, epoch: int):
         counts = np.asarray(shards, np.int64)
-        order = _permuted(seed, _SHARDS, epoch, 0, len(shards))
+        order = _permuted(seed, Purpose.SHARD_ORDER, epoch, 0, len(shards))
         self._ends = np.cumsum(counts[order])  # positions at which a shard's samples end
         # What turns a position in the order into an id, by shard.
         self._shift = (np.cumsum(counts) - counts)[order] - (self._ends - counts[order])

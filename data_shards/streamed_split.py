@@ -51,9 +51,6 @@ class StreamedSplit(Split):
     def place(self, shard: int) -> Path | str:
         return self._split.place(shard)
 
-    def share(self, threads: int) -> Split:
-        return self
-
     def expect(self, blocks: tuple[Block, ...]) -> None:
         """Begins to read these blocks, where it has not yet, and lets go of those that are not expected any more."""
         with self._lock:
@@ -99,4 +96,4 @@ class StreamedSplit(Split):
     @cached_property
     def _stream(self) -> SequentialReader:
         open_stream = dali_stream.stream_shard if self._reader == "dali" else webdataset_stream.stream_shard
-        return SequentialReader(self._split.share(2), open_stream, stops=isinstance(self._split, RemoteSplit))
+        return SequentialReader(self._split, open_stream, stops=isinstance(self._split, RemoteSplit))

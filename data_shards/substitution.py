@@ -10,9 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data_shards.errors import ShardDamage
-from data_shards.randomness import random_bits
-
-_SUBSTITUTE = 2  # keeps these draws apart from those of other purposes with the same seed
+from data_shards.randomness import Purpose, random_bits
 
 # With half of all samples damaged, one search in 4 billion finds none.
 ATTEMPTS = 32
@@ -20,7 +18,7 @@ ATTEMPTS = 32
 
 def candidates(seed: int, epoch: int, sample: int, samples: int) -> list[int]:
     """The samples, of 0 … samples - 1, to try in this order in the place of `sample`; may contain `sample` itself."""
-    lots = random_bits(seed, _SUBSTITUTE, epoch, sample, np.arange(ATTEMPTS))
+    lots = random_bits(seed, Purpose.SUBSTITUTE, epoch, sample, np.arange(ATTEMPTS))
     return (lots % np.uint64(samples)).astype(np.int64).tolist()
 
 

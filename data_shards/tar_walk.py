@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from data_shards.regular_file import open_regular
+
 BLOCK = tarfile.BLOCKSIZE
 
 
@@ -46,7 +48,7 @@ class TarWalk:
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[Member | Break]:
-        with open(self.path, "rb") as self._file:
+        with open(open_regular(self.path), "rb") as self._file:
             self._length = os.fstat(self._file.fileno()).st_size
             lost, ended = False, False
             while block := self._read(BLOCK):

@@ -19,7 +19,6 @@ from data_shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from data_shards.progress import sample_progress
 from data_shards.tar_walk import Break, Member, TarWalk
 
-_MOST_PIXELS = 2**28  # beyond, where no index tells the size, it is a damaged header rather than an image
 _MOST_DIGITS = 10  # of a label
 
 _Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: where, and what is wrong
@@ -167,8 +166,6 @@ class _SplitCheck:
             height, width = claimed_size(member.payload)
             if row is not None and (height, width) != (row["height"], row["width"]):
                 return f"{altered}the image is {width}×{height}; the index says {row['width']}×{row['height']}"
-            if height * width > _MOST_PIXELS:
-                return f"{altered}the image claims to be {width}×{height}"
             decode_whole(member.payload)
         except ValueError as error:
             return f"{altered}not a whole {format_name(member.payload)}: {error}"

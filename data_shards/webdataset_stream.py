@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from data_shards.image_format import IMAGE_EXTENSIONS
 from data_shards.index import Split
+from data_shards.regular_file import open_regular
 from data_shards.sequential_reader import Stream
 from data_shards.stream_failure import StreamFailure
 from data_shards.tar_walk import BLOCK
@@ -37,7 +38,7 @@ def stream_shard(split: Split, shard: int, first: int) -> Stream:
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     place, offset = split.place(shard), int(split.index["offset"][first]) - BLOCK
-    with closing(_Counted(_open(place, offset))) as file:
+    with closing(_Counted(_open(place, offset), split.entry.shards[shard].bytes)) as file:
         broken: list[Exception] = []
 
         def stop(error: Exception) -> bool:
@@ -60,7 +61,7 @@ def _open(place: str | Path, offset: int) -> _File:
 
 def _open_file(path: Path, offset: int) -> _File:
     try:
-        file = path.open("rb")
+        file = open(open_regular(path), "rb")  # noqa: SIM115 (the caller closes it)
     except OSError as error:
         raise StreamFailure(f"cannot be opened: {error.strerror}", final=True) from None
     file.seek(offset)
@@ -105,15 +106,21 @@ class _Command:
 
 
 class _Counted:
-    """A file that knows how many bytes it gave, and what ended it."""
+    """A file that knows how many bytes it gave, and what ended it.
 
-    def __init__(self, file: _File):
-        self._file, self._bytes = file, 0
+    It gives no more than `most`, and only what begins as a tar of samples does: the library would unpack what is
+    compressed, to whatever length.
+    """
+
+    def __init__(self, file: _File, most: int):
+        self._file, self._most, self._bytes = file, most, 0
         self._error: Exception | None = None
 
     def read(self, size: int, /) -> bytes:
         try:
-            data = self._file.read(size)
+            data = self._file.read(min(size, self._most - self._bytes))
+            if data and not self._bytes and not data[:1].isdigit():
+                raise OSError("it does not begin with a sample")
         except (OSError, HTTPException) as error:
             self._error = error
             raise

@@ -22,3 +22,4 @@ def _refuse_foreign_packages() -> None:
 
 
 _refuse_foreign_packages()
+importlib.import_module("pipeline.home").settle_home()  # of ours from here on

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.loader import DataConfig
+from data_shards.one_line import shown
+from data_shards.strict_yaml import NotYaml, parse_yaml
 from kernels.dispatch import KernelChoice
 from pipeline.engines.base import DEEPSPEED_KEYS, EngineConfig
 from pipeline.errors import UsageError
@@ -28,6 +29,9 @@ from pipeline.training.duration import Duration
 from pipeline.training.losses import LossConfig
 from pipeline.training.optim import OptimizerConfig
 from pipeline.training.schedule import ScheduleConfig
+from pipeline.yaml_file import read_yaml
+
+_DEEPEST = 20  # parents of an override's key
 
 
 class ModelConfig(BaseModel):
@@ -104,13 +108,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         UsageError: one line that names file, key, value and what is legal.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"recipe {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"recipe {path}: is not a text file") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {path}: is not YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(path)
+    except UsageError as error:
+        raise UsageError(f"recipe {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"recipe {path}: must be a mapping of keys, see recipes/digits.yaml")
     _leave_out_another_engines_keys(content, overrides)
@@ -169,17 +169,21 @@ def _leave_out_another_engines_keys(content: dict[str, Any], overrides: Sequence
 def _apply(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"override '{override}': must be key=value, for example seed=1 or schedule.epsilon_ramp=0")
+        raise UsageError(
+            f"override {shown(override)}: must be key=value, for example seed=1 or schedule.epsilon_ramp=0"
+        )
     *parents, leaf = key.strip().split(".")
+    if len(parents) > _DEEPEST or not key.isprintable():
+        raise UsageError(f"override {shown(key)}: is no key of a recipe")
     place = content
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise UsageError(f"override '{override}': '{parent}' is a value, it has no keys below it")
+            raise UsageError(f"override {shown(override)}: '{parent}' is a value, it has no keys below it")
     try:
-        place[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"override '{override}': '{text}' is not a YAML value") from None
+        place[leaf] = parse_yaml(text)
+    except NotYaml as error:
+        raise UsageError(f"override {key.strip()}: {error}") from None
 
 
 def _describe(problem: Any) -> str:
@@ -194,9 +198,9 @@ def _describe(problem: Any) -> str:
         return f"{key}: is missing"
     if problem["type"] in ("model_type", "model_attributes_type"):
         legal = ", ".join(sorted(_model_at(location).model_fields))
-        return f"{key}: must be a mapping with keys out of {legal}, not {problem['input']!r}"
+        return f"{key}: must be a mapping with keys out of {legal}, not {shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
+    given = "" if isinstance(problem["input"], dict) else f", not {shown(problem['input'])}"
     return f"{key}: {message[:1].lower()}{message[1:]}{given}" if key else message
 
 

@@ -18,7 +18,7 @@ from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
 from pipeline.training.schedule import Phase, Schedule
 from pipeline.training.work import macs_per_image
-from pipeline.trial_steps import seconds_per_step
+from pipeline.trial_steps import in_pairs, seconds_per_step
 
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9
@@ -38,7 +38,7 @@ _COLUMNS = {
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
-    """Build supernet, schedule and engine, take trial steps on random images, and extrapolate.
+    """Build supernet, schedule and engine, take trial steps on made-up batches, and extrapolate.
 
     The estimate is for this machine and this many processes: seconds per image of a step of a few images, measured
     for each phase, times the run's images. Reading data, evaluation and checkpoints are not in it.
@@ -50,9 +50,9 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     with launched_processes() as processes:
         count = _trial_images(schedule.space, recipe.batch_size // processes.world)
         engine = build(recipe.model_copy(update={"batch_size": count * processes.world}), schedule, processes)
-        seconds = seconds_per_step(engine, schedule, processes, count, recipe.loss, recipe.seed)
+        seconds = seconds_per_step(recipe, engine, schedule, processes, count)
         phases = [
-            _describe(phase, schedule, recipe.batch_size, seconds[phase.roles] / count) for phase in schedule.phases
+            _describe(phase, schedule, recipe.batch_size, seconds[phase.name] / count) for phase in schedule.phases
         ]
         hours = sum(phase["hours"] for phase in phases)
         price = recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None
@@ -120,7 +120,7 @@ def schedule_without_data(recipe: Recipe) -> Schedule:
 
 def _trial_images(space: Space, per_process: int) -> int:
     affordable = max(_LEAST_TRIAL_IMAGES, int(_TRIAL_MACS / complexity(space, space.largest()).macs))
-    return min(affordable, per_process)
+    return in_pairs(min(affordable, per_process))
 
 
 def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pipeline.engines.same_start import check_same_start
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.run_lock import hold
+from pipeline.shared_memory import fit_readers
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
@@ -93,6 +94,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         experiment = processes.together(lambda: prepare(recipe))
         assert experiment is not None
         schedule = experiment.schedule
+        data = fit_readers(recipe.data, experiment.train, _read_at_once(recipe, schedule, processes), processes)
         processes.together(lambda: run_folder.begin(recipe, experiment.identity, resume))
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         lock = processes.together(lambda: hold(recipe.folder) if recipe.folder.exists() else None, main_only=True)
@@ -107,7 +109,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         assert ledger is not None
         loader = TrainLoader(
             experiment.train,
-            recipe.data,
+            data,
             schedule.resolution,
             recipe.batch_size,
             recipe.seed,
@@ -126,7 +128,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         if checkpoint:
             engine.load_state(checkpoint.state)
         skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
-        evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
+        evaluator = Evaluator(experiment.train, experiment.test, data, recipe.evaluation, processes)
         tracker = processes.together(lambda: track(recipe, ledger), main_only=True)
         if tracker is not None:
             closing.callback(give_up, tracker)
@@ -162,6 +164,12 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             lock.close()
         processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
         return stopped
+
+
+def _read_at_once(recipe: Recipe, schedule: Schedule, processes: Processes) -> list[tuple[int, int]]:
+    """Images and side of the batches that are read in one process: training's stay ready while it evaluates."""
+    side = max(schedule.space.resolutions)
+    return [(recipe.batch_size // processes.world, side), (recipe.evaluation.batch_size, side)]
 
 
 def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:

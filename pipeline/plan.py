@@ -17,17 +17,18 @@ from pipeline.step_times import StepTimes
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.tables import print_json, print_table
 from pipeline.tracking.ledger import unit_for
-from pipeline.training.schedule import Schedule
+from pipeline.training.schedule import Phase, Schedule
 
 _BYTES_PER_GRADIENT = 4  # gradients are fp32 also where autocast computes in bf16
 _LATENCY_SECONDS = 10e-6  # of one hop of a ring
 
+# Between these two stands the time of a step of each phase, by the phase's name.
 _COLUMNS = {
     "accelerators": ("accelerators", ",d"),
     "nodes": ("nodes", ",d"),
     "images_per_accelerator": ("images each", ",d"),
-    "full_model_step_seconds": ("full-model step, s", ".4f"),
-    "supernet_step_seconds": ("supernet step, s", ".4f"),
+}
+_COLUMNS_BEHIND = {
     "all_reduce_seconds": ("of it all-reduce, s", ".4f"),
     "efficiency": ("efficiency", ".0%"),
     "wall_hours": ("hours", ",.2f"),
@@ -68,7 +69,7 @@ LINKS = {
 def plan(
     recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A row of `_COLUMNS` for each number of accelerators among `counts` that the batch can be shared by."""
+    """A row of `_columns` for each number of accelerators among `counts` that the batch can be shared by."""
     gradients = _BYTES_PER_GRADIENT * sum(parameter.numel() for parameter in Supernet(schedule.space).parameters())
     price = recipe.cost.price_per_gpu_hour if times.device == "cuda" else None
     alone = _seconds(schedule, times, recipe.batch_size, lambda slots: 0.0)
@@ -83,16 +84,17 @@ def plan(
             return reduce * _passes(recipe, slots)
 
         seconds = _seconds(schedule, times, each, talking)
-        first, last = schedule.phases[0], schedule.phases[-1]
+        steps = {
+            _step_column(phase): times.phases[phase.name](each) + talking(len(phase.roles)) for phase in schedule.phases
+        }
         hours = count * seconds / 3600
         rows.append(
             {
                 "accelerators": count,
                 "nodes": nodes,
                 "images_per_accelerator": each,
-                "full_model_step_seconds": times.phases[first.name](each) + talking(len(first.roles)),
-                "supernet_step_seconds": times.phases[last.name](each) + talking(len(last.roles)),
-                "all_reduce_seconds": talking(len(last.roles)),
+                **steps,
+                "all_reduce_seconds": talking(len(schedule.phases[-1].roles)),
                 "efficiency": alone / (count * seconds),
                 "wall_hours": seconds / 3600,
                 "accelerator_hours": hours,
@@ -100,6 +102,15 @@ def plan(
             }
         )
     return rows
+
+
+def _columns(schedule: Schedule) -> dict[str, tuple[str, str]]:
+    steps = {_step_column(phase): (f"{phase.name} step, s", ".4f") for phase in schedule.phases}
+    return {**_COLUMNS, **steps, **_COLUMNS_BEHIND}
+
+
+def _step_column(phase: Phase) -> str:
+    return f"{phase.name.replace(' ', '_')}_step_seconds"
 
 
 def _links(gpu: str, within: float | None, between: float | None) -> Links:
@@ -179,13 +190,14 @@ def print_plan(
         times.save(save)
     rows = plan(recipe, schedule, times, links, per_node, counts)
     unit = unit_for(times.device)
+    last = schedule.phases[-1]
     sides = ", ".join(map(str, times.computes["resolutions"]))
     assumed = [
         f"step times: {times.machine}, {times.computes['network']} at {sides} px, from steps of {times.images[0]} and "
         f"{times.images[1]} images: a fixed part and one in proportion to images",
         f"links: {links.within:g} GB/s within a node of {per_node}, {links.between:g} GB/s between nodes, one way; "
         f"collective operations reach {links.share:.0%} of that, and hide behind nothing",
-        f"sent in a supernet step: {_passes(recipe, len(schedule.phases[-1].roles)):g} × the all-reduce of the "
+        f"sent in a step of phase {last.name}: {_passes(recipe, len(last.roles)):g} × the all-reduce of the "
         f"gradients ({recipe.engine.name})",
         "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
     ]
@@ -194,6 +206,8 @@ def print_plan(
     if as_json:
         print_json({"name": recipe.name, "unit": unit, "rows": rows, "assumptions": assumed})
         return
-    columns = {key: column for key, column in _COLUMNS.items() if key != "dollars" or rows[0]["dollars"] is not None}
+    columns = {
+        key: column for key, column in _columns(schedule).items() if key != "dollars" or rows[0]["dollars"] is not None
+    }
     print_table(f"{recipe.name}: {schedule.steps:,} steps of {recipe.batch_size:,} images; {unit}", rows, columns)
     print("\n".join(assumed))

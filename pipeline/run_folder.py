@@ -14,10 +14,12 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter
 
 from data_shards.regular_file import read_regular
+from data_shards.strict_yaml import NotYaml, parse_yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
 from pipeline.json_file import checked, read_json, write_json
+from pipeline.keys import is_trained
 from pipeline.run_lock import LOCK
 from pipeline.tracking.ledger import HELD
 from pipeline.training.schedule import Schedule
@@ -27,24 +29,6 @@ from pipeline.whole_file import DamagedError, write_whole
 CONFIG, RUN = "config.yaml", "run.json"
 _SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
 _MOST_BYTES = 1 << 20  # of a recipe
-
-# A resumed run may differ in these and still train the same weights (damaged samples apart: a run that failed for one
-# may go on by skipping it).
-_FREE_KEYS = (
-    "runs",
-    "engine",
-    "model.activation_checkpointing",
-    "tracking",
-    "cost",
-    "checkpoint",
-    "evaluation",
-    "log_every",
-    "data.shards",
-    "data.workers",
-    "data.prefetch",
-    "data.on_corrupt",
-    "data.max_corrupt",
-)
 
 # What a start leaves that was killed, or met a full disk, before its recipe was written: nothing to go on from.
 _BEFORE_IT_BEGINS = {LOCK, HELD, RUN, f".{RUN}.writing", f".{CONFIG}.writing"}
@@ -69,8 +53,7 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
         raise UsageError(f"run folder {folder}: is not empty; continue its run with --resume, or choose another name=…")
     earlier, now = leaves(read_recipe(folder)), leaves(recipe)
     for key in sorted(earlier.keys() | now.keys()):
-        free = any(key == each or key.startswith(f"{each}.") for each in _FREE_KEYS)
-        if not free and earlier.get(key) != now.get(key):
+        if is_trained(key) and earlier.get(key) != now.get(key):
             raise UsageError(
                 f"run folder {folder}: was begun with {key}={earlier.get(key)}, not {now.get(key)}; "
                 "resume it unchanged, or choose another name=…"
@@ -136,7 +119,7 @@ def machine(device: torch.device) -> str:
 def processor() -> str:
     """The processor's own name where Linux tells it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
@@ -179,16 +162,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        content = yaml.safe_load(_unsealed(read_regular(path, _MOST_BYTES)).decode())
+        content = parse_yaml(_unsealed(read_regular(path, _MOST_BYTES)).decode())
         if isinstance(content, dict):
             return content
         reason = "not a recipe"
     except OSError as error:
         raise UsageError(f"{folder}: is no run folder ({path}: {error.strerror})") from None
-    except DamagedError as damage:
+    except UnicodeDecodeError:
+        reason = "not a text file"
+    except (DamagedError, NotYaml) as damage:
         reason = str(damage)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        reason = "not YAML"
     raise UsageError(f"{path}: is damaged: {reason}")
 
 

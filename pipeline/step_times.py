@@ -15,7 +15,7 @@ from pipeline.experiment import build
 from pipeline.run_folder import machine
 from pipeline.supernet.complexity import complexity
 from pipeline.training.schedule import Schedule
-from pipeline.trial_steps import seconds_per_step
+from pipeline.trial_steps import in_pairs, seconds_per_step
 from pipeline.whole_file import write_whole
 
 # Images of the larger of the two trial steps. On a CPU as few as fit into a wait that people put up with: its time is
@@ -60,20 +60,16 @@ class StepTimes(BaseModel):
         with launched_processes() as processes:
             most = max(_LEAST_IMAGES, int(_CPU_MACS / complexity(schedule.space, schedule.space.largest()).macs))
             count = min(_IMAGES_ON_GPU if processes.device.type == "cuda" else most, recipe.batch_size)
-            sizes = (max(count // 2, 1), count)
+            sizes = (in_pairs(count // 2), in_pairs(count))
             alone = {"engine": EngineConfig(name="single"), "batch_size": count}
             engine = build(recipe.model_copy(update=alone), schedule, processes)
-            small, large = (
-                seconds_per_step(engine, schedule, processes, size, recipe.loss, recipe.seed) for size in sizes
-            )
+            small, large = (seconds_per_step(recipe, engine, schedule, processes, size) for size in sizes)
             return StepTimes(
                 machine=machine(processes.device),
                 device=processes.device.type,
                 computes=computed(recipe, schedule),
                 images=sizes,
-                phases={
-                    phase.name: _line(sizes, (small[phase.roles], large[phase.roles])) for phase in schedule.phases
-                },
+                phases={name: _line(sizes, (small[name], large[name])) for name in small},
             )
 
     @staticmethod

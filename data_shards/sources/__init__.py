@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -32,8 +33,9 @@ class Source(Protocol):
     """A data set to pack.
 
     `name`: what `deps shards pack` calls it. `classes`: class names by label. `options`: all that decides its content.
-    `splits`: number of samples per split, by name (`train` and `test`). Positions are in an order that is well mixed
-    over the classes, so that shards may be read in sequence.
+    `splits`: number of samples per split, by name (`train` and `test`). `folders`: those whose whole content it is, so
+    that nothing else may be put there. Positions are in an order that is well mixed over the classes, so that shards
+    may be read in sequence.
     """
 
     @property
@@ -44,6 +46,8 @@ class Source(Protocol):
     def options(self) -> Mapping[str, int | str]: ...
     @property
     def splits(self) -> Mapping[str, int]: ...
+    @property
+    def folders(self) -> Sequence[Path]: ...
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
         """The samples at `positions` (int64 [B], from 0 to `splits[split] - 1`), in this order.

@@ -32,6 +32,8 @@ class Cifar:
     it is damaged.
     """
 
+    folders = ()
+
     def __init__(self, name: str, src: Path, seed: int = 0):
         self.name = name
         self.classes, self._images = read_cifar(name, src)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.sources.cifar_files import archive_files, folder_files
 from data_shards.sources.restricted_pickle import load_arrays
 
 _PIXELS = 3 * 32 * 32
+_LONGEST_NAME = 100  # of a class
 
 
 class CifarImages(NamedTuple):
@@ -25,12 +26,14 @@ class CifarImages(NamedTuple):
 class _Form(NamedTuple):
     """One of the published archives.
 
-    `folder`: that it unpacks to. `splits`: files by split. `meta`: the file that names the classes. `labels`: what the
-    labels are called in a pickle, or where they stand in a binary record, of `label_bytes` before the pixels.
+    `folder`: that it unpacks to. `classes`: how many. `splits`: files by split. `meta`: the file that names the
+    classes, `names_key` what they are called in its pickle. `labels_key`: what the labels are called in a pickle; in a
+    binary record they are the last of `label_bytes` before the pixels.
     """
 
     archive: str
     folder: str
+    classes: int
     splits: dict[str, tuple[str, ...]]
     meta: str
     names_key: bytes = b""
@@ -48,6 +51,7 @@ _FORMS = {
         _Form(
             "cifar-10-python.tar.gz",
             "cifar-10-batches-py",
+            10,
             {"train": _BATCHES, "test": ("test_batch",)},
             "batches.meta",
             names_key=b"label_names",
@@ -56,6 +60,7 @@ _FORMS = {
         _Form(
             "cifar-10-binary.tar.gz",
             "cifar-10-batches-bin",
+            10,
             {"train": tuple(f"{batch}.bin" for batch in _BATCHES), "test": ("test_batch.bin",)},
             "batches.meta.txt",
             label_bytes=1,
@@ -65,6 +70,7 @@ _FORMS = {
         _Form(
             "cifar-100-python.tar.gz",
             "cifar-100-python",
+            100,
             {"train": ("train",), "test": ("test",)},
             "meta",
             names_key=b"fine_label_names",
@@ -73,6 +79,7 @@ _FORMS = {
         _Form(
             "cifar-100-binary.tar.gz",
             "cifar-100-binary",
+            100,
             {"train": ("train.bin",), "test": ("test.bin",)},
             "fine_label_names.txt",
             label_bytes=2,  # the coarse label, then the fine one
@@ -106,7 +113,7 @@ def read_cifar(name: str, src: Path) -> tuple[tuple[str, ...], dict[str, CifarIm
 def _find(forms: tuple[_Form, ...], src: Path) -> tuple[_Form, Path, Mapping[str, bytes]]:
     """Which form lies at `src`, where exactly, and the bytes of its files by name."""
     if src.is_file():
-        files = _archive_files(src)
+        files = archive_files(src, {file for form in forms for file in form.files})
         for form in forms:
             if form.meta in files:
                 return form, src, files
@@ -114,47 +121,33 @@ def _find(forms: tuple[_Form, ...], src: Path) -> tuple[_Form, Path, Mapping[str
     for form in forms:
         for folder in (src, src / form.folder):
             if (folder / form.meta).is_file() and (folder / form.splits["test"][0]).is_file():
-                return form, folder, _folder_files(folder, form)
+                return form, folder, folder_files(folder, form.files)
     for form in forms:
         if (src / form.archive).is_file():
-            return form, src / form.archive, _archive_files(src / form.archive)
+            return form, src / form.archive, archive_files(src / form.archive, form.files)
     wanted = " or ".join(form.archive for form in forms)
     raise ShardUsageError(f"{src} is not {wanted}, nor a folder with one, nor what it unpacks to")
 
 
-def _archive_files(path: Path) -> dict[str, bytes]:
-    try:
-        with tarfile.open(path) as tar:
-            files = {}
-            for member in tar:
-                file = tar.extractfile(member)
-                if file is not None:
-                    files[member.name.rpartition("/")[2]] = file.read()
-            return files
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise ShardDamage(path, f"cannot be read as an archive: {error}") from None
-    except Exception as error:  # a damaged compressed stream fails in ways of its own
-        raise ShardDamage(path, f"cannot be unpacked: {error}") from None
-
-
-def _folder_files(folder: Path, form: _Form) -> dict[str, bytes]:
-    files = {}
-    for name in form.files:
-        try:
-            files[name] = (folder / name).read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ShardUsageError(f"{folder / name}: cannot be read: {error.strerror}") from None
-    return files
-
-
 def _class_names(form: _Form, meta: bytes, place: str) -> tuple[str, ...]:
     try:
-        names = load_arrays(meta)[form.names_key] if form.names_key else meta.split()
-        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ShardDamage(place, f"does not name the classes: {error}") from None
+        listed = load_arrays(meta)[form.names_key] if form.names_key else meta.split(None, form.classes)
+        if type(listed) is not list or any(type(name) not in (bytes, str) for name in listed):
+            raise ValueError("it lists something else than names")
+        if len(listed) != form.classes:
+            raise ValueError(f"it lists {len(listed)} of {form.classes}")
+        names = tuple(name.decode() if isinstance(name, bytes) else name for name in listed)
+        if any(not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME for name in names):
+            raise ValueError(f"a name is not of 1 … {_LONGEST_NAME} printable characters")
+        if len(set(names)) < len(names):
+            raise ValueError("two names are the same")
+        return names
+    except (ValueError, KeyError) as error:
+        raise ShardDamage(place, f"does not name the classes: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _batch(form: _Form, file: bytes, place: str, classes: int) -> CifarImages:
@@ -168,14 +161,20 @@ def _batch(form: _Form, file: bytes, place: str, classes: int) -> CifarImages:
 def _unpickled(form: _Form, file: bytes, place: str) -> CifarImages:
     try:
         batch = load_arrays(file)
-        pixels, labels = batch[b"data"], np.asarray(batch[form.labels_key], np.int64)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ShardDamage(place, f"is not a batch of CIFAR images: {error}") from None
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (_PIXELS,):
+        pixels, labels = batch[b"data"], _integers(batch[form.labels_key])
+    except (ValueError, KeyError) as error:
+        raise ShardDamage(place, f"is not a batch of CIFAR images: {_reason(error)}") from None
+    if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (_PIXELS,):
         raise ShardDamage(place, f"its data is not an array of {_PIXELS} bytes for each image")
     if labels.shape != (len(pixels),):
         raise ShardDamage(place, f"has {len(pixels)} images and {labels.size} labels")
     return CifarImages(pixels, labels)
+
+
+def _integers(labels: object) -> np.ndarray:
+    if type(labels) is not list or any(type(label) is not int for label in labels):
+        raise ValueError("its labels are no list of integers")
+    return np.array(labels, np.int64)
 
 
 def _records(form: _Form, file: bytes, place: str) -> CifarImages:

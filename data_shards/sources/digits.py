@@ -45,6 +45,7 @@ class Digits:
     """White on black, enlarged to 32×32 by cubic interpolation, RGB with equal channels."""
 
     name = "digits"
+    folders = ()
     classes = tuple("0123456789")
     options: dict[str, int | str] = {}  # noqa: RUF012 (nothing about it can be chosen)
 

@@ -47,6 +47,7 @@ class Digits100:
     """
 
     name = "digits100"
+    folders = ()
     classes = tuple(f"{label:02d}" for label in range(100))
 
     def __init__(self, train: int = 20_000, test: int = 4_000, seed: int = 0):

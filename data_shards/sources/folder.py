@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_shards.errors import ShardUsageError
 from data_shards.progress import listing_progress
+from data_shards.sources.file_names import composed
 from data_shards.sources.folder_entries import class_folders, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -31,9 +32,9 @@ def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float
     if not 0 < test_share < 1:
         raise ShardUsageError(f"test share: {test_share} is not between 0 and 1")
     found = class_folders(src)
-    classes = tuple(entry.name for entry in found)
+    classes = tuple(found)
     listings = {"train": Listing(src, classes), "test": Listing(src, classes)}
-    for label, entry in listing_progress(list(enumerate(found))):
+    for label, entry in listing_progress(list(enumerate(found.values()))):
         files = image_files(entry.path)
         if len(files) < 2:
             raise ShardUsageError(f"{entry.path}: a class needs at least two images to be split; it has {len(files)}")
@@ -50,17 +51,24 @@ def _split_tree(src: Path, preparation: Preparation, seed: int) -> ImageFiles:
     names = {"train": "train", **{name: name for name in others}}
     if others == ["val"]:
         names = {"train": "train", "test": "val"}
-    classes = tuple(entry.name for entry in class_folders(src / "train"))
+    classes = tuple(class_folders(src / "train"))
     labels = {name: label for label, name in enumerate(classes)}
     listings = {}
     for split, name in names.items():
         listings[split] = Listing(src / name, classes)
-        for entry in listing_progress(class_folders(src / name)):
-            if entry.name not in labels:
-                raise ShardUsageError(f"{entry.path}: no class of that name in {src / 'train'}")
+        for class_name, entry in listing_progress(list(class_folders(src / name).items())):
+            if class_name not in labels:
+                raise ShardUsageError(f"{entry.path}: {_unknown(class_name, classes, src / 'train')}")
             for file in image_files(entry.path):
-                listings[split].add_file(file, labels[entry.name])
+                listings[split].add_file(file, labels[class_name])
     return ImageFiles("folder", classes, listings, preparation, seed)
+
+
+def _unknown(name: str, classes: tuple[str, ...], place: Path) -> str:
+    for other in classes:
+        if composed(other) == composed(name):
+            return f"{name!a} looks like {other!a} in {place}, and is another name: rename one of them"
+    return f"no class of that name in {place}"
 
 
 def _held_out(class_name: str, files: list[os.DirEntry[str]], share: float) -> set[str]:

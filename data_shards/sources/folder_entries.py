@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
+from data_shards.sources.file_names import as_text, composed, readable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -19,15 +20,33 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
             visible = [entry for entry in found if entry.name[0] != "." and entry.name.lower() not in _LITTER]
     except OSError as error:
         raise ShardUsageError(f"{folder}: cannot be listed: {error.strerror}") from None
-    return sorted(visible, key=lambda entry: entry.name)
+    return sorted(visible, key=lambda entry: as_text(entry.name))
 
 
-def class_folders(folder: Path) -> list[os.DirEntry[str]]:
-    """The folders in a folder, one for each class. Raises ShardUsageError where there are none, or files among them."""
-    found = entries(folder)
-    for entry in found:
+def class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """The folders in a folder, one for each class, by name, in alphabetical order.
+
+    Raises ShardUsageError where there are none, or files among them, and for names that are not fit for classes: that
+    are no UTF-8, have control characters in them, or look like another one.
+    """
+    found: dict[str, os.DirEntry[str]] = {}
+    alike: dict[str, str] = {}
+    for entry in entries(folder):
+        name = as_text(entry.name)
         if not entry.is_dir():
             raise ShardUsageError(f"{entry.path} is a file, where a folder for each class should be")
+        if readable(name) != name:
+            raise ShardUsageError(
+                f"{readable(as_text(entry.path))}: the name of a class has to be UTF-8, without control characters: "
+                "rename the folder"
+            )
+        other = alike.setdefault(composed(name), name)
+        if other != name:
+            raise ShardUsageError(
+                f"{folder}: {other!a} and {name!a} look the same ({name}), and are two folders: "
+                "rename one of them, or put their images together"
+            )
+        found[name] = entry
     if not found:
         raise ShardUsageError(f"{folder}: no class folders in it")
     return found

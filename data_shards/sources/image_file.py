@@ -14,10 +14,16 @@ import simplejpeg
 from PIL import Image
 
 from data_shards.errors import ShardUsageError
+from data_shards.image_format import check_size, stored_size
 from data_shards.sources import Sample
 
 # Its complaints about details of a file are not for a report on a million of them; what it cannot decode, it raises.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+Image.MAX_IMAGE_PIXELS = None  # our own rule, which is the same for all formats, is asked before anything is decoded
+
+# Whatever a file is named. It knows more, which start programs (EPS), or are larger than their headers say (icons).
+Image.init()
+_FORMATS = {"JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF"} & set(Image.ID)
 
 # The one complaint of libjpeg about a picture that is all there: bytes between it and the end mark.
 _ONLY_THE_END = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
@@ -54,6 +60,7 @@ class Preparation:
             change = change or "resized"
         height, width = image.shape[:2]
         encoded = file if change is None else self._encode(image, decoded.subsampling)
+        stored_size(encoded)  # as the readers will ask
         return Sample(encoded, label, height, width, change)
 
     def _encode(self, image: np.ndarray, subsampling: str) -> bytes:
@@ -69,9 +76,10 @@ class _Decoded(NamedTuple):
 
 def _decode_jpeg(file: bytes) -> _Decoded:
     try:
-        _, _, colours, subsampling = simplejpeg.decode_jpeg_header(file)
+        height, width, colours, subsampling = simplejpeg.decode_jpeg_header(file)
     except ValueError:  # cut in its header; or, rarely, colours sampled in a way that the readers cannot take
         return _decode_other(file)
+    check_size(int(height), int(width))
     if colours in ("CMYK", "YCCK"):
         return _decode_other(file)
     target = "GRAY" if colours == "Gray" else "RGB"
@@ -88,7 +96,8 @@ def _decode_other(file: bytes) -> _Decoded:
     if not file:
         raise ValueError("the file is empty (zero bytes)")
     try:
-        with Image.open(io.BytesIO(file)) as picture:
+        with Image.open(io.BytesIO(file), formats=sorted(_FORMATS)) as picture:
+            check_size(picture.height, picture.width)
             kind = str(picture.format)
             if picture.mode == "CMYK":
                 kind = f"CMYK {kind}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -45,6 +46,10 @@ class ImageFiles:
     @property
     def splits(self) -> dict[str, int]:
         return {split: len(listing) for split, listing in self._listings.items()}
+
+    @property
+    def folders(self) -> list[Path]:
+        return [listing.root for listing in self._listings.values()]
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
         cv2.setNumThreads(0)  # shards are packed side by side: threads within an image would only get in their way

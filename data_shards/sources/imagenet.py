@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_shards.errors import ShardUsageError
 from data_shards.progress import listing_progress
+from data_shards.sources.file_names import as_text
 from data_shards.sources.folder_entries import check_image_name, class_folders, entries, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
@@ -17,7 +18,7 @@ from data_shards.sources.text_lines import read_lines
 
 TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
-_SYNSET = re.compile(r"n\d{8}")
+_SYNSET = re.compile(r"n[0-9]{8}")
 
 
 def imagenet(
@@ -88,7 +89,7 @@ def _first_of(src: Path, folder: str, tar: str) -> Path:
 def _synsets(train: Path) -> dict[str, TarMember | None]:
     """The synsets, and which member of the tar each one is; None where it is a folder."""
     if train.is_dir():
-        return {_checked_synset(entry.name, entry.path): None for entry in class_folders(train)}
+        return {_checked_synset(name, entry.path): None for name, entry in class_folders(train).items()}
     found: dict[str, TarMember | None] = {}
     for member in tar_members(train):
         name = member.name.rpartition("/")[2]
@@ -124,14 +125,14 @@ def _add_validation(
     if in_folders:
         if labels_file is not None:
             raise ShardUsageError(f"{validation} is in folders by synset: the label file {labels_file} is not needed")
-        for folder in class_folders(validation):
-            if folder.name not in known:
+        for synset, folder in class_folders(validation).items():
+            if synset not in known:
                 raise ShardUsageError(f"{folder.path}: no synset of that name among the training images")
-            if folder.name in labels:
+            if synset in labels:
                 for file in image_files(folder.path):
-                    listing.add_file(file, labels[folder.name])
+                    listing.add_file(file, labels[synset])
         return
-    files = {file.name: file for file in image_files(validation)} if validation.is_dir() else {}
+    files = {as_text(file.name): file for file in image_files(validation)} if validation.is_dir() else {}
     members: dict[str, TarMember] = {}
     for member in () if validation.is_dir() else tar_members(validation):
         name = member.name.rpartition("/")[2]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import tarfile
+import zlib
 from pathlib import Path
 
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.regular_file import open_regular, read_regular
 from data_shards.sources.text_lines import read_lines
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -25,7 +28,7 @@ _USUAL_PLACES = (
     f"{DEVKIT}/data/{GROUND_TRUTH}",
     f"{DEVKIT}.tar.gz",
 )
-_SYNSET = re.compile(r"n\d{8}")
+_SYNSET, _ID = re.compile(r"n[0-9]{8}"), re.compile(r"[0-9]{1,9}")
 
 
 def find_label_file(src: Path) -> Path:
@@ -54,7 +57,7 @@ def validation_labels(path: Path, names: list[str], known: set[str], src: Path) 
     else:
         lines, meta, lines_from = read_lines(path), None, str(path)
     rows = [line.split() for line in lines]
-    if all(len(row) == 1 and row[0].isdigit() for row in rows):
+    if all(len(row) == 1 and _ID.fullmatch(row[0]) for row in rows):
         synsets = _synsets_by_id(_read_meta(path, src) if meta is None else meta, f"{path}: meta.mat")
         rows = [[synsets.get(int(row[0]), row[0])] for row in rows]
     widths = {len(row) for row in rows}
@@ -91,7 +94,7 @@ def _read_meta(path: Path, src: Path) -> bytes:
     places = [path.parent / "meta.mat", src / "meta.mat", src / DEVKIT / "data" / "meta.mat"]
     for place in places:
         if place.is_file():
-            return place.read_bytes()
+            return read_regular(place)
     if (src / f"{DEVKIT}.tar.gz").is_file():
         return _from_devkit(src / f"{DEVKIT}.tar.gz")[1]
     raise ShardUsageError(f"{path} holds the devkit's ids: its meta.mat is needed beside it, to tell their synsets")
@@ -101,13 +104,13 @@ def _from_devkit(path: Path) -> tuple[list[str], bytes]:
     """The ground truth's lines and meta.mat's bytes, from the devkit as it is published."""
     wanted = {f"data/{GROUND_TRUTH}": b"", "data/meta.mat": b""}
     try:
-        with tarfile.open(path) as tar:
+        with open(open_regular(path), "rb") as opened, tarfile.open(fileobj=opened) as tar:
             for member in tar:
                 for name in wanted:
-                    file = tar.extractfile(member) if member.name.endswith(name) else None
+                    file = tar.extractfile(member) if member.isreg() and member.name.endswith(name) else None
                     wanted[name] = file.read() if file else wanted[name]
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise ShardDamage(path, f"cannot be read as a tar: {error}") from None
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        raise ShardDamage(path, f"cannot be read as a tar: {' '.join(str(error).split())}") from None
     for name, content in wanted.items():
         if not content:
             raise ShardUsageError(f"{path}: holds no {name}")
@@ -123,4 +126,5 @@ def _synsets_by_id(meta: bytes, place: str) -> dict[int, str]:
         table = loadmat(io.BytesIO(meta), squeeze_me=True, variable_names=["synsets"])["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
     except Exception as error:  # a damaged MATLAB file fails in ways beyond listing
-        raise ShardDamage(place, f"is not the devkit's table of synsets: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ShardDamage(place, f"is not the devkit's table of synsets: {reason}") from None

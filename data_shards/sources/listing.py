@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from array import array
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.randomness import random_bits
+from data_shards.regular_file import open_regular
+from data_shards.sources.file_names import as_name, as_text, readable
 from data_shards.sources.tar_members import TarMember
 
 _ORDER = 40  # keeps this draw apart from others with the same seed
@@ -28,14 +31,14 @@ class Listing:
 
     def __init__(self, root: Path, classes: tuple[str, ...]):
         self.root, self.classes = root, classes
-        self._paths: list[str] = []  # below the folder, or of the members
+        self._paths: list[str] = []  # below the folder (`as_text`), or of the members
         self._added = array("q")  # the columns below, one file after the other
         self._columns = np.empty((0, 4), np.int64)  # label, offset, size, time of the last change (ns)
         self._tar: int | None = None
         self._tar_modified = 0
         if root.is_file():
             try:
-                self._tar = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+                self._tar = open_regular(root)
                 self._tar_modified = os.fstat(self._tar).st_mtime_ns
             except OSError as error:
                 raise ShardUsageError(f"{root}: cannot be read: {error.strerror}") from None
@@ -53,12 +56,14 @@ class Listing:
         return self._columns[:, 0]
 
     def add_file(self, entry: os.DirEntry[str], label: int) -> None:
-        """Adds a file below the folder. Raises ShardUsageError where it is not there, as with a dead link."""
+        """Adds a file below the folder. Raises ShardUsageError where there is none, as with a dead link or a device."""
         try:
             status = entry.stat()
         except OSError as error:
             raise ShardUsageError(f"{entry.path}: cannot be read: {error.strerror}") from None
-        below = entry.path[len(str(self.root)) + 1 :]
+        if not stat.S_ISREG(status.st_mode):
+            raise ShardUsageError(f"{entry.path}: is not a regular file")
+        below = as_text(entry.path[len(os.path.join(self.root, "")) :])
         self._add(below, label, 0, status.st_size, status.st_mtime_ns)
 
     def add_member(self, member: TarMember, label: int) -> None:
@@ -92,7 +97,7 @@ class Listing:
 
     def name(self, position: int) -> str:
         """What messages call the file."""
-        return f"{self.root}{'/' if self._tar is None else ': '}{self._paths[position]}"
+        return readable(f"{as_text(self.root)}{'/' if self._tar is None else ': '}{self._paths[position]}")
 
     def digest(self) -> str:
         """Of the keys and sizes: what tells one data set from another, wherever it lies."""
@@ -116,7 +121,8 @@ class Listing:
             if self._tar is not None:
                 file = os.pread(self._tar, size, offset)
             else:
-                with open(self.root / self._paths[position], "rb", buffering=0) as opened:
+                path = self.root / as_name(self._paths[position])
+                with open(open_regular(path), "rb", buffering=0) as opened:
                     file = opened.read()
         except OSError as error:
             raise ShardDamage(self.name(position), f"cannot be read: {error.strerror}") from None

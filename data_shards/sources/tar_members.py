@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_shards.errors import ShardDamage
+from data_shards.regular_file import open_regular
 
 
 class TarMember(NamedTuple):
@@ -28,7 +29,7 @@ def tar_members(path: Path, within: TarMember | None = None) -> Iterator[TarMemb
     """
     place = f"{path}: {within.name}" if within else str(path)
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(open_regular(path), "rb", buffering=0) as file:
             start, size = (within.offset, within.size) if within else (0, os.fstat(file.fileno()).st_size)
             yield from _members(_Part(file.fileno(), start, size), place)
     except OSError as error:
@@ -37,7 +38,7 @@ def tar_members(path: Path, within: TarMember | None = None) -> Iterator[TarMemb
 
 def _members(part: _Part, place: str) -> Iterator[TarMember]:
     try:
-        with tarfile.open(fileobj=part, mode="r:", bufsize=tarfile.BLOCKSIZE) as tar:
+        with tarfile.open(fileobj=part, mode="r:", bufsize=tarfile.BLOCKSIZE, encoding="utf-8") as tar:
             while (member := tar.next()) is not None:
                 if member.isreg() and not member.issparse():
                     if member.offset_data + member.size > part.size:

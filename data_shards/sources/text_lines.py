@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
+from data_shards.regular_file import read_regular
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, without empty ones at its end. Raises ShardUsageError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8").rstrip().splitlines()
+        return read_regular(path).decode("utf-8").rstrip().splitlines()
     except OSError as error:
         raise ShardUsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -18,38 +20,54 @@ from pathlib import Path
 
 import torch  # noqa: F401  (its OpenMP library must be loaded first)
 
+from kernels.cache_folder import CacheRefused, in_own_folder, own_file
+
+logger = logging.getLogger(__name__)
+
 _FOLDER = Path(__file__).parent
 _SOURCES = ("pointwise.cpp", "depthwise.cpp", "normalise.cpp")
 _FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
+_CHECKSUM = hashlib.sha256().digest_size
+_SPACE = 4 << 20  # bytes: more than compiling takes of a disk
 
 
 class BuildError(Exception):
-    """No compiler, or one that fails."""
+    """No compiler, one that fails, or no place for what it makes."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The compiled operations, from the cache (`$XDG_CACHE_HOME/deps-kernels`) where they are there already.
+    """The compiled operations, from the cache (`kernels.cache_folder`) where they are there already.
 
     Raises:
         BuildError: in one line.
     """
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    compiler, command = _compiler()
+    name = f"{_digest(compiler)}.so"
+    try:
+        return in_own_folder(lambda folder: _loaded(folder / name, command))
+    except CacheRefused as refusal:
+        raise BuildError(str(refusal)) from None
+
+
+def _compiler() -> tuple[str, list[str]]:
+    """What is to compile, as it was named, and as words: CXX may hold a launcher or options ("ccache g++")."""
+    named = os.environ.get("CXX", "").strip()
+    compiler = named or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise BuildError("no C++ compiler was found (g++ or clang++; on Debian: apt install g++)")
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "deps-kernels"
-    path = folder / f"{_digest(compiler)}.so"
-    if not path.exists():
-        _compile(compiler, path)
     try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise BuildError(f"{path}: cannot be loaded ({error}); delete it to have it compiled anew") from None
+        command = [compiler] if shutil.which(compiler) else shlex.split(compiler)
+    except ValueError as error:
+        raise BuildError(f"CXX={compiler}: is no command: {error}") from None
+    if shutil.which(command[0]) is None:
+        raise BuildError(f"CXX={compiler}: there is no command {command[0]}; unset CXX to have g++ or clang++ taken")
+    return compiler, command
 
 
 def _digest(compiler: str) -> str:
     """Of all that decides about the result: sources, flags, compiler and processor."""
-    digest = hashlib.sha256(repr((_FLAGS, compiler, platform.machine(), _processor())).encode())
+    digest = hashlib.sha256(repr((_FLAGS, compiler, platform.machine(), _processor(), "with checksum")).encode())
     for source in sorted(_FOLDER.glob("*.[ch]*")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
@@ -58,23 +76,51 @@ def _digest(compiler: str) -> str:
 def _processor() -> str:
     """The processor's instruction sets, where Linux tells them: a home folder may be shared by unlike machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _compile(compiler: str, path: Path) -> None:
+def _loaded(path: Path, command: list[str]) -> ctypes.CDLL:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its final place and renamed: others who compile at the same time, or a kill, leave nothing half done.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            command = [compiler, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-                raise BuildError(f"{compiler} failed: {error[:200]}")
-            os.replace(made, path)
-    except OSError as error:
-        raise BuildError(f"{path}: {error.strerror}") from None
+        fault = _fault(path) if os.path.lexists(path) else None
+        if fault:
+            logger.warning("kernels: %s: %s; it is not loaded, but compiled anew", path, fault)
+        if fault or not path.exists():
+            _compile(command, path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:  # the loader's has no number, only words
+        raise CacheRefused(f"{path.parent}: {error.strerror or error}") from None
+
+
+def _fault(path: Path) -> str | None:
+    """Why what is in the cache must not be loaded; None where it may."""
+    if not own_file(path):
+        return "is no file that this user alone can have written"
+    content = path.read_bytes()
+    if hashlib.sha256(content[:-_CHECKSUM]).digest() != content[-_CHECKSUM:]:
+        return "is damaged"  # the loader would end the process by a signal
+    return None
+
+
+def _compile(command: list[str], path: Path) -> None:
+    # Beside its final place and renamed: others who compile at the same time, or a kill, leave nothing half done.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        line = [*command, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
+        # Compilers have files of their own, which the folder that was found fit to be written takes as well.
+        environment = {**os.environ, "TMPDIR": folder}
+        done = subprocess.run(
+            line, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
+        )
+        if done.returncode:
+            (Path(folder) / "space").write_bytes(
+                bytes(_SPACE)
+            )  # an OSError, where the fault is a full disk's or quota's
+            error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+            raise BuildError(f"{shlex.join(command)} failed: {error[:200] or f'exit code {done.returncode}'}")
+        made.chmod(0o700)
+        with made.open("ab") as file:  # what follows a library's sections is nobody's
+            file.write(hashlib.sha256(made.read_bytes()).digest())
+        os.replace(made, path)

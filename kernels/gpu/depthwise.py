@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kernels.gpu.activation import coefficients, derivative, prologue
 from kernels.gpu.launch import bucket, config, empty_images, empty_partials, kernel, parts, rows_of, vector, workers
+from kernels.gpu.moments import about_zero, empty_moments
 from kernels.gpu.window import activated, load_patch, load_taps, place_strips, strip_height, with_moments
 from kernels.primitives import OutputGradient, Prologue
 
@@ -67,7 +68,7 @@ def _forward(
     shift,  # [channels]
     weight,  # [channels, KERNEL, KERNEL], of any strides
     y,  # [images, height_out, width_out, channels]
-    partials,  # [workers, 2, channels]
+    partials,  # [workers, 2, channels] float64
     images: int,
     height: int,
     width: int,
@@ -96,11 +97,15 @@ def _forward(
     taps = load_taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
     scales, shifts = coefficients(scale, shift, channel, channels, ACTIVATION)
     total, square = tl.zeros([BLOCK_P, BLOCK_C], tl.float32), tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    pivot, count = tl.zeros([BLOCK_P, BLOCK_C], tl.float32), tl.zeros([BLOCK_P, 1], tl.int32)
     tall = strip_height(height_out, ROWS, 1)
     strips = images * tl.cdiv(height_out, tall) * tl.cdiv(width_out, COLUMNS)
+    unseen = True
     for first in range(worker * BLOCK_P, strips, tl.num_programs(1) * BLOCK_P):
         image, row, column = place_strips(first, height_out, width_out, tall, BLOCK_P, COLUMNS)
         mask, end = (image < images) & active[None, :], row + tall
+        strip = tl.minimum(height_out - row, tall) * tl.minimum(width_out - column, COLUMNS)
+        count += tl.where(image < images, strip, 0)
         top, left = row * STRIDE - MARGIN, column * STRIDE - MARGIN
         source = x + ((image * height + top) * width + left).to(tl.int64) * channels + channel[None, :]
         target = y + ((image * height_out + row) * width_out + column).to(tl.int64) * channels + channel[None, :]
@@ -123,15 +128,20 @@ def _forward(
                 stored = accumulator.to(y.dtype.element_ty)
                 inside = (row < height_out) & (column + c < width_out) & mask
                 tl.store(target + c * channels, stored, inside)
-                value = tl.where(inside, stored.to(tl.float32), 0.0)
-                total += value
-                square += value * value
+                value = stored.to(tl.float32)
+                if c == 0:  # of the first strip's first row it is the pivot
+                    pivot = tl.where(unseen, value, pivot)
+                    unseen = False
+                distance = tl.where(inside, value - pivot, 0.0)
+                total += distance
+                square += distance * distance
             window = window[STRIDE * AROUND :]
             target += width_out * channels
             row += 1
+    sums, squares = about_zero(pivot, count, total, square)
     partial = partials + worker * 2 * channels + channel
-    tl.store(partial, tl.sum(total, 0), active)
-    tl.store(partial + channels, tl.sum(square, 0), active)
+    tl.store(partial, tl.sum(sums, 0), active)
+    tl.store(partial + channels, tl.sum(squares, 0), active)
 
 
 @kernel(*BACKWARD_BLOCKS, fits=_fits_backward)
@@ -247,7 +257,7 @@ def forward(x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -
     scale, shift, activation = parts(prologue)
     y = empty_images(x, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
     rows = rows_of(y)
-    partials = empty_partials(x, _workers(rows, channels), 2, channels)
+    partials = empty_moments(x, _workers(rows, channels), channels)
     lanes = vector(channels)
     _forward[lambda meta: (triton.cdiv(channels, meta["BLOCK_C"]), len(partials))](
         x,
@@ -268,7 +278,7 @@ def forward(x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -
         STRIDE=stride,
         ACTIVATION=activation,
     )
-    return y, partials.sum(0, dtype=torch.float64)
+    return y, partials.sum(0)
 
 
 def backward(

@@ -18,7 +18,10 @@ import triton
 from torch import Tensor
 from triton import knobs
 
+from kernels.gpu.triton_cache import settle_triton_cache
 from kernels.primitives import Prologue
+
+settle_triton_cache()
 
 # Enough for about eight programs on each of the 132 multiprocessors of an H200, several times over, so that the last
 # ones to finish leave little of it idle.

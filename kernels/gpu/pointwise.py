@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kernels.gpu.activation import coefficients, derivative, prologue
 from kernels.gpu.launch import bucket, config, empty_images, empty_partials, kernel, parts, rows_of, vector, workers
+from kernels.gpu.moments import about_zero, empty_moments
 from kernels.primitives import OutputGradient, Prologue
 
 WHOLE = 128  # the most channels that are summed over in one tile
@@ -87,7 +88,7 @@ def _forward(
     shift,  # [inputs]
     matrix,  # [outputs, inputs], the leading block of the weight's rows of `stride` values
     y,  # [rows, outputs]
-    partials,  # [workers, 2, outputs]
+    partials,  # [workers, 2, outputs] float64
     rows: int,
     input_vectors: int,
     output_vectors: int,
@@ -106,6 +107,7 @@ def _forward(
     worker = tl.program_id(1)
     channel, output = tl.arange(0, BLOCK_K), tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     total, square = tl.zeros([BLOCK_N], tl.float32), tl.zeros([BLOCK_N], tl.float32)
+    pivot, count = tl.zeros([BLOCK_N], tl.float32), 0
     if ALL_INPUTS:
         block = tl.trans(_block(matrix, output, outputs, channel, inputs, stride, dtype))
         scales, shifts = coefficients(scale, shift, channel, inputs, ACTIVATION)
@@ -125,12 +127,18 @@ def _forward(
         stored = accumulator.to(dtype)
         inside = (row < rows)[:, None] & (output < outputs)[None, :]
         tl.store(y + row.to(tl.int64)[:, None] * outputs + output[None, :], stored, inside)
-        value = tl.where(inside, stored.to(tl.float32), 0.0)
-        total += tl.sum(value, 0)
-        square += tl.sum(value * value, 0)
+        value = stored.to(tl.float32)
+        height = tl.minimum(rows - first, BLOCK_M)
+        if count == 0:
+            pivot = tl.sum(tl.where(inside, value, 0.0), 0) / height
+        distance = tl.where(inside, value - pivot[None, :], 0.0)
+        total += tl.sum(distance, 0)
+        square += tl.sum(distance * distance, 0)
+        count += height
+    sums, squares = about_zero(pivot, count, total, square)
     partial = partials + worker * 2 * outputs + output
-    tl.store(partial, total, output < outputs)
-    tl.store(partial + outputs, square, output < outputs)
+    tl.store(partial, sums, output < outputs)
+    tl.store(partial + outputs, squares, output < outputs)
 
 
 @kernel(*INPUT_GRADIENT_BLOCKS)
@@ -238,7 +246,7 @@ def forward(x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) 
     scale, shift, activation = parts(prologue)
     lanes = vector(inputs, outputs, weight.stride(0))
     y = empty_images(x, outputs, height, width)
-    partials = empty_partials(x, workers(rows, 128, triton.cdiv(outputs, 32)), 2, outputs)
+    partials = empty_moments(x, workers(rows, 128, triton.cdiv(outputs, 32)), outputs)
     _forward[lambda meta: (triton.cdiv(outputs, meta["BLOCK_N"]), len(partials))](
         x,
         scale,
@@ -255,7 +263,7 @@ def forward(x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) 
         ACTIVATION=activation,
         **_summed(inputs, "ALL_INPUTS"),
     )
-    return y, partials.sum(0, dtype=torch.float64)
+    return y, partials.sum(0)
 
 
 def backward(

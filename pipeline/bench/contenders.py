@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from data_shards.augment import Augmentation
+from data_shards.batch_reader import Batch
 from kernels.dispatch import KernelChoice
 from pipeline.bench.ofa_style import OfaStyleStep
 from pipeline.engines.base import unsharded_state
@@ -15,11 +17,13 @@ from pipeline.engines.single import SingleEngine
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
+from pipeline.training.feed import feed
 from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.losses import LossConfig, slot_loss
 from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Schedule, ScheduleConfig, StepPlan
+from pipeline.trial_steps import made_up_batch
 
 # Without weight decay, the momentum after the first step is its gradient, which is how contenders are compared.
 _OPTIMIZER = OptimizerConfig(weight_decay=0)
@@ -35,7 +39,7 @@ class Contender(Protocol):
     shares_weights: bool
 
     def lay_out(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in the memory format that it likes best; not timed."""
+        """Images [N, 3, H, W] in the memory format that it likes best."""
         ...
 
     def step(self, images: Tensor, labels: Tensor) -> Sequence[Tensor | float]:
@@ -197,9 +201,16 @@ def initial_weights(space: Space) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in supernet.state_dict().items()}
 
 
+def readers_batch(space: Space, size: int) -> Batch:
+    """Random images and labels as a reader hands them over, always the same."""
+    return made_up_batch(size, space.resolution, space.classes, Augmentation())
+
+
+def fed(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels on the device, as training feeds its step."""
+    return feed(batch, device, Augmentation(), classes=0)  # nothing is mixed
+
+
 def batch(space: Space, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Random images and labels, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(size, 3, space.resolution, space.resolution, generator=generator)
-    labels = torch.randint(space.classes, (size,), generator=generator)
-    return images.to(device), labels.to(device)
+    """Random images and labels on the device, always the same."""
+    return fed(readers_batch(space, size), device)

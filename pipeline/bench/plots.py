@@ -6,38 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
-
 from pipeline.evaluation.plots import COLOURS, MARKERS
+from pipeline.figures import Axes, LogFormatter, StrMethodFormatter, label, svg_figure
 
-_STYLE: dict[Any, Any] = {
+_STYLE = {
     "font.size": 9,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a94a0",
-    "axes.labelcolor": "#1c2430",
-    "xtick.color": "#5b6675",
     "ytick.color": "#1c2430",
-    "axes.grid": True,
-    "grid.color": "#e8ebef",
-    "axes.axisbelow": True,
     "axes.titlesize": 10,
-    "legend.frameon": False,
-    "svg.hashsalt": "bench",  # the same figures give the same file
+    "svg.hashsalt": "bench",
 }
-_METADATA = {"Date": None}
 _OPERATION_CONTENDERS = {"ours": "ours", "strong_eager": "strong eager", "ofa_style": "OFA style"}
 _STEP_COLOURS = dict(zip(("ours", "strong eager", "OFA style", "plain networks"), COLOURS, strict=False))
 
 
 def step_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A bar of seconds per step for each contender and batch size, with its ratio to ours."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7, 1.1 + 0.42 * len(rows)), layout="constrained")
+    with svg_figure(path, (7, 1.1 + 0.42 * len(rows)), _STYLE) as figure:
         axes = figure.add_subplot()
         sizes = {row["batch_size"] for row in rows}
         for position, row in enumerate(rows):
@@ -55,40 +39,35 @@ def step_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None
         axes.set_xlim(0, 1.3 * max((row.get("seconds_per_step", 0) for row in rows), default=0) or 1)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("seconds per step" + ("" if many else f", batch {next(iter(sizes))}"))
-        figure.suptitle(title, fontsize=10)
-        figure.savefig(path, format="svg", metadata=_METADATA)
+        figure.suptitle(label(title, 200), fontsize=10)
 
 
 def kernels_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Each operation's time as a multiple of its floor, forward and backward, a marker for each contender."""
     directions = list(dict.fromkeys(row["direction"] for row in rows))
-    with matplotlib.rc_context(_STYLE):
-        count = len(rows) // len(directions)
-        figure = Figure(figsize=(9.5, 1.5 + 0.21 * count), layout="constrained")
+    count = len(rows) // len(directions)
+    with svg_figure(path, (9.5, 1.5 + 0.21 * count), _STYLE) as figure:
         panels = figure.subplots(1, len(directions), sharex=True, sharey=True, squeeze=False)[0]
         for axes, direction in zip(panels, directions, strict=True):
             _times_of_floor(axes, [row for row in rows if row["direction"] == direction])
             axes.set_title(direction)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels) or 1)
-        figure.suptitle(title, fontsize=10)
-        figure.savefig(path, format="svg", metadata=_METADATA)
+        figure.suptitle(label(title, 200), fontsize=10)
 
 
 def data_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A bar of images per second and one of CPU time per image for each contender; panels for each data set."""
     figures = {"images_per_second": "images/s", "cpu_us_per_image": "CPU µs per image"}
     sets = list(dict.fromkeys(row["data_set"] for row in rows))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.5, 1 + 0.27 * len(rows)), layout="constrained")
+    with svg_figure(path, (9.5, 1 + 0.27 * len(rows)), _STYLE) as figure:
         panels = figure.subplots(len(sets), len(figures), sharex="col", sharey="row", squeeze=False)
         for line, name in zip(panels, sets, strict=True):
             here = [row for row in rows if row["data_set"] == name]
-            for axes, (key, label) in zip(line, figures.items(), strict=True):
+            for axes, (key, quantity) in zip(line, figures.items(), strict=True):
                 _data_bars(axes, here, key)
-                axes.set_title(f"{label}, pictures of {name}")
-        figure.suptitle(title, fontsize=10)
-        figure.savefig(path, format="svg", metadata=_METADATA)
+                axes.set_title(f"{quantity}, pictures of {label(name)}")
+        figure.suptitle(label(title, 200), fontsize=10)
 
 
 def _data_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
@@ -119,6 +98,7 @@ def _times_of_floor(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.axvline(1, color="#5b6675", linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(LogFormatter())  # the default one writes mathematics
     axes.set_yticks(range(len(rows)), [f"{row['operation'].replace('_', ' ')}  {row['shape']}" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("time / floor")

@@ -15,9 +15,10 @@ from pipeline.bench.contenders import (
     DESCRIPTIONS,
     Contender,
     SupernetStep,
-    batch,
     build,
+    fed,
     initial_weights,
+    readers_batch,
     sandwich_plan,
 )
 from pipeline.bench.memory import peak_on_cpu, peak_on_cuda
@@ -71,8 +72,9 @@ def step_benchmark(
     rows: list[dict[str, Any]] = []
     first: list[dict[str, Any]] = []
     for size in batches:
-        images, labels = batch(space, size, device)
-        seconds = median_seconds(right, images, labels, repeats, lambda size=size: advance(f"steps of {size} images"))
+        read = readers_batch(space, size)
+        seconds = median_seconds(right, read, device, repeats, lambda size=size: advance(f"steps of {size} images"))
+        images, labels = fed(read, device)
         ours = right.get("ours")
         if isinstance(ours, SupernetStep):
             fresh = first_steps(ours, images, labels, lambda: advance("subnets not seen before"))
@@ -171,7 +173,8 @@ def _print(title: str, found: Mapping[str, Any]) -> None:
             f"worst {each['unseen_to_seen_ratio_worst']:.2f})"
         )
     print(
-        f"Medians of {found['repeats']} steps, contenders in turns. Peak memory: a step's, beside weights and momentum."
+        f"Medians of {found['repeats']} steps from a reader's bytes on, contenders in turns. "
+        "Peak memory: a step's, beside weights and momentum."
     )
     print(place_line(place_of(found)))
     print(f"Kept: {', '.join(found['files'])}")

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_shards.batch_reader import Batch
 from kernels.bench.timing import Clock
-from pipeline.bench.contenders import Contender, SupernetStep
+from pipeline.bench.contenders import Contender, SupernetStep, fed
 from pipeline.training.losses import LossConfig
 from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Slot
@@ -22,22 +23,27 @@ _SEEN_STEPS = 2
 
 def median_seconds(
     contenders: Mapping[str, Contender],
-    images: Tensor,
-    labels: Tensor,
+    batch: Batch,
+    device: torch.device,
     repeats: int,
     advance: Callable[[], None],
 ) -> dict[str, float]:
     """Median seconds of a step of each contender; all take one step before any of them takes its next.
 
     Args:
+        batch: from whose bytes a step begins: feeding them to the device is a part of it, for all alike.
         advance: called after each step.
     """
-    clock = Clock(images.device, flush=False)
-    laid_out = {name: contender.lay_out(images) for name, contender in contenders.items()}
+    clock = Clock(device, flush=False)
+
+    def step(contender: Contender) -> None:
+        images, labels = fed(batch, device)
+        contender.step(contender.lay_out(images), labels)
+
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(1 + repeats):  # the first one warms up
         for name, contender in contenders.items():
-            taken, _ = clock.time(lambda name=name, contender=contender: contender.step(laid_out[name], labels))
+            taken, _ = clock.time(lambda contender=contender: step(contender))
             seconds[name].append(taken)
             advance()
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,8 @@ class Evaluator:
         was_training = supernet.training
         supernet.eval()
         try:
-            return self._measure(lambda images: supernet(images, full), full.resolution)
+            with _in_float32(supernet):
+                return self._measure(lambda images: supernet(images, full), full.resolution)
         finally:
             supernet.train(was_training)
 
@@ -74,8 +76,9 @@ class Evaluator:
         """
         network = extract(supernet, subnet)
         images = self.processes.together(lambda: self._recalibration(subnet.resolution)) or []
-        recalibrate(network, (normalise(batch, self.processes.device) for batch in images))
-        return self._measure(network, subnet.resolution)
+        with _in_float32(supernet):
+            recalibrate(network, (self._on_device(batch) for batch in images))
+            return self._measure(network, subnet.resolution)
 
     def _measure(self, network: Callable[[Tensor], Tensor], resolution: int) -> Accuracy:
         rank, world = self.processes.rank, self.processes.world
@@ -84,6 +87,9 @@ class Evaluator:
         assert counts is not None
         top1, top5, loss, samples = self.processes.total(counts)
         return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
+
+    def _on_device(self, images: Tensor) -> Tensor:
+        return normalise(images.to(self.processes.device, non_blocking=True))
 
     def _recalibration(self, resolution: int) -> list[Tensor]:
         if resolution not in self._recalibration_images:
@@ -94,7 +100,9 @@ class Evaluator:
             loader = EvaluationLoader(
                 self._train, self._data, resolution, size, rank=0, world=1, ids=ids, substitute=True
             )
-            self._recalibration_images[resolution] = [batch.images for batch in loader]
+            # Out of the shared memory that a reader hands them over in, which is little, as they are kept.
+            images = (batch.images for batch in loader)
+            self._recalibration_images[resolution] = [each.clone() if each.is_shared() else each for each in images]
             self._tell_skipped(loader.skipped)
         return self._recalibration_images[resolution]
 
@@ -104,6 +112,20 @@ class Evaluator:
         if firsts and self.processes.is_main:
             logging.getLogger(__name__).warning("recalibration: other samples shown: %s; first %s", record, firsts[0])
         record.check()
+
+
+@contextmanager
+def _in_float32(supernet: Supernet) -> Iterator[None]:
+    """Have everything measured in float32, whatever it is trained in.
+
+    That is what networks are extracted and deployed in, and figures of one table, and of several machines, compare.
+    """
+    bf16, supernet.bf16 = supernet.bf16, False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        supernet.bf16 = bf16
 
 
 def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:
@@ -117,16 +139,18 @@ def recalibration_ids(samples: int, wanted: int, batch: int) -> np.ndarray:
 @torch.no_grad()
 def count(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], device: torch.device) -> list[float]:
     """Top-1 hits, top-5 hits, summed cross-entropy and number of samples of `network` (images to logits)."""
-    counts = torch.zeros(4, dtype=torch.float64, device=device)
+    counts = torch.zeros(3, dtype=torch.float64, device=device)
+    samples = 0
     for batch in batches:
         if len(batch.labels):
-            labels = batch.labels.to(device, non_blocking=True)
-            counts += _counts(network(normalise(batch.images, device)).float(), labels)
-    return counts.tolist()
+            images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
+            counts += _counts(network(normalise(images)).float(), labels)
+            samples += len(batch.labels)
+    return [*counts.tolist(), samples]
 
 
 def _counts(logits: Tensor, labels: Tensor) -> Tensor:
     best = logits.topk(min(5, logits.shape[1])).indices  # [N, 5]
     hits = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([hits[:, 0].sum(), hits.sum(), loss, torch.tensor(len(labels), device=labels.device)]).double()
+    return torch.stack([hits[:, 0].sum(), hits.sum(), loss]).double()

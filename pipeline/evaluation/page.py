@@ -1,4 +1,7 @@
-"""A page of headings, text, tables and figures, written as Markdown and as one self-contained HTML file."""
+"""A page of headings, text, tables and figures, written as Markdown and as one self-contained HTML file.
+
+All text is literal: whatever a run or an approach is called, on the page it is that, and no markup.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from data_shards.one_line import readable
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -18,11 +23,18 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Text:
-    """A paragraph; `note` sets it smaller, for what qualifies a table or figure."""
+class Code:
+    """A part of a paragraph that is to be typed."""
 
     text: str
-    note: bool = False
+
+
+class Text:
+    """A paragraph of its parts; `note` sets it smaller, for what qualifies a table or figure."""
+
+    def __init__(self, *parts: str | Code, note: bool = False) -> None:
+        self.parts = parts
+        self.note = note
 
 
 @dataclass(frozen=True)
@@ -58,30 +70,46 @@ Block = Heading | Text | Table | Figures
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """The page as Markdown, with figures as links to files in the same folder."""
-    parts = [f"# {title}"]
+    parts = [f"# {_markdown(title)}"]
     for block in blocks:
         if isinstance(block, Heading):
-            parts.append(f"## {block.text}")
+            parts.append(f"## {_markdown(block.text)}")
         elif isinstance(block, Text):
-            parts.append(block.text)
+            parts.append("".join(f"`{p.text}`" if isinstance(p, Code) else _markdown(p) for p in block.parts))
         elif isinstance(block, Table):
             parts.append(_markdown_table(block))
         else:
             for figure in block.figures:
-                parts.append(f"![{figure.caption}]({figure.path.name})\n\n*{figure.caption}*")
+                caption = _markdown(figure.caption).strip()  # a space after the asterisk would make it a list
+                parts.append(f"![{caption}]({figure.path.name})\n\n*{caption}*")
     return "\n\n".join(parts) + "\n"
+
+
+# What is markup wherever it stands; underscores are none within a word. Angle brackets and ampersands become entities,
+# as not every reader of Markdown takes a backslash before them.
+_MARKUP = re.compile(r"[\\`*\[\]|#~$!]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def _markdown(text: str) -> str:
+    """Text as Markdown that reads as that text."""
+    return _MARKUP.sub(r"\\\g<0>", escape(readable(text), quote=False))
+
+
+def _html(text: str) -> str:
+    """Text as HTML that reads as that text, in an element or an attribute."""
+    return escape(readable(text))
 
 
 def _markdown_table(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(cells) + " |"
 
     rule = ["---" if column < table.labels else "---:" for column in range(len(table.header))]
+    cells = [[_markdown(cell).strip() for cell in row] for row in table.rows]
     rows = [
-        [f"**{cell}**" if cell and index in table.strong else cell for cell in row]
-        for index, row in enumerate(table.rows)
+        [f"**{cell}**" if cell and index in table.strong else cell for cell in row] for index, row in enumerate(cells)
     ]
-    return "\n".join([line(table.header), line(rule), *(line(row) for row in rows)])
+    return "\n".join([line([_markdown(cell) for cell in table.header]), line(rule), *(line(row) for row in rows)])
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
@@ -90,30 +118,27 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{_html(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{_html(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
 def _html_block(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h2>{escape(block.text)}</h2>"
+        return f"<h2>{_html(block.text)}</h2>"
     if isinstance(block, Text):
-        return f"<p{' class=note' if block.note else ''}>{_html_text(block.text)}</p>"
+        text = "".join(f"<code>{_html(p.text)}</code>" if isinstance(p, Code) else _html(p) for p in block.parts)
+        return f"<p{' class=note' if block.note else ''}>{text}</p>"
     if isinstance(block, Table):
         return _html_table(block)
     figures = "\n".join(_html_figure(figure) for figure in block.figures)
     return f'<div class="figures">\n{figures}\n</div>'
 
 
-def _html_text(text: str) -> str:
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
 def _html_table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str, strong: bool = False) -> str:
         classes = ["" if column < table.labels else ' class="number"' for column in range(len(cells))]
-        inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True))
+        inside = "".join(f"<{tag}{kind}>{_html(cell)}</{tag}>" for cell, kind in zip(cells, classes, strict=True))
         return f"<tr{' class=strong' if strong else ''}>{inside}</tr>"
 
     rows = "\n".join(row(cells, "td", index in table.strong) for index, cells in enumerate(table.rows))
@@ -123,7 +148,7 @@ def _html_table(table: Table) -> str:
 
 def _html_figure(figure: Figure) -> str:
     image = base64.b64encode(figure.path.read_bytes()).decode("ascii")
-    caption = escape(figure.caption)
+    caption = _html(figure.caption)
     picture = f'<img alt="{caption}" src="data:image/svg+xml;base64,{image}">'
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 

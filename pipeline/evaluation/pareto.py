@@ -15,6 +15,7 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.evaluation.run_record import EVALUATION
 from pipeline.json_file import in_json, write_json
 from pipeline.run_folder import check_data, read_recipe
+from pipeline.shared_memory import fit_readers
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.space import Subnet
 from pipeline.supernet.store import load_supernet
@@ -56,7 +57,9 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with launched_processes() as processes, bar:
         supernet.to(processes.device)
-        evaluator = Evaluator(train, test, recipe.data, recipe.evaluation, processes)
+        batches = [(recipe.evaluation.batch_size, max(space.resolutions))]
+        data = fit_readers(recipe.data, train, batches, processes)
+        evaluator = Evaluator(train, test, data, recipe.evaluation, processes)
         task = bar.add_task("", total=len(named))
         for name, subnet in named:
             bar.update(task, description=str(subnet))

@@ -6,15 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.run_record import RunRecord, SubnetResult
 from pipeline.evaluation.summary import Approach, dip_window, spread
+from pipeline.figures import Axes, Line2D, MaxNLocator, label, svg_figure
 from pipeline.tracking.metrics import Series
 
 # Okabe and Ito's palette, told apart with any colour vision; markers repeat the distinction for print.
@@ -36,22 +32,11 @@ CATEGORY_COLOURS = {
 }
 POINTS = 250  # of a curve; more cannot be told apart at this width
 
-_STYLE: dict[Any, Any] = {
+_STYLE = {
     "font.size": 10,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a94a0",
-    "axes.labelcolor": "#1c2430",
-    "xtick.color": "#5b6675",
     "ytick.color": "#5b6675",
-    "axes.grid": True,
-    "grid.color": "#e8ebef",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
     "legend.fontsize": 9,
-    "svg.hashsalt": "report",  # the same figures give the same file
+    "svg.hashsalt": "report",
 }
 
 
@@ -71,10 +56,8 @@ class Looks:
 
 
 def _draw(path: Path, draw: Callable[[Axes], None], height: float = 3.7) -> Path:
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.8, height), layout="constrained")
+    with svg_figure(path, (5.8, height), _STYLE) as figure:
         draw(figure.add_subplot())
-        figure.savefig(path, format="svg", metadata={"Date": None})
     return path
 
 
@@ -89,7 +72,7 @@ def macs_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
             colour, marker = looks.colour(approach), looks.marker(approach)
             x, means, deviations = _by_macs([run.pareto for run in approach.runs])
             axes.fill_between(x, means - deviations, means + deviations, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(x, means, color=colour, marker=marker, markersize=5, label=approach.name)
+            axes.plot(x, means, color=colour, marker=marker, markersize=5, label=label(approach.name))
             x, means, deviations = _by_macs([run.others for run in approach.runs])
             axes.errorbar(x, means, deviations, fmt=marker, color=colour, markerfacecolor="white", markersize=5)
         axes.set_xlabel("million MACs per image")
@@ -114,7 +97,7 @@ def _by_macs(results: Sequence[Sequence[SubnetResult]]) -> tuple[np.ndarray, np.
 
 
 def curves_plot(
-    path: Path, approach: Approach, looks: Looks, kind: str, label: str, limits: tuple[float, float] | None
+    path: Path, approach: Approach, looks: Looks, kind: str, quantity: str, limits: tuple[float, float] | None
 ) -> Path:
     """One approach's `loss/…` or `acc/…` over epochs, mean over seeds and each seed, with the phases marked."""
 
@@ -137,7 +120,7 @@ def curves_plot(
         _mark_phases(axes, approach.runs[0])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
+        axes.set_ylabel(quantity)
         axes.legend(loc="upper right" if kind == "loss" else "lower right")
 
     return _draw(path, draw)
@@ -157,7 +140,7 @@ def _mark_phases(axes: Axes, run: RunRecord) -> None:
         axes.text(
             (start + end) / 2,
             1.02 + 0.06 * row,
-            phase.name,
+            label(phase.name),
             transform=above,
             ha="center",
             va="bottom",
@@ -218,7 +201,7 @@ def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Pat
                 x, y = _mean_curve(curves)
                 # at the edge of the axes a marker is not cut in half
                 marks = {"marker": looks.marker(approach), "markersize": 4, "clip_on": False, "zorder": 3}
-                axes.plot(x, y, color=colour, label=approach.name, **marks)
+                axes.plot(x, y, color=colour, label=label(approach.name), **marks)
         if not highest:
             return
         margin = 0.08 * max(1.0, max(highest) - min(lowest))
@@ -271,9 +254,9 @@ def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], unit: str
             widths = np.array([row.get(name, 0.0) for row in rows.values()])
             if widths.any():
                 colour = CATEGORY_COLOURS.get(name, "#8a94a0")
-                axes.barh(positions, widths, left=left, height=0.55, color=colour, label=name)
+                axes.barh(positions, widths, left=left, height=0.55, color=colour, label=label(name))
                 left += widths
-        axes.set_yticks(positions, list(rows))
+        axes.set_yticks(positions, [label(name, 45) for name in rows])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(unit)
@@ -302,7 +285,7 @@ def _mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.nda
 
 
 def _approach_lines(approaches: Sequence[Approach], looks: Looks) -> list[Line2D]:
-    return [Line2D([], [], color=looks.colour(approach), label=approach.name) for approach in approaches]
+    return [Line2D([], [], color=looks.colour(approach), label=label(approach.name)) for approach in approaches]
 
 
 def _network_lines(*networks: str) -> list[Line2D]:

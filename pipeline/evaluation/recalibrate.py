@@ -21,9 +21,11 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     network.eval()
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # torch's word for a cumulative average
         layer.train()
-    for images in batches:
+    for number, images in enumerate(batches, start=1):
+        for layer in layers:
+            # A cumulative average, for which torch's own word is None: then it asks the device for the number.
+            layer.momentum = 1 / number
         network(images)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.evaluation import plots, summary
-from pipeline.evaluation.page import Block, Figure, Figures, Heading, Table, Text
+from pipeline.evaluation.page import Block, Code, Figure, Figures, Heading, Table, Text
 from pipeline.evaluation.plots import Looks
 from pipeline.evaluation.run_record import RunRecord
 from pipeline.evaluation.summary import Approach, spread, spread_text
@@ -65,7 +65,8 @@ def accuracy(approaches: Sequence[Approach], looks: Looks, output: Path) -> list
     blocks: list[Block] = [Heading("Accuracy against size")]
     evaluated = [approach for approach in approaches if any(run.subnets for run in approach.runs)]
     if not evaluated:
-        return [*blocks, Text("No run was evaluated yet: `deps evaluate RUN` measures its subnets.")]
+        text = Text("No run was evaluated yet: ", Code("deps evaluate RUN"), " measures its subnets.")
+        return [*blocks, text]
     path = plots.macs_plot(output / "accuracy_macs.svg", evaluated, looks)
     caption = "Each evaluated subnet after batch-norm recalibration"
     caption += ": means over seeds, in a band of ± one deviation." if _several_seeds(evaluated) else "."

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation.run_record import ReportError, RunRecord, SubnetResult
+from pipeline.keys import is_trained
 
-# Keys of a recipe that do not change what is trained.
-NOT_TRAINED = ("name", "approach", "seed", "runs", "log_every", "data.shards", "data.workers", "data.prefetch")
-NOT_TRAINED += ("evaluation.", "checkpoint.", "cost.", "tracking.")
+OF_ONE_RUN = ("name", "approach", "seed")  # keys of a recipe that tell its runs apart
 NEAR = 0.05  # a subnet counts as being "at" a number of MACs when it is within this fraction of it
 
 
@@ -94,7 +93,7 @@ def group(runs: Sequence[RunRecord]) -> list[Approach]:
 
 def _distinction(run: RunRecord) -> dict[str, str]:
     """What runs must share to be seeds of one approach."""
-    recipe = {key: value for key, value in run.recipe.items() if not key.startswith(NOT_TRAINED)}
+    recipe = {key: value for key, value in run.recipe.items() if key not in OF_ONE_RUN and is_trained(key)}
     return {**recipe, "cost in": run.ledger.unit}
 
 

@@ -61,12 +61,12 @@ def plain_network(space: Space, subnet: Subnet) -> nn.Sequential:
 
 @torch.no_grad()
 def extract(supernet: Supernet, subnet: Subnet) -> nn.Sequential:
-    """`subnet` as a plain static network, weights copied, in evaluation mode and channels_last.
+    """`subnet` as a plain static network on the same device, weights copied, in evaluation mode and channels_last.
 
     Its batch-norm statistics are the leading part of the full model's: recalibrate them before use
     (`pipeline.evaluation.recalibrate`), unless the subnet is the full model.
     """
-    network = plain_network(supernet.space, subnet)
+    network = plain_network(supernet.space, subnet).to(supernet.stem.weight.device)
     pairs = _tensor_pairs(supernet, subnet)
     state = network.state_dict()
     names = [name for name in state if not name.endswith("num_batches_tracked")]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tracking import outbox
-from pipeline.tracking.mlflow_run import place_of
+from pipeline.tracking.mlflow_run import DeletedError, PlaceGoneError, place_of
 from pipeline.tracking.shipment import Shipment, check_place, last_status
 
 logger = logging.getLogger(__name__)
@@ -133,23 +133,31 @@ class MlflowShipper:
 
 def root_cause(error: BaseException) -> str:
     """One line on what lies beneath the layers of HTTP and MLflow errors, such as a refused connection."""
+    if isinstance(error, DeletedError | PlaceGoneError):
+        return str(error)
     while (beneath := error.__cause__ or error.__context__) is not None:
         error = beneath
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= 200 else text[:200] + " …"
 
 
-def sync(run_folder: Path) -> None:
+def sync(run_folder: Path, experiment: str | None = None) -> None:
     """Send what MLflow lacks of a run that is over. A run that was killed without a word ends as "KILLED".
+
+    Args:
+        experiment: see `Shipment`.
 
     Raises:
         BusyError: the run is still going on, or being sent by another process.
         NotTrackedError: the run was trained without MLflow.
         PlaceGoneError: the local database that the run was tracked in is not there any more.
+        DeletedError: the run or its experiment was deleted in MLflow.
         Exception: what MLflow or the network raise; what was sent by then stays so, and the rest can be tried again.
     """
     check_place(run_folder)
-    shipment = Shipment(run_folder)
+    shipment = Shipment(run_folder, experiment=experiment)
     try:
         shipment.send()
         if last_status(run_folder) is None:

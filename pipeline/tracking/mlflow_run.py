@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlparse
+
+from pipeline.tracking.mlflow_database import prepare_database
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 _SQLITE = "sqlite:///"
@@ -50,6 +54,10 @@ class PlaceGoneError(RuntimeError):
     """The files that a run is tracked in are not where they were; the message is one line that names the place."""
 
 
+class DeletedError(RuntimeError):
+    """The run, or its experiment, was deleted in MLflow; the message is one line that says how to restore it."""
+
+
 def local_database(uri: str) -> Path | None:
     """The file behind an SQLite address (relative to the current folder, as MLflow reads it); None for others."""
     return Path(uri[len(_SQLITE) :]).resolve() if uri.startswith(_SQLITE) else None
@@ -66,18 +74,6 @@ def place_of(uri: str | None) -> Place:
     return Place(f"{_SQLITE}{database}", str(database.parent / "artifacts"))
 
 
-def _create_whole(database: Path) -> None:
-    """Create MLflow's database as a whole: its dozens of migrations cannot be gone on with where a kill cut them."""
-    from mlflow import MlflowClient
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{database.name}-", dir=database.parent) as folder:
-        beside = Path(folder) / database.name
-        MlflowClient(tracking_uri=f"{_SQLITE}{beside}")
-        with suppress(FileExistsError):  # another start was faster
-            os.link(beside, database)
-
-
 class MlflowRun:
     """Finds or creates a run, and sends to it. Every method may raise whatever MLflow and the network raise."""
 
@@ -85,16 +81,17 @@ class MlflowRun:
         """Open the run `run_id`; where it is None or unknown to the server, the one with `key`; else a new one.
 
         The key makes creating repeatable: a server that created the run, but whose answer got lost, is not asked to
-        create a second one.
+        create a second one. Raises DeletedError where it would have to be restored first.
         """
         for variable, value in _ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
 
         database = local_database(place.uri)
-        if database is not None and not database.exists():
-            _create_whole(database)
+        if database is not None:
+            prepare_database(database, lambda path: MlflowClient(tracking_uri=f"{_SQLITE}{path}"))
         self._client = MlflowClient(tracking_uri=place.uri)
+        self._uri = place.uri
         self._keeps_artifacts_itself = place.artifacts is None
         if run_id is None or not self._exists(run_id):
             run_id = self._find_or_create(experiment, name, key, place.artifacts)
@@ -104,12 +101,30 @@ class MlflowRun:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.get_run(run_id)
+            info = self._client.get_run(run_id).info
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return False
             raise
+        if info.lifecycle_stage != "active":
+            self._check_experiment(self._client.get_experiment(info.experiment_id))
+            raise self._deleted("the run", f"mlflow runs restore --run-id {run_id}")
         return True
+
+    def _check_experiment(self, experiment: Experiment) -> None:
+        if experiment.lifecycle_stage != "active":
+            command = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            name = experiment.name if len(experiment.name) <= 60 else f"{experiment.name[:60]}…"
+            raise self._deleted(f"the experiment '{name}'", command)
+
+    def _deleted(self, what: str, command: str) -> DeletedError:
+        where = f"MLFLOW_TRACKING_URI={shlex.quote(self._uri)}"
+        return DeletedError(f"{what} was deleted in MLflow; to restore it: {where} {command}")
+
+    def check_not_deleted(self, error: Exception) -> None:
+        """Raises DeletedError where that is why a call failed with `error`."""
+        if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":  # so MLflow says of what is not active
+            self._exists(self.run_id)
 
     def _find_or_create(self, experiment: str, name: str, key: str, artifacts: str | None) -> str:
         found = self._client.get_experiment_by_name(experiment)
@@ -117,6 +132,7 @@ class MlflowRun:
             location = None if artifacts is None else Path(artifacts).as_uri()
             experiment_id = self._client.create_experiment(experiment, artifact_location=location)
         else:
+            self._check_experiment(found)
             experiment_id = found.experiment_id
         runs = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
         if runs:

@@ -28,13 +28,18 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "params": dict,
         "tags": dict,
     },
+    "experiment": {"experiment": str},
     "artifact": {"path": str, "folder": (str, type(None))},
     "status": {"status": str},
 }
 
 
 def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Append one entry: a "run" (one start of it, and where it is tracked), an "artifact" or a "status": `_KEYS`."""
+    """Append one entry: its keys are those of its kind, in `_KEYS`.
+
+    A "run" is one start of it, and where it is tracked. An "experiment" is the one to track it in from here on, until a
+    start names another than the start before.
+    """
     path = run_folder / OUTBOX
     with failures_named(path), open(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+") as file:
         if file.tell() > 0:

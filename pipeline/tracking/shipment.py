@@ -6,23 +6,32 @@ successful call; a call that succeeded without it being written is repeated, whi
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import NonNegativeInt, TypeAdapter
 
 from data_shards.regular_file import open_regular
+from pipeline.file_lock import try_lock
 from pipeline.json_file import checked, read_json, write_json
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
-from pipeline.tracking.mlflow_run import METRICS_PER_CALL, MlflowRun, Place, PlaceGoneError, Point, local_database
+from pipeline.tracking.mlflow_run import (
+    METRICS_PER_CALL,
+    DeletedError,
+    MlflowRun,
+    Place,
+    PlaceGoneError,
+    Point,
+    local_database,
+)
 from pipeline.tracking.outbox import OUTBOX
 from pipeline.tracking.sealed_line import is_torn
 from pipeline.tracking.tail import complete_lines
@@ -54,8 +63,8 @@ class State:
     experiment: str
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     run_id: str | None = None
-    metrics_offset: int = 0  # bytes of metrics.jsonl
-    outbox_offset: int = 0
+    metrics_offset: NonNegativeInt = 0  # bytes of metrics.jsonl
+    outbox_offset: NonNegativeInt = 0
     marks: dict[str, int] = field(default_factory=dict)  # the highest step sent of each metric
     hours: float | None = None  # the cost last seen
 
@@ -78,11 +87,16 @@ class Shipment:
     Args:
         run_folder: holds `metrics.jsonl` and `outbox.jsonl`.
         stop: asked between calls; once it says yes, `send` returns early.
+        experiment: to go on in, from here on, instead of the one that the run names. Where the run is not in it, or was
+            deleted from it, a new one gets all of it.
     """
 
-    def __init__(self, run_folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, run_folder: Path, stop: Callable[[], bool] = lambda: False, experiment: str | None = None
+    ) -> None:
         self._folder = run_folder
         self._stop = stop
+        self._experiment = experiment
         self._lock: IO[str] | None = None
         self._run: MlflowRun | None = None
         self._state: State | None = None
@@ -93,14 +107,17 @@ class Shipment:
         Raises:
             BusyError: another process is sending this folder.
             NotTrackedError: the outbox holds no start of a run.
+            DeletedError: the run or its experiment was deleted in MLflow.
             Exception: whatever MLflow or the network raise; what was sent by then stays so.
         """
         self._take_lock()
         try:
             run, state = self._open()
             return self._send_metrics(run, state) and self._send_outbox(run, state)
-        except Exception:
-            self._run = None  # opened anew at the next try: the server may come back without the run
+        except Exception as error:
+            run, self._run = self._run, None  # opened anew at the next try: the server may come back without the run
+            if run is not None:
+                run.check_not_deleted(error)
             raise
 
     def has_more(self) -> bool:
@@ -122,31 +139,52 @@ class Shipment:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise BusyError(f"{self._folder}: another process is sending this run to MLflow") from None
+        # To read and write, as locks over NFS want.
+        lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
+        with suppress(OSError):  # a file system without locks: then nobody is kept away
+            if not try_lock(lock):
+                lock.close()
+                raise BusyError(f"{self._folder}: another process is sending this run to MLflow")
         self._lock = lock
 
     def _open(self) -> tuple[MlflowRun, State]:
         if self._run is None or self._state is None:
             start = last_start(self._folder)
-            state = State.load(self._folder)
-            if state is None and (self._folder / STATE).exists():
+            known = State.load(self._folder)
+            if known is None and (self._folder / STATE).exists():
                 logger.warning("%s: is damaged; all is sent again, to a new run of MLflow", self._folder / STATE)
-            place = Place(start["uri"], start["artifacts"])
-            if state is None or state.experiment != start["experiment"]:
-                state = State(place.uri, start["experiment"])
-                state.save(self._folder)  # the key must outlive a kill between creating the run and noting its id
-            run = MlflowRun(place, state.experiment, start["name"], state.key, state.run_id)
-            if run.run_id != state.run_id:  # new there, or lost and made anew: it needs everything from the beginning
-                state = State(place.uri, state.experiment, state.key, run.run_id)
-            state.uri = place.uri  # a database that was moved with its run in it is gone on with
-            state.save(self._folder)
-            self._run, self._state = run, state
+            try:
+                self._run, self._state = self._enter(start, known)
+            except DeletedError:
+                if known is not None:
+                    known.save(self._folder)  # once it is restored, it is gone on with
+                raise
         return self._run, self._state
+
+    def _enter(self, start: dict, state: State | None) -> tuple[MlflowRun, State]:
+        """The run in MLflow that this one is known by, or a new one, and what it has."""
+        place, experiment = Place(start["uri"], start["artifacts"]), self._experiment or start["experiment"]
+        if state is None or state.experiment != experiment:
+            state = self._begin(place, experiment)
+        try:
+            run = MlflowRun(place, experiment, start["name"], state.key, state.run_id)
+        except DeletedError:
+            if self._experiment is None or state.run_id is None:
+                raise
+            state = self._begin(place, experiment)
+            run = MlflowRun(place, experiment, start["name"], state.key, None)
+        if experiment != start["experiment"]:
+            outbox.append(self._folder, "experiment", {"experiment": experiment})
+        if run.run_id != state.run_id:  # new there, or lost and made anew: it needs everything from the beginning
+            state = State(place.uri, experiment, state.key, run.run_id)
+        state.uri = place.uri  # a database that was moved with its run in it is gone on with
+        state.save(self._folder)
+        return run, state
+
+    def _begin(self, place: Place, experiment: str) -> State:
+        state = State(place.uri, experiment)
+        state.save(self._folder)  # the key must outlive a kill between creating the run and noting its id
+        return state
 
     def _send_metrics(self, run: MlflowRun, state: State) -> bool:
         for batch in _batches(self._folder / METRICS, state):
@@ -168,7 +206,7 @@ class Shipment:
                 run.start(entry["params"], entry["tags"])
             elif entry["kind"] == "artifact":
                 self._send_artifact(run, entry)
-            else:
+            elif entry["kind"] == "status":
                 run.finish(entry["status"])
             state.outbox_offset = offset
             state.save(self._folder)
@@ -233,20 +271,29 @@ def _points(row: Row, marks: dict[str, int], hours: float | None) -> tuple[list[
 
 
 def last_start(run_folder: Path) -> dict:
-    """The newest start of the run in its outbox: name, params, tags, uri, artifacts, experiment.
+    """The newest start of the run in its outbox: name, params, tags, uri, artifacts, and the experiment that holds now.
 
     Raises:
         NotTrackedError: there is none. PlaceGoneError: there was one, but it is lost.
     """
-    starts = [entry for entry in _entries(run_folder) if entry["kind"] == "run"]
-    if not starts and (run_folder / STATE).exists():
+    start: dict | None = None
+    experiment = ""
+    for entry in _entries(run_folder):
+        if entry["kind"] == "run":
+            # A start that names the experiment of the start before does not undo what was chosen since.
+            if start is None or entry["experiment"] != start["experiment"]:
+                experiment = entry["experiment"]
+            start = entry
+        elif entry["kind"] == "experiment":
+            experiment = entry["experiment"]
+    if start is None and (run_folder / STATE).exists():
         raise PlaceGoneError(
             f"{run_folder / OUTBOX}: tells no more where the run is tracked: it is damaged or not there; "
             "restore it from a copy"
         )
-    if not starts:
+    if start is None:
         raise NotTrackedError(f"{run_folder}: this run was trained without MLflow, there is nothing to send")
-    return starts[-1]
+    return {**start, "experiment": experiment}
 
 
 def check_place(run_folder: Path) -> None:

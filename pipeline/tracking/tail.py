@@ -11,7 +11,8 @@ def complete_lines(path: Path, offset: int) -> Iterator[tuple[str, int]]:
     """The whole lines of `path` from byte `offset` on, each with the offset just after it.
 
     A last line without its end is left for the next reading. A file that is missing has no lines; one that has become
-    shorter than `offset` was replaced, and is read from its beginning.
+    shorter than `offset` was replaced, and is read from its beginning. Raises OSError, naming it, where it cannot be
+    read, or is no regular file.
     """
     if not path.exists():
         return

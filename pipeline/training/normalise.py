@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -11,13 +13,17 @@ from data_shards.colour import MEAN_COLOUR
 _STD = (0.229, 0.224, 0.225)
 
 
-def normalise(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 or float [N, H, W, 3], in 0 … 255, to float32 [N, 3, H, W] in channels_last.
+def normalise(images: Tensor) -> Tensor:
+    """uint8 or float [N, H, W, 3], in 0 … 255, to float32 [N, 3, H, W] in channels_last, on the same device.
 
     Channels of natural images get mean 0 and deviation 1.
     """
-    mean = torch.tensor(MEAN_COLOUR, device=device)
-    scale = 1 / (torch.tensor(_STD, device=device) * 255)
-    on_device = images.to(device, non_blocking=True)
+    mean, scale = _constants(images.device)
     # The reader's layout already is channels_last: only the order of the dimensions' names changes.
-    return ((on_device.float() - mean) * scale).permute(0, 3, 1, 2)
+    return (images - mean).mul_(scale).permute(0, 3, 1, 2)
+
+
+@functools.cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / deviation, float32 [3]: made once per device, as the host waits for it to take them over."""
+    return torch.tensor(MEAN_COLOUR).to(device), (1 / (torch.tensor(_STD) * 255)).to(device)

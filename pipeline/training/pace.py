@@ -33,6 +33,11 @@ class Pace:
         self._worked += worked
         self._held += held
 
+    def add_wait(self, seconds: float) -> None:
+        """Add what a line of the log waited for the device: time of the steps, which only gave out their work."""
+        if self._held:
+            self._held += seconds
+
     def read(self) -> tuple[dict[str, float], str | None]:
         """The share of time that the others waited since the last call, and a line that names a slow process once.
 

@@ -23,13 +23,14 @@ class StepResult:
 
     Attributes:
         losses: mean loss per slot, in the plan's order, before ε.
-        correct: how many of the batch the full model had right; of mixed images, their greater part.
+        correct: how many of the batch the full model had right; of mixed images, their greater part. None where the
+            step does not train it.
         gradient_norm: global norm before clipping.
         worked_until: time.perf_counter() when the last sub-step's backward pass began, in which processes meet.
     """
 
     losses: tuple[Tensor, ...]
-    correct: Tensor
+    correct: Tensor | None
     gradient_norm: Tensor
     worked_until: float
 
@@ -44,8 +45,7 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     operations = engine.supernet.operations(images.device.type)
     losses: list[Tensor] = []
     teacher_logits: Tensor | None = None
-    dominant = labels if labels.ndim == 1 else labels.argmax(1)
-    correct = dominant.new_zeros(())
+    correct: Tensor | None = None
     worked_until = time.perf_counter()
     for index, slot in enumerate(plan.slots):
         last = index == len(plan.slots) - 1
@@ -56,6 +56,7 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
         losses.append(loss.detach())
         if slot.role == "full":
             teacher_logits = logits.detach()
+            dominant = labels if labels.ndim == 1 else labels.argmax(1)
             correct = (teacher_logits.argmax(1) == dominant).sum()
     gradient_norm = engine.step(plan.learning_rate)
     return StepResult(tuple(losses), correct, gradient_norm, worked_until)

@@ -9,19 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from data_shards.randomness import Purpose
 from pipeline.errors import UsageError
 from pipeline.supernet.space import Space, Subnet
+from pipeline.training.draws import step_bits
 from pipeline.training.duration import Duration, to_steps
 from pipeline.training.learning_rate import LearningRateConfig, learning_rate
 
 Role = Literal["full", "smallest", "random"]
 PhaseName = Literal["full model", "ramp", "supernet"]
-
-_RESOLUTION = 1 << 16  # keeps its draws apart from those of a step's slots
 
 
 class ScheduleError(UsageError):
@@ -160,7 +159,7 @@ class Schedule:
     def resolution(self, step: int) -> int:
         """Side of the images at `step`: drawn uniformly for the whole batch, of (seed, step) alone (OFA's rule)."""
         sides = self.space.resolutions
-        return sides[_draw(self.seed, step, _RESOLUTION) % len(sides)]
+        return sides[step_bits(self.seed, step, Purpose.RESOLUTION) % len(sides)]
 
     def epsilon(self, step: int) -> float:
         """ε at `step`: ε·η(step) rises linearly from 0 to η(T_fw) over the ramp (DεpS, §3.2; METHOD §2.3)."""
@@ -183,9 +182,4 @@ class Schedule:
             return self.space.largest()
         if role == "smallest":
             return self.space.smallest()
-        return self.space.sample(torch.Generator().manual_seed(_draw(self.seed, step, index)))
-
-
-def _draw(seed: int, step: int, purpose: int) -> int:
-    """64 random bits for one purpose of a step: the index of a slot, or `_RESOLUTION`."""
-    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0])
+        return self.space.sample(torch.Generator().manual_seed(step_bits(self.seed, step, Purpose.SUBNET + index)))

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
-from data_shards.device_augment import augment_on_device
 from data_shards.loader import Batch, TrainLoader
+from data_shards.randomness import Purpose
 from pipeline.config import Recipe
 from pipeline.engines.base import Engine, TrainingState
 from pipeline.engines.processes import FAILURES, Processes
@@ -24,8 +23,9 @@ from pipeline.training.belonging import misfit_of
 from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
 from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
+from pipeline.training.draws import step_bits
+from pipeline.training.feed import feed
 from pipeline.training.intervals import intervals
-from pipeline.training.normalise import normalise
 from pipeline.training.pace import Pace
 from pipeline.training.progress import TrainingProgress
 from pipeline.training.roll_back import passed_over, roll_back
@@ -74,7 +74,7 @@ class Trainer:
         self.progress = progress
         self.stop_request = stop_request
         self.every = intervals(recipe, schedule)
-        self.window = Window(processes, recipe.batch_size)
+        self.window = Window(processes, recipe.batch_size, ledger)
         self.pace = Pace(processes)
         self.writer = CheckpointWriter(recipe.checkpoint.timeout)
         self.saved_step = progress.step or None  # what was taken up is not written again: it may tell of its accuracy
@@ -109,7 +109,7 @@ class Trainer:
                 plan = self.schedule.at(self.progress.step)
                 met = time.perf_counter()
                 with self.ledger.charge(plan.phase):
-                    result = self._step(plan, batch, waited=met - began)
+                    result = self._step(plan, batch, began, waited=met - began)
                 worked = self.loader.wait_seconds - read + result.worked_until - met
                 self.pace.add(worked, held=time.perf_counter() - began)
                 self._after_step(plan)
@@ -140,32 +140,22 @@ class Trainer:
             self._save_whole()
             raise
 
-    def _step(self, plan: StepPlan, batch: Batch, waited: float) -> StepResult:
-        began, self.accuracy = time.perf_counter(), None
+    def _step(self, plan: StepPlan, batch: Batch, began: float, waited: float) -> StepResult:
+        self.accuracy = None
         if plan.reorganised and not self.progress.reorganised:
+            self.window.wait()
             self.engine.load_state(sort_channels(self.engine.full_state()))
             self.progress.reorganised = True
         self._seed_dropout(plan.step)
-        images, labels = self._varied(batch)
+        images, labels = feed(batch, self.processes.device, self.recipe.data.augmentation, self.schedule.space.classes)
         result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
         self.window.add(plan, result, began, waited)
         self.progress.step += 1
         return result
 
-    def _varied(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised images and labels, mixed where the recipe says so, on the device."""
-        device = self.processes.device
-        images, labels, draws = (
-            part.to(device, non_blocking=True) for part in (batch.images, batch.labels, batch.draws)
-        )
-        augmentation, classes = self.recipe.data.augmentation, self.schedule.space.classes
-        images, labels = augment_on_device(images, labels, draws, augmentation, classes)
-        return normalise(images, device), labels
-
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.
-        words = np.random.SeedSequence([self.recipe.seed, step, self.processes.rank]).generate_state(1, np.uint64)
-        torch.manual_seed(int(words[0]))
+        torch.manual_seed(step_bits(self.recipe.seed, step, Purpose.DROPOUT, self.processes.rank))
 
     def _after_step(self, plan: StepPlan) -> None:
         """Log, evaluate and save where their intervals say so; `plan` is the step just done."""
@@ -184,12 +174,15 @@ class Trainer:
 
     def _figures(self) -> dict[str, float]:
         """Those of the steps since the last line; none where a loss was not finite, and the run has gone back."""
+        began = time.perf_counter()
         try:
-            return self.window.read()
+            figures = self.window.read()
         except NotFinite as failure:
             with self.ledger.charge("checkpoint"):
                 self._roll_back(failure)
             return {}
+        self.pace.add_wait(time.perf_counter() - began)
+        return figures
 
     def _roll_back(self, failure: NotFinite) -> None:
         """Take up the newest checkpoint. The steps since are passed over, as their samples would fail again."""

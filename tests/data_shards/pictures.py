@@ -33,6 +33,7 @@ class Photos:
     name = "photos"
     classes = ("north", "east", "south", "west")
     options: ClassVar[dict] = {}
+    folders = ()
 
     def __init__(self, train: int, test: int):
         self.splits = {"train": train, "test": test}

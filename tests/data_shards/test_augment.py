@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data_shards import augment, auto_augment, device_draws
+from data_shards import augment, auto_augment, device_draws, sampler, stream_sampler, substitution
 from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards.randomness import Purpose
 
 RANDOM = Augmentation(crop="random_resized", flip=True)
 PADDED = Augmentation(crop="padded", padding=4, flip=True)
@@ -135,15 +136,13 @@ def test_a_wrong_recipe_key_is_named(keys, named):
         Augmentation(**keys)
 
 
-def test_purposes_keep_all_draws_of_a_sample_apart():
-    purposes = []
-    for module in (augment, auto_augment, device_draws):
-        assigned = [
-            node
-            for node in ast.parse(inspect.getsource(module)).body
-            if isinstance(node, ast.Assign) and "range(" in ast.unparse(node.value)
-        ]
-        assert len(assigned) >= 1
-        for node in assigned:
-            purposes += eval(ast.unparse(node.value))
-    assert len(purposes) == len(set(purposes)) == 20
+def test_every_draw_of_a_run_is_for_a_purpose_that_has_a_name():
+    drawing = 0
+    for module in (augment, auto_augment, device_draws, sampler, stream_sampler, substitution):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("uniform", "random_bits"):
+                seed, purpose, *_ = map(ast.unparse, node.args)
+                assert seed == "seed"
+                assert purpose == "purpose" or purpose.removeprefix("Purpose.") in Purpose.__members__
+                drawing += 1
+    assert drawing >= 20

@@ -131,29 +131,12 @@ def test_what_kills_dali_all_the_same_is_found_by_the_python_reader(breakable, u
 
 @needs_dali
 def test_what_only_dali_cannot_decode_is_narrowed_down_to_the_batches_under_way(digits100_root, monkeypatch):
-    monkeypatch.setattr(encoded, "_check", lambda *_: None)
-    monkeypatch.setattr(index_module.Split, "read", lambda *_: b"garbage")
+    monkeypatch.setattr(encoded, "read_image", lambda *_: b"garbage")
     monkeypatch.setattr(dali_reader, "decode", lambda *_: None)
     config = DataConfig(shards=digits100_root, reader="dali")
     loader = EvaluationLoader(open_split(digits100_root, "test"), config, 32, 4, 0, 1, ids=[3, 8])
     with pytest.raises(ShardDamage, match="DALI cannot decode all of the samples 000000003, 000000008"):
         list(loader)
-
-
-@needs_dali
-def test_reading_threads_together_keep_to_the_limit_on_open_files(digits100_root, monkeypatch):
-    monkeypatch.setattr(index_module, "OPEN_SHARDS", 4)
-    split = open_split(digits100_root, "train").share(threads=2)
-    for sample in (0, 50, 90, 130, 0):
-        split.read(sample)
-    assert len(split._descriptors) == 2
-
-
-def test_reading_threads_have_one_index(digits100_root):
-    split = open_split(digits100_root, "train")
-    shares = [split.share(threads=2) for _ in range(2)]
-    assert all(share.index is split.index for share in shares)
-    assert shares[0]._descriptors is not shares[1]._descriptors
 
 
 def test_a_missing_dali_is_an_error_that_names_the_extra(digits100_root, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -82,7 +83,7 @@ def test_undecodable_images_are_told_line_by_line_and_in_the_exit_code(src, tmp_
     lines = refused.stderr.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{src}/cat/0.jpg", f"{src}/dog/5.jpg", "deps"]
     assert "2 images cannot be decoded" in lines[-1]
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path / "out") == [".packing"]
     skipped = deps("folder", src, tmp_path / "out", "--test-share", "0.3", "--on-corrupt", "skip")
     assert (skipped.returncode, skipped.stderr) == (0, "")
     assert "2 images left out as undecodable:" in skipped.stdout
@@ -115,8 +116,6 @@ def test_imagenet_is_packed_by_a_class_list(tmp_path, photo_file, write_tree):
         (("imagenet", "nowhere", "out"), "nowhere holds neither a folder train nor ILSVRC2012_img_train.tar"),
         (("cifar10", "nowhere", "out"), "nowhere is not cifar-10-python.tar.gz or cifar-10-binary.tar.gz"),
         (("cifar100", ".", "out"), "nor what it unpacks to"),
-        (("folder", ".", "out", "--quality", 0), "quality: 0"),
-        (("imagenet", ".", "out", "--short-side", -1), "short side: -1"),
     ],
 )
 def test_a_user_error_is_one_line_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):
@@ -137,13 +136,19 @@ def test_an_option_of_another_data_set_is_refused(cifar10, tmp_path):
 
 # Before the program: reading pauses at the sixth image.
 PAUSING = """
-import threading
+import signal, threading
 from data_shards.sources.listing import Listing
+told = threading.Event()
+def interrupted(*given):
+    told.set()
+    signal.default_int_handler(*given)
+signal.signal(signal.SIGINT, interrupted)  # which may be ignored here, and so there, where tests run in the background
 read, count = Listing.read, iter(range(1000))
 def pausing(self, position):
     if next(count) == 5:
         print("paused", flush=True)
-        threading.Event().wait(2)
+        told.wait()
+        threading.Event().wait(1)  # for the main thread to hear of it
     return read(self, position)
 Listing.read = pausing
 """
@@ -151,17 +156,15 @@ Listing.read = pausing
 
 def test_an_interrupted_packing_ends_soon_and_goes_on_later(src, tmp_path):
     arguments = ["folder", str(src), str(tmp_path / "out"), "--test-share", "0.5", "--samples-per-shard", "1"]
-    # Whoever starts the tests in the background may have SIGINT ignored, which processes inherit.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program = heeding + PAUSING + "import deps_command; deps_command.main()"
+    program = PAUSING + "import deps_command; deps_command.main()"
     command = [sys.executable, "-c", program, "shards", "pack", *arguments, "--threads", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "paused\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=900)
     assert (process.returncode, errors) == (130, "")
-    assert not (tmp_path / "out").exists()
-    finished = {path.name: path.stat().st_ino for path in (tmp_path / "out.packing").rglob("*.tar")}
+    assert os.listdir(tmp_path / "out") == [".packing"]
+    finished = {path.name: path.stat().st_ino for path in (tmp_path / "out" / ".packing").rglob("*.tar")}
     assert len(finished) == 5
     assert run(*arguments).exit_code == 0
     published = {path.name: path.stat().st_ino for path in (tmp_path / "out").rglob("*.tar")}

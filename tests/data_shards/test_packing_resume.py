@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,15 +93,15 @@ def killed_at(stop, src, out):
 def test_after_a_kill_the_result_is_that_of_an_uninterrupted_packing(stop, src, tmp_path, uninterrupted, files_of):
     out = tmp_path / "out"
     killed_at(stop, src, out)
-    assert not out.exists()
-    finished = list((tmp_path / "out.packing" / "records").glob("*.json"))
+    assert os.listdir(out) == [".packing"]
+    finished = list((tmp_path / "out" / ".packing" / "records").glob("*.json"))
     assert stop // 10 - 3 <= len(finished) <= stop // 10, "two shards were begun, and one may have been about to end"
     source = folder(src, KEEP)
     asked = counting(source)
     assert pack(source, out, samples_per_shard=10)
     assert len(asked) == 240 - 10 * len(finished), "finished shards are not done again"
     assert files_of(out) == uninterrupted
-    assert not (tmp_path / "out.packing").exists()
+    assert not (tmp_path / "out" / ".packing").exists()
 
 
 def test_killed_again_and_again_it_comes_to_its_end(src, tmp_path, uninterrupted, files_of):
@@ -115,18 +116,18 @@ def test_killed_again_and_again_it_comes_to_its_end(src, tmp_path, uninterrupted
 
 def test_a_kill_after_the_shards_got_their_name_leaves_them_whole(src, tmp_path, uninterrupted, files_of):
     killed_at(30, src, tmp_path / "out")
-    (tmp_path / "uninterrupted").rename(tmp_path / "out")
+    shutil.copytree(tmp_path / "uninterrupted", tmp_path / "out", dirs_exist_ok=True)
     assert pack(folder(src, KEEP), tmp_path / "out", samples_per_shard=10) is False
     assert files_of(tmp_path / "out") == uninterrupted
-    assert not (tmp_path / "out.packing").exists(), "what is left over is cleared away"
+    assert not (tmp_path / "out" / ".packing").exists(), "what is left over is cleared away"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "swap", "rows", "record"])
 def test_a_finished_shard_that_is_not_whole_any_more_is_done_again(damage, src, tmp_path, uninterrupted, files_of):
     killed_at(200, src, tmp_path / "out")
-    shards = sorted((tmp_path / "out.packing" / "shards").rglob("*.tar"))
+    shards = sorted((tmp_path / "out" / ".packing" / "shards").rglob("*.tar"))
     name, file = shards[3].stem, bytearray(shards[3].read_bytes())
-    records = tmp_path / "out.packing" / "records"
+    records = tmp_path / "out" / ".packing" / "records"
     if damage == "cut":
         shards[3].write_bytes(file[: len(file) // 2])
     elif damage == "flip":
@@ -162,10 +163,10 @@ def test_a_file_changed_after_the_kill_is_packed_as_it_is_now(same_size, src, tm
 
 def test_what_another_packing_left_is_cleared_away(src, tmp_path, uninterrupted, files_of):
     killed_at(200, src, tmp_path / "out")
-    other = tmp_path / "out.packing" / "shards" / "val"
+    other = tmp_path / "out" / ".packing" / "shards" / "val"
     other.mkdir()
     (other / "val-000000.tar").write_bytes(b"")
-    (tmp_path / "out.packing" / "train").mkdir()  # as earlier versions left it
+    (tmp_path / "out" / ".packing" / "train").mkdir()  # as earlier versions left it
     assert pack(folder(src, KEEP), tmp_path / "out", samples_per_shard=30)
     assert pack(folder(src, KEEP), tmp_path / "fresh", samples_per_shard=30)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
@@ -188,7 +189,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_next_attempt_goes_on(src, tmp_p
     (line,) = done.stderr.splitlines()
     why = "cannot be written: File too large; the finished shards are kept: run it again to go on"
     assert re.search(rf"train-000005\.tar: sample \d{{9}} at byte \d+ {why}$", line)
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path / "out") == [".packing"]
     assert not list(tmp_path.rglob("*.part"))
     large.write_bytes(kept)
     assert pack(folder(src, KEEP), tmp_path / "out", samples_per_shard=10)
@@ -210,9 +211,9 @@ def test_undecodable_images_are_all_named_and_nothing_is_published(src, tmp_path
     assert "\n" not in str(raised.value)
     assert [line.split(": ")[0] for line in raised.value.images] == sorted(str(src / name) for name in BROKEN)
     assert all("Premature end" in line for line in raised.value.images)
-    assert not (tmp_path / "out").exists()
-    records = {path.stem for path in (tmp_path / "out.packing" / "records").glob("t*.json")}
-    assert {path.stem for path in (tmp_path / "out.packing" / "shards").rglob("*.tar")} == records
+    assert os.listdir(tmp_path / "out") == [".packing"]
+    records = {path.stem for path in (tmp_path / "out" / ".packing" / "records").glob("t*.json")}
+    assert {path.stem for path in (tmp_path / "out" / ".packing" / "shards").rglob("*.tar")} == records
     assert 24 - 3 <= len(records) < 24, "shards without some of their images are no shards"
 
 
@@ -265,7 +266,7 @@ def test_a_source_that_is_damaged_as_a_whole_is_not_packed_without_its_images(sr
     break_files(src, *(f"train/a/{image}.jpg" for image in range(11)))
     with pytest.raises(ShardDamage, match=r"11 of 120 images cannot be decoded .* at most 10 may be left out"):
         pack(folder(src, KEEP), tmp_path / "out", samples_per_shard=10, on_corrupt="skip")
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path / "out") == [".packing"]
 
 
 def test_no_class_is_left_without_images(tmp_path, photo_file, write_tree):
@@ -279,7 +280,7 @@ def test_no_class_is_left_without_images(tmp_path, photo_file, write_tree):
     break_files(src, *(f"train/b/{image}.jpg" for image in range(3)))
     with pytest.raises(ShardDamage, match="no image of class 'b' can be decoded; nothing is published"):
         pack(folder(src, KEEP), tmp_path / "out", on_corrupt="skip")
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path / "out") == [".packing"]
 
 
 @pytest.mark.parametrize("left_out", [(), (0,), (9,), (0, 9), (3, 8, 9), (7, 8, 9), tuple(range(9))])

@@ -31,3 +31,10 @@ def test_refuses_what_is_no_regular_file_at_once_and_leaves_nothing_open(kind: s
         open_regular(path)
     assert refused.value.filename == str(path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("name", ["null\0character", "lone \ud800 surrogate"])
+def test_what_is_no_name_of_a_file_is_told_as_one_that_is_not_there(name):
+    with pytest.raises(OSError, match="is not the name of a file") as caught:
+        open_regular(name)
+    assert caught.value.filename == name

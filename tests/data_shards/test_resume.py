@@ -2,12 +2,8 @@
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import zlib
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +11,10 @@ from data_shards import dali_reader
 from data_shards.augment import Augmentation
 from data_shards.index import open_split
 from data_shards.loader import DataConfig, TrainLoader
+from tests.support.forked_program import REPOSITORY, Forked
 
 BATCH, SEED, STEPS = 12, 11, 40  # an epoch is 12 steps: kills fall into several
 AUGMENTATION = Augmentation(crop="random_resized", flip=True)
-REPOSITORY = Path(__file__).parents[2]
 RESOLUTIONS = (24, 32, 40)
 
 # One rank of a run: tells each step's samples as soon as it has them, then waits a little, as training would.
@@ -27,8 +23,10 @@ import sys, time
 from tests.data_shards.test_resume import loader, shown
 if __name__ == "__main__":
     reader, root, rank, world = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    for step, batch in enumerate(loader(reader, root, rank, world, start=0, workers=1)):
-        print(step, *shown(batch), flush=True)
+    # Of several ranks, starting a process that reads ahead for each would take most of the time.
+    workers = 1 if world == 1 or reader == "dali" else 0
+    for step, batch in enumerate(loader(reader, root, rank, world, start=0, workers=workers)):
+        print("step", step, *shown(batch), flush=True)
         time.sleep(0.05)
 """
 
@@ -68,25 +66,18 @@ def run_until_killed(reader, root, program, world):
     """Runs `world` ranks, kills all at a random moment, and returns what each had shown: by rank, by step."""
     last = random.SystemRandom().randrange(1, 30)
     print(f"{world} ranks, killed after step {last}")
-    command = [sys.executable, str(program), reader, str(root)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(world)], stdout=subprocess.PIPE, text=True, env=environment)
-        for rank in range(world)
-    ]
-    seen = [[] for _ in ranks]
+    command = [str(program), reader, str(root)]
+    ranks = [Forked([*command, str(rank), str(world)], os.environ, REPOSITORY) for rank in range(world)]
     try:
         for _ in range(last + 1):
-            for lines, process in zip(seen, ranks, strict=True):
-                lines.append(process.stdout.readline())
-                assert lines[-1], "a rank ended by itself"
+            for process in ranks:
+                assert process.readline(), "a rank ended by itself"
     finally:
         for process in ranks:
-            os.kill(process.pid, signal.SIGKILL)
-    for lines, process in zip(seen, ranks, strict=True):
-        lines += process.stdout.read().splitlines(keepends=True)
-        process.wait()
-    return [[line.split()[1:] for line in lines if line.endswith("\n")] for lines in seen]
+            process.kill()
+    seen = [process.communicate()[0].splitlines(keepends=True) for process in ranks]
+    whole = [[line for line in lines if line.startswith("step ") and line.endswith("\n")] for lines in seen]
+    return [[line.split()[2:] for line in lines] for lines in whole]
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])

@@ -1,13 +1,15 @@
 """`stream_from`: training shards on a web server, or behind a command, and what may go wrong on the way."""
 
+import gzip
 import shutil
+import tarfile
 import time
 
 import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards import remote_split
+from data_shards import remote_split, webdataset_stream
 from data_shards.augment import Augmentation
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.index import Split, open_split
@@ -229,7 +231,11 @@ def test_shards_are_not_looked_for_in_the_folder(here, server, monkeypatch):
         ({"reader": "auto", "stream_from": "https://bucket.example/shards/"}, "not sequential with auto"),
         ({"stream_from": "https://bucket.example/shards"}, "with a / at the end"),
         ({"stream_from": "/mnt/shards/"}, "neither https"),
+        ({"stream_from": "https://bucket.example/shärds/"}, "in ASCII"),
+        ({"stream_from": "https://bucket.example/a b/"}, "in ASCII"),
+        ({"stream_from": "https://bucket.example/shards/\n"}, "neither https"),
         ({"stream_from": "pipe:cat shards"}, "where the shard's name goes"),
+        ({"stream_from": "pipe:cat \0{}"}, "where the shard's name goes"),
         ({"shuffle_block": 0}, "shuffle_block"),
         ({"access": "serial"}, "access"),
     ],
@@ -237,3 +243,37 @@ def test_shards_are_not_looked_for_in_the_folder(here, server, monkeypatch):
 def test_what_does_not_fit_is_refused(tmp_path, keys, message):
     with pytest.raises(ValidationError, match=message):
         DataConfig(shards=tmp_path, **({"access": "sequential"} | keys))
+
+
+def test_a_shard_that_is_compressed_is_named_and_not_unpacked(here, server):
+    path = server.root / "train" / SHARD
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    server.ranges = False
+    assert_named(loader(here, server.url), "it does not begin with a sample")
+
+
+def test_no_more_is_taken_from_a_server_than_was_packed(here, server, monkeypatch):
+    path = server.root / "train" / SHARD
+    packed = path.stat().st_size
+    first = int(open_split(server.root, "train").index["offset"][FIRST])
+    content = bytearray(path.read_bytes()) + bytes(4 * packed)
+    content[first - 512 : first] = header_of(3 * packed)
+    path.write_bytes(content)
+    server.ranges = False
+    taken = {}
+    counted = webdataset_stream._Counted.read
+
+    def read(self, size, /):
+        data = counted(self, size)
+        taken[id(self)] = taken.get(id(self), 0) + len(data)
+        return data
+
+    monkeypatch.setattr(webdataset_stream._Counted, "read", read)
+    assert_named(loader(here, server.url), f"the stream ends after {packed} bytes")
+    assert max(taken.values()) <= packed
+
+
+def header_of(size):
+    member = tarfile.TarInfo(f"{FIRST:09d}.jpg")
+    member.size = size
+    return member.tobuf()

@@ -111,8 +111,8 @@ class Cell:
 
     @property
     def counted_steps(self) -> tuple[int, ...]:
-        """Steps of one and of three subnets whose collectives are counted; profiling is slow."""
-        return (0, STEPS - 1) if self.situation == "ε ramp" and self.engine in CORE else ()
+        """Steps of one and of three subnets whose collectives are counted; profiling takes longer than training."""
+        return (0, STEPS - 1) if self.engine in CORE and self == Cell(self.engine, "ε ramp") else ()
 
     @property
     def plans(self) -> list[StepPlan]:

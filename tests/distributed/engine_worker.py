@@ -28,7 +28,8 @@ def train(cell: Cell, processes: Processes) -> dict:
         if step == 3:  # the state must survive a round trip through the canonical form
             engine.load_state(engine.full_state())
         images, labels = (tensor.chunk(processes.world)[processes.rank].to(processes.device) for tensor in batch(step))
-        with counted(collectives, len(plan.slots)) if step in cell.counted_steps else nullcontext():
+        counts = processes.is_main and step in cell.counted_steps
+        with counted(collectives, len(plan.slots)) if counts else nullcontext():
             result = sandwich_step(engine, plan, images, labels, LossConfig())
         norms.append(float(result.gradient_norm))
     held = sum(local(parameter).numel() for parameter in engine.supernet.parameters())

@@ -13,7 +13,7 @@ import torch
 from tests.distributed import checkpoint_worker, hand_written
 from tests.distributed.cells import CORE, STEPS, Cell
 from tests.distributed.differences import largest
-from tests.distributed.processes import run
+from tests.support.processes import run
 
 EVERY = {1: ("single", *CORE), 2: CORE, 3: CORE}
 MOST = {1: ("single", "fsdp", "zero3"), 2: CORE, 3: ("ddp", "fsdp", "zero1", "zero3")}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
 from pipeline.tracking.metrics import read_metrics
-from tests.distributed.processes import small_run, start
+from tests.support.processes import small_run, start
 
 pytestmark = pytest.mark.distributed
 
@@ -33,11 +33,12 @@ def damaged(digits: Path, tmp_path: Path) -> Path:
 
 
 def train(root: Path, runs: Path, name: str, world: int, *overrides: str) -> tuple[list[int], str]:
-    """Exit codes, and all that was said."""
+    """Exit codes, and all that was said. One process reads ahead, several do not: damage is the same to both."""
     arguments = [*small_run(root, runs), "evaluation.every=32 steps", "checkpoint.every=16 steps"]
+    arguments.append(f"data.workers={int(world == 1)}")
     engine = "engine={name: single}" if world == 1 else "engine={name: ddp}"
     started = start(["-m", "pipeline.train", *arguments, engine, f"name={name}", *overrides, "--resume"], world)
-    said = "".join(process.communicate(timeout=240)[0] for process in started)
+    said = "".join(process.communicate(timeout=900)[0] for process in started)
     return [process.returncode for process in started], said
 
 

@@ -13,7 +13,7 @@ import torch
 from tests.distributed import engine_worker, hand_written
 from tests.distributed.cells import CORE, ENGINES, SITUATIONS, STEPS, Cell
 from tests.distributed.differences import largest
-from tests.distributed.processes import run
+from tests.support.processes import run
 
 # A weight that differs in float32's last bit may round to another bfloat16, which moves one product by 2⁻⁹ of it; and
 # with the kinks of the fused operations it may turn one gradient on or off.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import REPOSITORY, environment, free_port, small_run
+from tests.support.processes import REPOSITORY, environment, free_port, small_run
 
 BIN = Path(sys.executable).parent
 
@@ -18,13 +18,13 @@ def launch(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         del quiet[name]
     quiet["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    return subprocess.run(command, env=quiet, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=quiet, cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.distributed
 def test_the_deepspeed_launcher_trains_and_mlflow_has_all_of_it(digits: Path, tmp_path: Path) -> None:
     launcher = [str(BIN / "deepspeed"), "--num_gpus", "2", "--no_local_rank", "--master_port", str(free_port())]
-    arguments = [*small_run(digits, tmp_path), "tracking.mlflow=true", "name=launched"]
+    arguments = [*small_run(digits, tmp_path), "data.workers=1", "tracking.mlflow=true", "name=launched"]
     done = launch([*launcher, "--module", "pipeline.train", *arguments], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "32 steps of 16 images on 2 × cpu by deepspeed (ZeRO 1)" in done.stderr

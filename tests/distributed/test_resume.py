@@ -1,18 +1,16 @@
 """A run that is killed or stopped ends with the weights of the run that was not."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.distributed.processes import run, small_run, start
+from tests.support.processes import run, small_run, start
+from tests.support.progress import steps_logged, stop, wait_for_steps
 
 STEPS = 32
 WORKER = Path(__file__).parents[1] / "faults" / "faulty_worker.py"
@@ -34,31 +32,6 @@ def uninterrupted(
     world, runs = request.param, tmp_path_factory.mktemp("whole")
     run(train([*small_run(digits, runs), *engine(world), "name=whole"]), world)
     return world, load_file(runs / "whole" / "supernet.safetensors")
-
-
-def wait_for_steps(folder: Path, steps: int, processes: list[subprocess.Popen[str]]) -> None:
-    """Return as soon as the metrics tell of `steps` steps, repeated ones counted again."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        if len(steps_logged(folder)) >= steps:
-            return
-        for process in processes:
-            assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.005)
-    raise AssertionError(f"{steps} steps were not reached")
-
-
-def stop(processes: list[subprocess.Popen[str]], number: signal.Signals) -> list[str]:
-    for process in processes:
-        os.kill(process.pid, number)
-    return [process.communicate(timeout=600)[0] for process in processes]
-
-
-def steps_logged(folder: Path) -> list[int]:
-    """The steps in the metrics, in order; those after the last checkpoint come twice where a run was killed."""
-    metrics = folder / "metrics.jsonl"
-    whole = metrics.read_text().split("\n")[:-1] if metrics.exists() else []  # the last line may be half written
-    return [json.loads(line)["step"] for line in whole]
 
 
 @pytest.mark.distributed

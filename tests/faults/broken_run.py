@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from pipeline.tracking.metrics import read_metrics
-from tests.distributed.processes import run, small_run, start
+from tests.support.processes import Program, run, small_run, start
 
 STEPS = 32
 ENGINES = {1: "engine={name: single}", 2: "engine={name: ddp}"}
@@ -30,7 +29,7 @@ class Run:
         arguments = [*small_run(digits, runs), ENGINES[world], f"name={name}", *overrides]
         self.command = ["-m", "pipeline.train", *arguments, "--resume"]
 
-    def start(self) -> list[subprocess.Popen[str]]:
+    def start(self) -> list[Program]:
         return start(self.command, self.world)
 
     def finish(self) -> list[str]:
@@ -49,7 +48,7 @@ class Run:
         return read_metrics(self.folder / "metrics.jsonl")["loss/full"].steps.tolist()
 
 
-def ended(processes: list[subprocess.Popen[str]], timeout: float = 600) -> tuple[list[int], list[str]]:
+def ended(processes: list[Program], timeout: float = 600) -> tuple[list[int], list[str]]:
     """Exit codes, and the lines that the processes ended with; no traceback is among what they said."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
@@ -60,7 +59,7 @@ def ended(processes: list[subprocess.Popen[str]], timeout: float = 600) -> tuple
     return [process.returncode for process in processes], lines
 
 
-def kill(processes: list[subprocess.Popen[str]]) -> list[str]:
+def kill(processes: list[Program]) -> list[str]:
     """SIGKILL to those that still run, the main process first; what they have said by then."""
     for process in processes:
         if process.poll() is None:

@@ -17,22 +17,22 @@ from data_shards.loader import Batch, TrainLoader
 from pipeline import experiment
 from pipeline import train as program
 from pipeline.engines.base import Engine
-from pipeline.training import trainer
+from pipeline.training import feed, trainer
 from pipeline.training.checkpoint import FOLDER
 from pipeline.training.sandwich import StepResult
 
 
 def damage_images(batch_numbers: str) -> None:
     """The images of these batches, counted from this start, turn into NaN on their way to the model."""
-    normalise, batches, at = trainer.normalise, 0, _numbers(batch_numbers)
+    normalise, batches, at = feed.normalise, 0, _numbers(batch_numbers)
 
-    def damaging(images: Tensor, *rest) -> Tensor:
+    def damaging(images: Tensor) -> Tensor:
         nonlocal batches
         batches += 1
-        normalised = normalise(images, *rest)
+        normalised = normalise(images)
         return normalised * float("nan") if batches - 1 in at else normalised
 
-    trainer.normalise = damaging
+    feed.normalise = damaging
 
 
 def overflow(batch_numbers: str) -> None:

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.broken_run import Run, assert_same, kill
+from tests.support.processes import Program
 
 pytestmark = pytest.mark.distributed
 
@@ -56,7 +56,7 @@ def killed_again_and_again(digits: Path, runs: Path, world: int, kills: int, ste
     )
 
 
-def wait_for_writing(folder: Path, files: int, processes: list[subprocess.Popen[str]]) -> None:
+def wait_for_writing(folder: Path, files: int, processes: list[Program]) -> None:
     """Return when this start has begun to write its `files`-th file: checkpoints and their sidecars in turn."""
     left_over = {path.name for path in folder.glob(".*.writing")}
     seen: set[str] = set()

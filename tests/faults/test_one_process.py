@@ -10,9 +10,9 @@ import pytest
 from pipeline.json_file import read_json, write_json
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
-from tests.distributed.processes import run, small_run, start
-from tests.distributed.test_resume import steps_logged, wait_for_steps
 from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
+from tests.support.processes import run, small_run, start
+from tests.support.progress import steps_logged, wait_for_steps
 
 pytestmark = pytest.mark.distributed
 
@@ -119,7 +119,8 @@ def test_shards_that_one_process_cannot_read_end_all_after_saving(digits: Path, 
 
 
 def test_a_reader_that_the_system_kills_ends_all_after_saving(digits: Path, tmp_path: Path) -> None:
-    run = Run(digits, tmp_path, "short", 2, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    endless = ("schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    run = Run(digits, tmp_path, "short", 2, *endless, "data.workers=1")
     processes = run.start()
     wait_for_steps(run.folder, 5, processes)
     reader_of(processes[1].pid).kill()

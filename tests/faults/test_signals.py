@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.processes import environment, free_port
-from tests.distributed.test_resume import steps_logged, wait_for_steps
 from tests.faults.broken_run import STEPS, Run
+from tests.support.processes import environment, free_port
+from tests.support.progress import steps_logged, wait_for_steps
 
 pytestmark = pytest.mark.distributed
 
@@ -38,7 +38,8 @@ def launch(run: Run, *shell: str) -> subprocess.Popen[str]:
 
 
 def long_run(digits: Path, runs: Path) -> Run:
-    return Run(digits, runs, "launched", 2, "schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    endless = ("schedule.duration=4000 steps", "checkpoint.every=4000 steps")
+    return Run(digits, runs, "launched", 2, *endless, "data.workers=1")
 
 
 def assert_left_together(run: Run, said: str) -> None:
@@ -53,7 +54,7 @@ def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digi
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.kill(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=600)
+    said, _ = command.communicate(timeout=900)
     assert command.returncode == -signal.SIGTERM
     assert said.count(GONE) == 1, said
     assert_left_together(run, said)
@@ -87,7 +88,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves(digits: Path, tmp_path:
             os.read(ours, 65536)  # as a terminal does; one that does not holds the run up
     os.close(ours)
     try:
-        assert process.wait(timeout=600) == 128 + signal.SIGHUP
+        assert process.wait(timeout=900) == 128 + signal.SIGHUP
     finally:
         process.kill()
     [step] = run.saved()
@@ -107,7 +108,7 @@ def test_a_run_whose_output_nobody_takes_trains_on(output: str, digits: Path, tm
     )
     os.close(nobody)
     try:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=900) == 0
     finally:
         process.kill()
     assert run.steps_read() == list(range(1, STEPS + 1))
@@ -120,7 +121,7 @@ def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: 
     command = launch(run)
     wait_for_steps(run.folder, 5, [command])
     os.killpg(command.pid, signal.SIGTERM)
-    said, _ = command.communicate(timeout=600)
+    said, _ = command.communicate(timeout=900)
     assert GONE not in said
     assert_left_together(run, said)
 
@@ -129,8 +130,8 @@ def test_workers_save_and_leave_when_the_whole_process_group_is_told_to(digits: 
 def test_a_run_whose_shell_has_gone_trains_on(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "launched", 2)
     shell = launch(run, "sh", "-c", 'nohup "$0" "$@" & true')
-    shell.wait(timeout=60)
-    said, _ = shell.communicate(timeout=600)
+    shell.wait(timeout=900)
+    said, _ = shell.communicate(timeout=900)
     assert "done: " in said
     assert GONE not in said
     assert (run.folder / "supernet.safetensors").exists()

@@ -12,8 +12,8 @@ from pipeline.config import load_recipe
 from pipeline.experiment import train
 from pipeline.tracking.shipment import METRICS
 from pipeline.training.checkpoint import FOLDER
-from tests.distributed.test_resume import wait_for_steps
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended
+from tests.support.progress import wait_for_steps
 
 pytestmark = pytest.mark.distributed
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.test_resume import stop, wait_for_steps
 from tests.faults.broken_run import STEPS, Run
+from tests.support.progress import stop, wait_for_steps
 
 
 @pytest.mark.distributed

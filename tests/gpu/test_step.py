@@ -1,12 +1,18 @@
 """A sandwich step on a GPU: exact enough, without waiting for the device, from graphs, without compiling anew."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from data_shards.index import open_split
+from data_shards.loader import DataConfig
+from pipeline.engines.processes import Processes
 from pipeline.engines.single import SingleEngine
+from pipeline.evaluation.config import EvaluationConfig
+from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
@@ -16,6 +22,7 @@ from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import StepResult, sandwich_step
 from pipeline.training.schedule import Schedule, ScheduleConfig
 from tests.pipeline.supernet.test_supernet import lively
+from tests.support.trainers import VARIED, digits_recipe, digits_trainer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -66,15 +73,38 @@ def test_twenty_steps_stay_as_near_to_float64_as_those_of_plain_pytorch(bf16: bo
     assert mine < 2 * astray
 
 
-def test_a_step_never_waits_for_the_device() -> None:
-    engine, (images, labels) = SingleEngine(supernet_on_gpu(True), OptimizerConfig()), batch()
-    sandwich_step(engine, SCHEDULE.at(0), images, labels, LossConfig())  # compiles
+def test_a_whole_step_with_everything_on_never_waits_for_the_device(digits: Path, tmp_path: Path) -> None:
+    """From the reader's batch to the updated weights. What CUDA cannot tell on other machines, `test_waits` counts."""
+    phases = ["schedule.duration=20 steps", "schedule.full_model_warmup=4 steps", "schedule.epsilon_ramp=2 steps"]
+    phases += ["schedule.reorganise=false", "evaluation.full_when_shrinking=0"]
+    recipe = digits_recipe(digits, tmp_path, *VARIED, *phases)
+    trainer, _ = digits_trainer(recipe, Processes(0, 1, torch.device("cuda", 0)))
+    batches = iter(trainer.loader)
+    read = [(trainer.schedule.at(step), next(batches)) for step in range(6)]  # two of each phase
+    for plan, batch in read:  # compiles, and tunes
+        trainer._step(plan, batch, began=0.0, waited=0.0)
+    trainer.window.wait()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        sandwich_step(engine, SCHEDULE.at(1), images, labels, LossConfig())
+        for plan, batch in read:
+            trainer._step(plan, batch, began=0.0, waited=0.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_accuracies_are_those_of_a_cpu_whatever_the_precision_of_training(digits: Path) -> None:
+    splits = open_split(digits, "train"), open_split(digits, "test")
+    config = EvaluationConfig(recalibration_samples=64, batch_size=64)
+    found = []
+    for device, bf16 in ((torch.device("cpu"), False), (torch.device("cuda", 0), True)):
+        evaluator = Evaluator(*splits, DataConfig(shards=digits, workers=0), config, Processes(0, 1, device))
+        supernet = lively(SPACE).to(device)
+        supernet.bf16 = bf16
+        found.append([evaluator.full_model(supernet), evaluator.subnet(supernet, SPACE.smallest())])
+    for on_cpu, on_gpu in zip(*found, strict=True):
+        assert on_gpu.loss == pytest.approx(on_cpu.loss, rel=1e-4)
+        assert on_gpu.top1 == pytest.approx(on_cpu.top1, abs=0.6)  # two images
 
 
 def test_graphs_replay_what_eager_kernels_compute() -> None:

@@ -54,7 +54,7 @@ def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> No
 
 # What a job needs of the pipeline: the recipe, how far a run is, how files are read, and how commands speak.
 FOR_CLUSTER = {"pipeline.config", "pipeline.run_status", "pipeline.errors", "pipeline.tables"}
-FOR_CLUSTER |= {"pipeline.json_file", "data_shards.regular_file"}
+FOR_CLUSTER |= {"pipeline.json_file", "data_shards.command_line", "data_shards.one_line", "data_shards.regular_file"}
 
 
 def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() -> None:

@@ -17,6 +17,7 @@ from pipeline.bench.ofa_style import OfaStyleStep
 from pipeline.engines.base import unsharded_state
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from tests.support.command_line import deps, refused
 
 CPU = torch.device("cpu")
 ENVIRONMENT = {"machine", "device", "cpu_cores", "threads", "load_average", "date", "python", "torch"}
@@ -42,9 +43,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_kernels_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsys: Any) -> None:
-    assert deps(*small_kernels(tmp_path), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+def test_kernels_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
+    done = deps(*small_kernels(tmp_path), "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
     assert [row["direction"] for row in found["operations"]] == ["forward", "backward"]
     assert all(row["ours_seconds"] > 0 for row in found["operations"])
     assert found["units"]["linear"]
@@ -61,23 +63,22 @@ def test_kernels_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsy
     assert plot.read_text().startswith("<?xml")
 
 
-def test_kernels_says_what_a_unit_is_and_where_it_was_measured(deps: Any, tmp_path: Path, capsys: Any) -> None:
-    assert deps(*small_kernels(tmp_path)) == 0
-    printed = capsys.readouterr().out
+def test_kernels_says_what_a_unit_is_and_where_it_was_measured(tmp_path: Path) -> None:
+    done = deps(*small_kernels(tmp_path))
+    assert done.returncode == 0
+    printed = done.stdout
     for part in ("960 → 1280", "linear layer with bias", "GB/s", "GFLOP/s", "threads", "torch 2", "Kept: "):
         assert part in printed
 
 
-def test_a_wrong_operation_has_no_figure_and_exit_code_1(
-    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_operation_has_no_figure_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = OfaStyleOperations.forward
     monkeypatch.setattr(OfaStyleOperations, "forward", lambda *given: (right(*given)[0] + 0.01,))
-    assert deps(*small_kernels(tmp_path)) == 1
-    printed = capsys.readouterr()
-    assert "FAILED" in printed.out
-    assert len(printed.err.splitlines()) == 1
-    assert "linear 960 → 1280: FAILED: OFA style: output is off by" in printed.err
+    done = deps(*small_kernels(tmp_path))
+    assert done.returncode == 1
+    assert "FAILED" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+    assert "linear 960 → 1280: FAILED: OFA style: output is off by" in done.stderr
     (table,) = tmp_path.glob("*.csv")
     for row in rows_of(table):
         assert row["status"].startswith("FAILED: OFA style: output is off by")
@@ -85,9 +86,10 @@ def test_a_wrong_operation_has_no_figure_and_exit_code_1(
 
 
 @pytest.mark.usefixtures("quick_memory")
-def test_step_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsys: Any) -> None:
-    assert deps(*small_step(tmp_path), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+def test_step_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
+    done = deps(*small_step(tmp_path), "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
     rows = {row["contender"]: row for row in found["contenders"]}
     assert list(rows) == ["ours", "strong eager", "plain networks", "OFA style"]
     assert rows["ours"]["ratio"] == 1
@@ -110,15 +112,13 @@ def test_step_writes_a_table_a_plot_and_json(deps: Any, tmp_path: Path, capsys: 
 
 
 @pytest.mark.usefixtures("quick_memory")
-def test_a_wrong_step_has_no_figure_and_exit_code_1(
-    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_step_has_no_figure_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ofa_style, "_h_swish", torch.nn.functional.silu)
-    assert deps(*small_step(tmp_path)) == 1
-    printed = capsys.readouterr()
-    (line,) = printed.out.split("FAILED")[1].splitlines()[:1]
+    done = deps(*small_step(tmp_path))
+    assert done.returncode == 1
+    (line,) = done.stdout.split("FAILED")[1].splitlines()[:1]
     assert not any(character.isdigit() for character in line)
-    assert "bench step: OFA style: a loss is off by" in printed.err
+    assert "bench step: OFA style: a loss is off by" in done.stderr
     (table,) = tmp_path.glob("*.csv")
     *others, wrong = rows_of(table)
     assert wrong["status"].startswith("FAILED: a loss is off by")
@@ -128,7 +128,7 @@ def test_a_wrong_step_has_no_figure_and_exit_code_1(
 
 @pytest.mark.usefixtures("quick_memory")
 def test_a_step_with_right_losses_and_a_wrong_gradient_fails_too(
-    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = ofa_style._kernel
 
@@ -136,8 +136,9 @@ def test_a_step_with_right_losses_and_a_wrong_gradient_fails_too(
         return right(*given).detach()
 
     monkeypatch.setattr(ofa_style, "_kernel", without_gradient)
-    assert deps(*small_step(tmp_path)) == 1
-    assert "OFA style: the gradient of blocks." in capsys.readouterr().err
+    done = deps(*small_step(tmp_path))
+    assert done.returncode == 1
+    assert "OFA style: the gradient of blocks." in done.stderr
 
 
 def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet() -> None:
@@ -180,26 +181,22 @@ def test_peak_memory_of_a_step_is_more_than_its_first_activations() -> None:
         (["bench", "kernels", "--output", "/proc/nowhere"], "--output: /proc/nowhere: cannot be written to"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(deps: Any, arguments: list[str], complaint: str, capsys: Any) -> None:
-    assert deps(*arguments) == 2
-    printed = capsys.readouterr()
-    assert complaint in printed.err
-    assert len(printed.err.splitlines()) == 1
-    assert not printed.out
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], complaint: str) -> None:
+    done = deps(*arguments)
+    assert complaint in refused(done)
+    assert not done.stdout
 
 
 @pytest.mark.parametrize("command", ["step", "kernels"])
-def test_cuda_without_a_gpu_is_one_line_and_exit_code_2(
-    deps: Any, command: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_without_a_gpu_is_one_line_and_exit_code_2(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert deps("bench", command, "--device", "cuda") == 2
-    assert "--device: 'cuda' needs a GPU that torch can use, and there is none; legal here: cpu" in (
-        capsys.readouterr().err
-    )
+    done = deps("bench", command, "--device", "cuda")
+    assert done.returncode == 2
+    assert "--device: 'cuda' needs a GPU that torch can use, and there is none; legal here: cpu" in (done.stderr)
 
 
 @pytest.mark.parametrize("command", ["step", "kernels"])
-def test_help_shows_an_example(deps: Any, command: str, capsys: Any) -> None:
-    assert deps("bench", command, "--help") == 0
-    assert "Example:" in capsys.readouterr().out
+def test_help_shows_an_example(command: str) -> None:
+    done = deps("bench", command, "--help")
+    assert done.returncode == 0
+    assert "Example:" in done.stdout

@@ -12,26 +12,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline import dry_run
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
-from tests.distributed.processes import REPOSITORY, run, small_run, start
+from tests.support.command_line import deps, refused
+from tests.support.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
 
-def deps(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+def deps_process(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own, started as its users do."""
     command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    """The single line of a refusal."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cwd, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +37,7 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_names_every_command_and_shows_an_example() -> None:
-    top = deps("--help")
+    top = deps_process("--help")
     assert top.returncode == 0
     commands = ("train", "describe", "evaluate", "report", "weights", "sync", "plan", "submit", "status")
     for command in (*commands, "shards", "bench"):
@@ -62,7 +56,11 @@ def test_describe_prints_published_sizes() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(recipe: Path, tmp_path: Path) -> None:
+def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)  # as few images as may be, for there is much else to see
+    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 1)
     done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -82,7 +80,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(recipe: Path,
 
 
 def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
-    done = deps(
+    done = deps_process(
         "train", RECIPES[0].with_name("digits.yaml"), "data.shards=nowhere", "--dry-run", "--json", cwd=tmp_path
     )
     assert json.loads(done.stdout)["name"] == "digits"
@@ -209,6 +207,12 @@ BAD_INPUT = [
 ]
 
 
+def test_a_refusal_of_a_process_is_one_line_and_exit_code_2(digits: Path, tmp_path: Path) -> None:
+    done = deps_process("train", *small_run(digits, tmp_path), "engine={name: single}", "batch_size=5000")
+    assert refused(done) == "deps: batch_size: 5000 is more than the 1438 training samples"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("overrides", "complaint"), BAD_INPUT, ids=lambda value: value[0][:40])
 def test_bad_input_is_one_line_and_exit_code_2(
     overrides: list[str], complaint: str, digits: Path, tmp_path: Path
@@ -254,7 +258,7 @@ def test_a_sample_damaged_in_mid_run_is_named_and_the_steps_before_it_are_saved(
         # One byte in ten thousand: some sample of an early batch is hit, and its checksum differs.
         content[5_000::10_000] = bytes(byte ^ 1 for byte in content[5_000::10_000])
         shard.write_bytes(content)
-    arguments = [*small_run(broken, tmp_path), "engine={name: single}", "name=hit"]
+    arguments = [*small_run(broken, tmp_path), "engine={name: single}", "data.workers=1", "name=hit"]
     done = deps("train", *arguments)
     assert done.returncode == 1, done.stderr
     line = done.stderr.splitlines()[-1]
@@ -279,7 +283,7 @@ def test_damage_met_while_evaluating_is_named_once_and_costs_neither_steps_nor_t
     engine = "{name: single}" if world == 1 else "{name: ddp}"
     arguments = [*small_run(broken, tmp_path), f"engine={engine}", "name=hit", "checkpoint.every=100 steps"]
     processes = start(["-m", "pipeline.train", *arguments], world)
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [1] * world
     assert "".join(outputs).count(f"{shard.name}: sample ") == 1
     assert "Traceback" not in "".join(outputs)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 import typer
+from tests.distributed.processes import small_run
 
 from cluster.cli import status_command
 from pipeline.config import load_recipe
@@ -26,7 +27,6 @@ from pipeline.json_file import write_json
 from pipeline.tracking import shipment
 from pipeline.tracking.sync import print_sync
 from pipeline.weights import print_weights
-from tests.distributed.processes import small_run
 from tests.support.command_line import Done, called
 
 RUN = Path("runs/small")

@@ -3,16 +3,21 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipeline import trial_steps
 from pipeline.config import load_recipe
 from pipeline.dry_run import schedule_without_data
+from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
-from pipeline.plan import Links, plan, print_plan
+from pipeline.plan import Links, _columns, plan, print_plan
 from pipeline.step_times import StepTime, StepTimes, _line, computed
+from pipeline.training.sandwich import StepResult
+from pipeline.training.schedule import StepPlan
+from tests.support.command_line import deps
 
 RECIPE = Path("recipes/digits.yaml")
 WITHOUT_DATA = ["data.shards=/nowhere", "train_samples=1000", "space.classes=10", "batch_size=100"]
@@ -84,14 +89,13 @@ def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
 
 
-def test_nodes_are_planned_for_with_all_of_their_accelerators(
-    deps: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nodes_are_planned_for_with_all_of_their_accelerators(tmp_path: Path) -> None:
     times().save(tmp_path / "times.json")
     asked = ["--gpus-per-node", 2, "--nodes", 2, "--nodes", 5, "--gpus", 1, "--gpus", 4]
     run = [RECIPE, *WITHOUT_DATA, *STEPS]
-    assert deps("plan", *run, "--gpu", "h200", "--measured", tmp_path / "times.json", *asked, "--json") == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    done = deps("plan", *run, "--gpu", "h200", "--measured", tmp_path / "times.json", *asked, "--json")
+    assert done.returncode == 0
+    rows = json.loads(done.stdout)["rows"]
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (4, 2), (10, 5)]
 
 
@@ -180,3 +184,62 @@ def test_a_file_that_holds_no_step_times_is_named(damage: str, tmp_path: Path) -
     run = recipe()
     with pytest.raises(UsageError, match=r"other.json: holds no step times; deps plan … --save FILE writes them"):
         StepTimes.load(tmp_path / "other.json", run, schedule_without_data(run))
+
+
+def test_steps_are_named_by_their_phase_whatever_phases_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe without warm-up begins with the sandwich, which was called a step of the full model."""
+    asked: dict[str, list[str]] = {
+        "full model, ramp, supernet": [],
+        "full model, supernet": ["schedule.epsilon_ramp=0"],
+        "ramp, supernet": ["schedule.epsilon_ramp=40 steps"],
+        "supernet": ["schedule.full_model_warmup=0", "schedule.epsilon_ramp=0"],
+        "full model": ["schedule.full_model_warmup=100%", "schedule.epsilon_ramp=0"],
+    }
+    for phases, overrides in asked.items():
+        run = recipe(*overrides)
+        schedule, names = schedule_without_data(run), phases.split(", ")
+        each = {name: StepTime(fixed=number + 1.0, per_image=0) for number, name in enumerate(names)}
+        measured = times().model_copy(update={"phases": each})
+        (row,) = plan(run, schedule, measured, LINKS, 8, [1])
+        found = {key: value for key, value in row.items() if key.endswith("_step_seconds")}
+        assert found == {f"{name.replace(' ', '_')}_step_seconds": each[name].fixed for name in names}
+        assert [heading for heading, _ in _columns(schedule).values() if heading.endswith(" step, s")] == [
+            f"{name} step, s" for name in names
+        ]
+
+
+def test_phases_of_the_same_roles_have_step_times_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ramp and the supernet's phase train as many subnets, but a phase may do so in a way of its own."""
+    run = recipe("batch_size=8", "kernels=reference")
+    schedule = schedule_without_data(run)
+    timed: list[str] = []
+
+    def step(engine: object, plan: StepPlan, *_: object) -> StepResult:
+        timed.append(plan.phase)
+        return StepResult((), None, torch.tensor(1.0), 0.0)
+
+    monkeypatch.setattr(trial_steps, "sandwich_step", step)
+    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
+    found = trial_steps.seconds_per_step(run, None, schedule, Processes(0, 1, torch.device("cpu")), 8)
+    assert list(found) == list(dict.fromkeys(timed)) == ["full model", "ramp", "supernet"]
+
+
+def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = recipe("batch_size=8", "data.augmentation.mixup=0.5", "data.augmentation.random_erasing.probability=1")
+    seen: list[tuple[torch.dtype, torch.Size, torch.Size]] = []
+
+    def step(engine: object, plan: StepPlan, images: torch.Tensor, labels: torch.Tensor, _: object) -> StepResult:
+        seen.append((images.dtype, images.shape, labels.shape))
+        return StepResult((), None, torch.tensor(1.0), 0.0)
+
+    monkeypatch.setattr(trial_steps, "sandwich_step", step)
+    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
+    trial_steps.seconds_per_step(run, None, schedule_without_data(run), Processes(0, 1, torch.device("cpu")), 6)
+    assert set(seen) == {(torch.float32, (6, 3, 32, 32), (6, 10))}  # mixed labels
+    batch = trial_steps.made_up_batch(6, 32, 10, run.data.augmentation)
+    assert batch.images.dtype == torch.uint8
+    assert trial_steps.in_pairs(7) == trial_steps.in_pairs(6) == 6
+    with pytest.raises(UsageError, match="pair the samples of a process, and 1 have no pairs"):
+        trial_steps.made_up_batch(1, 32, 10, run.data.augmentation)

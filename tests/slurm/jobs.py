@@ -1,9 +1,6 @@
 """Submitting jobs to the test's SLURM with the command `deps`, and watching them."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +11,9 @@ from typing import Any
 import psutil
 
 from cluster.testing.slurm import Slurm
-from tests.distributed.processes import REPOSITORY, small_run
+from tests.support.command_line import Done, deps
+from tests.support.processes import REPOSITORY, small_run
 
-BIN = Path(sys.executable).parent
 SECONDS = 600  # for anything to happen on a busy machine
 
 
@@ -28,23 +25,19 @@ class Project:
     slurm: Slurm
     digits: Path
 
-    def deps(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            **self.slurm.environment,
-            "PYTHONPATH": str(REPOSITORY),
-            "GLOO_SOCKET_IFNAME": "lo",
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [sys.executable, "-c", "import deps_command; deps_command.main()", *map(str, arguments)]
-        return subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS
-        )
+    def deps(self, *arguments: object) -> Done:
+        """What the command says, and what SLURM's clients tell it; of the jobs, all processes are real ones."""
+        environment = {"PYTHONPATH": str(REPOSITORY), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+        return deps(*arguments, cwd=self.folder, environment={**self.slurm.environment, **environment})
 
     def submit(self, *arguments: object, nodes: int = 2) -> tuple[int, Path]:
-        """Submit 32 steps on the digits, one process a node; the number of the job and its folder."""
+        """Submit 32 steps on the digits, one process a node; the number of the job and its folder.
+
+        By DDP, which starts in half of DeepSpeed's time, where `arguments` do not say otherwise.
+        """
         recipe, *overrides = small_run(self.digits, Path("runs"))
-        overrides.append(f"engine.lost_after={SECONDS}")  # some tests suspend a process for a while
+        # Some tests suspend a process for a while.
+        overrides += [f"engine={{name: {'single' if nodes == 1 else 'ddp'}, lost_after: {SECONDS}}}"]
         on = ["--nodes", nodes, "--gpus-per-node", 0, "--processes-per-node", 1, "--json"]
         done = self.deps("submit", recipe, *overrides, *on, *arguments)
         assert done.returncode == 0, done.stderr

@@ -188,13 +188,13 @@ def test_without_accounting_there_are_no_hours_and_no_complaint(
 def test_accounting_that_does_not_answer_leaves_the_queue_its_word(
     clients: Clients, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "SECONDS", 5)  # squeue has to answer
+    monkeypatch.setattr(slurm, "SECONDS", 10)  # squeue has to answer
     make_job(tmp_path, 7, run)
     clients.print("squeue", "7||PENDING|0|Priority|\n")
     clients.does("sacct", "exec sleep 600")
     told = status([run], tmp_path / "runs", tmp_path / "jobs")
     assert told.no_answer == (
-        "sacct: no answer from SLURM within 5 s; jobs that have left the queue are what the run folders show"
+        "sacct: no answer from SLURM within 10 s; jobs that have left the queue are what the run folders show"
     )
     [found] = told.found
     assert (found.state, found.remark, found.accounted_hours) == ("queued", "Priority", None)

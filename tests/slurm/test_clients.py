@@ -10,9 +10,9 @@ from cluster.slurm import NoAnswerError, queued
 from cluster.submit import recipes_of, submit
 from cluster.testing.slurm import Slurm
 from pipeline.errors import RunFailure, UsageError
-from tests.distributed.processes import small_run
 from tests.slurm.jobs import Project
 from tests.slurm.stand_ins import Clients
+from tests.support.processes import small_run
 
 
 @pytest.fixture

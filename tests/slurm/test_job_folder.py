@@ -10,8 +10,8 @@ from cluster.job_folder import JobRecord, read_record, write_folder
 from cluster.source import PACKAGES, freeze
 from pipeline.config import load_recipe
 from pipeline.errors import UsageError
-from tests.distributed.processes import REPOSITORY
 from tests.faults.test_storage import Disk
+from tests.support.processes import REPOSITORY
 
 RECORD = JobRecord(("/runs/a",), "deepspeed", 1, 1, "2026-11-23T00:00:00+00:00")
 

@@ -36,7 +36,7 @@ def started_script(folder: Path) -> subprocess.Popen[str]:
 
 def exit_code_of_script(folder: Path) -> int:
     with started_script(folder) as script:
-        return script.wait(timeout=240)
+        return script.wait(timeout=900)
 
 
 def test_where_the_exit_code_cannot_be_written_down_the_start_has_failed(clients: Clients, tmp_path: Path) -> None:
@@ -107,10 +107,11 @@ def test_a_run_whose_time_is_up_while_it_asks_to_be_queued_again_asks_once_more(
 def test_a_run_that_is_told_to_end_while_it_saves_is_queued_again_unless_it_was_cancelled(
     clients: Clients, tmp_path: Path, reason: str, noted: str
 ) -> None:
-    clients.does("srun", f"touch {tmp_path}/saving; sleep 2; exit 138")
+    clients.does("srun", f"touch {tmp_path}/saving; until [ -e {tmp_path}/told ]; do sleep 0.1; done; exit 138")
     clients.does("scontrol", f'[ "$1" = requeue ] || echo "JobState=COMPLETING Reason={reason}" NodeAddr=127.0.0.1')
     with started_script(tmp_path) as script:
         wait_until((tmp_path / "saving").exists)
         script.terminate()
-        assert script.wait(timeout=240) == 138
+        (tmp_path / "told").touch()
+        assert script.wait(timeout=900) == 138
     assert [(end.exit_code, end.words) for end in ends(tmp_path)] == [(138, noted)]

@@ -95,20 +95,21 @@ def test_runs_that_were_never_submitted_need_no_slurm(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("command", "complaint"),
+    ("command", "seconds", "complaint"),
     [
-        ("exec sleep 600", "squeue: no answer from SLURM within 1 s; states are what the run folders show"),
+        ("exec sleep 600", 1, "squeue: no answer from SLURM within 1 s; states are what the run folders show"),
         (
             "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
+            60,
             "squeue: slurm_load_jobs error: Unable to contact slurm controller (connect failure); "
             "states are what the run folders show",
         ),
     ],
 )
 def test_without_an_answer_the_folders_are_shown_and_why(
-    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, complaint: str
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, seconds: int, complaint: str
 ) -> None:
-    monkeypatch.setattr(slurm, "SECONDS", 1)
+    monkeypatch.setattr(slurm, "SECONDS", seconds)
     (tmp_path / "runs").mkdir()
     make_job(tmp_path, 7, write_run(tmp_path / "runs" / "run", step=5))
     clients.does("squeue", command)

@@ -17,17 +17,11 @@ from cluster.submit import Submission, recipes_of, submit
 from cluster.testing.slurm import Slurm, running_slurm
 from pipeline.config import load_recipe
 from pipeline.errors import RunFailure, UsageError
-from tests.distributed.processes import REPOSITORY, small_run
 from tests.slurm.jobs import Project
+from tests.support.command_line import refused
+from tests.support.processes import REPOSITORY, small_run
 
 CPUS = ["--gpus-per-node", 0, "--processes-per-node", 1]
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    """The single line of a refusal."""
-    assert done.returncode == code, done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    return done.stderr.strip()
 
 
 @pytest.fixture
@@ -72,7 +66,7 @@ def test_a_controller_that_is_gone_is_told_in_one_line_and_status_goes_on_withou
         assert (status["state"], status["job"], status["remark"]) == ("queued", str(job), "JobHeldUser")
         assert status["accounted_hours"] is None  # sacct says that accounting is disabled
         dying.controller.terminate()
-        dying.controller.wait(30)
+        dying.controller.wait(300)
         done = project.deps("submit", *small_run(digits, Path("runs")), *CPUS, "--nodes", 1)
         line = refused(done, code=1)
         assert line.startswith("deps: sinfo: ")

@@ -4,15 +4,16 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import deps_command
-
-REPOSITORY = Path(__file__).parents[2]
+from pipeline import cli
+from tests.support.forked_program import REPOSITORY
 
 
 class Done(NamedTuple):
@@ -23,9 +24,18 @@ class Done(NamedTuple):
     stderr: str
 
 
-def deps(*arguments: object, cwd: Path = REPOSITORY) -> Done:
-    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised."""
-    with mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]):
+def deps(*arguments: object, cwd: Path = REPOSITORY, environment: Mapping[str, str] | None = None) -> Done:
+    """Run `deps ARGUMENTS…` here. An exception that would end a process in a traceback is raised.
+
+    Args:
+        environment: of the command, besides this process's.
+    """
+    with (
+        mock.patch.dict(os.environ, environment or {}),
+        mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
+        # As a process has them: each start adds the cluster's to them.
+        mock.patch.object(cli.app, "registered_commands", [*cli.app.registered_commands]),
+    ):
         return called(deps_command.main, cwd)
 
 
@@ -41,8 +51,8 @@ def called(program: Callable[[], object], cwd: Path) -> Done:
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def refused(done: Done, code: int = 2) -> str:
-    """The single line of a refusal."""
+def refused(done: Done | subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The single line of a refusal, of a command that ran here or as a process."""
     assert done.returncode == code, done
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr

@@ -10,6 +10,7 @@ from kernels import reference
 from kernels.fused import FusedOperations
 from kernels.gpu.primitives import TritonPrimitives
 from kernels.gpu.soft_cross_entropy import soft_cross_entropy
+from tests.kernels.moments import assert_the_variance_survives_a_mean_far_larger_than_it
 
 fused = FusedOperations(TritonPrimitives(), "triton", soft_cross_entropy)
 MOMENTUM, EPSILON = 0.1, 1e-5
@@ -89,3 +90,7 @@ def test_a_block_gives_the_outputs_and_gradients_of_the_plain_operations(
     for mine, exact in zip(running, exact_running, strict=True):
         for statistic, other in zip(mine, exact, strict=True):
             torch.testing.assert_close(statistic.double(), other, rtol=tolerance, atol=tolerance)
+
+
+def test_the_variance_survives_a_mean_far_larger_than_it(device: str) -> None:
+    assert_the_variance_survives_a_mean_far_larger_than_it(fused, device)

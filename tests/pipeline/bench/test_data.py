@@ -12,6 +12,7 @@ from pipeline.bench import data as data_benchmark
 from pipeline.bench.reading import rounds
 from pipeline.bench.reading.contenders import CONTENDERS
 from pipeline.bench.reading.turns import Turn
+from tests.support.command_line import deps, refused
 
 DATA_SETS = ["64-256 px", "320-512 px"]
 FIGURES = ("images_per_second", "cpu_us_per_image", "cpu_to_decode_ratio")
@@ -23,9 +24,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.timeout(900)
-def test_a_quick_run_measures_every_reader_the_starts_and_a_training(deps: Any, tmp_path: Path, capfd: Any) -> None:
-    assert deps("bench", "data", "--quick", "--workers", 1, "--output", tmp_path, "--json") == 0
-    found = json.loads(capfd.readouterr().out)
+def test_a_quick_run_measures_every_reader_the_starts_and_a_training(tmp_path: Path, capfd: Any) -> None:
+    done = deps("bench", "data", "--quick", "--workers", 1, "--output", tmp_path, "--json")
+    assert done.returncode == 0
+    assert capfd.readouterr().out == "", "what it starts says nothing"
+    found = json.loads(done.stdout)
     assert [data["data_set"] for data in found["data_sets"]] == DATA_SETS
     assert all(1.5 < data["bits_per_pixel"] < 3 for data in found["data_sets"])
     rows = {(row["data_set"], row["contender"]): row for row in found["contenders"]}
@@ -82,17 +85,17 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("recorded")
-def test_a_contender_that_is_wrong_has_no_figure_and_exit_code_1(deps: Any, tmp_path: Path, capsys: Any) -> None:
-    assert deps("bench", "data", "--quick", "--workers", 2, "--output", tmp_path) == 1
-    printed = capsys.readouterr()
-    for line in printed.out.splitlines():
+def test_a_contender_that_is_wrong_has_no_figure_and_exit_code_1(tmp_path: Path) -> None:
+    done = deps("bench", "data", "--quick", "--workers", 2, "--output", tmp_path)
+    assert done.returncode == 1
+    for line in done.stdout.splitlines():
         if "FAILED" in line:
             assert "webdataset" in line
             assert not any(character.isdigit() for character in line.split("FAILED")[1].replace(" 2 ", ""))
-    assert printed.out.count("FAILED") == 2
-    assert "images/s of the Python reader over webdataset's, at least 2 (not measured)" in printed.out
-    assert "64-256 px: CPU time of the Python reader over decoding alone, at most 2.5: 2 (met)" in printed.out
-    (told,) = printed.err.splitlines()
+    assert done.stdout.count("FAILED") == 2
+    assert "images/s of the Python reader over webdataset's, at least 2 (not measured)" in done.stdout
+    assert "64-256 px: CPU time of the Python reader over decoding alone, at most 2.5: 2 (met)" in done.stdout
+    (told,) = done.stderr.splitlines()
     assert "webdataset, 64-256 px: one pass shows 3 images, not 128" in told
     (table,) = tmp_path.glob("*.csv")
     for row in rows_of(table):
@@ -121,14 +124,13 @@ def test_figures_are_medians_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("recorded")
-def test_a_quick_run_is_kept_only_where_a_folder_is_given(
-    deps: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quick_run_is_kept_only_where_a_folder_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_Recorded, "complaint", lambda *_: None)
     monkeypatch.setattr(_Recorded, "turn", lambda *_: Turn(1, 1.0, 1.0))
-    assert deps("bench", "data", "--quick") == 0
-    assert "Kept: " not in capsys.readouterr().out
+    done = deps("bench", "data", "--quick")
+    assert done.returncode == 0
+    assert "Kept: " not in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -143,14 +145,13 @@ def test_a_quick_run_is_kept_only_where_a_folder_is_given(
         (["--output", "/proc/nowhere"], "--output: /proc/nowhere: cannot be written to"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(deps: Any, arguments: list[Any], complaint: str, capsys: Any) -> None:
-    assert deps("bench", "data", *arguments) == 2
-    printed = capsys.readouterr()
-    assert complaint in printed.err
-    assert len(printed.err.splitlines()) == 1
-    assert not printed.out
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[Any], complaint: str) -> None:
+    done = deps("bench", "data", *arguments)
+    assert complaint in refused(done)
+    assert not done.stdout
 
 
-def test_help_shows_examples(deps: Any, capsys: Any) -> None:
-    assert deps("bench", "data", "--help") == 0
-    assert "Examples:" in capsys.readouterr().out
+def test_help_shows_examples() -> None:
+    done = deps("bench", "data", "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout

@@ -76,7 +76,7 @@ def test_accuracy_is_counted_by_hand(digits: Path) -> None:
     top1, top5, _, samples = count(network, loader, ALONE.device)
     hits = five = 0
     for batch in loader:
-        order = network(normalise(batch.images, ALONE.device)).argsort(dim=1, descending=True)
+        order = network(normalise(batch.images)).argsort(dim=1, descending=True)
         hits += int((order[:, 0] == batch.labels).sum())
         five += sum(int(label) in row[:5].tolist() for row, label in zip(order, batch.labels, strict=True))
     assert (top1, top5, samples) == (hits, five, len(test))
@@ -173,7 +173,7 @@ def test_a_damaged_held_out_image_fails_evaluation_even_where_the_recipe_skips(d
 
 def test_normalisation_gives_the_network_its_layout_and_scale() -> None:
     grey = torch.full((2, 4, 6, 3), 128, dtype=torch.uint8)
-    normalised = normalise(grey, ALONE.device)
+    normalised = normalise(grey)
     assert normalised.shape == (2, 3, 4, 6)
     assert normalised.is_contiguous(memory_format=torch.channels_last)
     expected = (128 / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])

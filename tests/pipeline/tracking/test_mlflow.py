@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -20,6 +19,7 @@ from pipeline.tracking.mlflow_run import MlflowRun, Place, place_of
 from pipeline.tracking.shipment import BusyError, NotTrackedError, State
 from pipeline.tracking.sync import print_sync, sync_run
 from pipeline.tracking.tracker import Tracker
+from tests.support.forked_program import REPOSITORY, Forked
 
 from .conftest import PATIENCE, history, wait_until
 
@@ -36,6 +36,12 @@ tracker = Tracker(Path("runs/a"), TrackingConfig(uri=sys.argv[1] or None), "digi
 tracker.log(2, {"loss/full": 2.0})
 assert tracker.close("FINISHED", 300)
 """
+
+
+def resume_in_a_process(project, uri):
+    resumed = Forked(["-c", RESUMED_TRAINING, uri], os.environ, project)
+    said, _ = resumed.communicate(PATIENCE)
+    assert resumed.returncode == 0, said
 
 
 def start(project, params=RECIPE):
@@ -185,7 +191,7 @@ def test_a_database_that_was_deleted_gets_the_whole_run_again(project, empty_dat
     shutil.copy(empty_database, project / "mlruns" / "mlflow.db")
 
     # in a process of its own, as a resume is: MLflow keeps databases open
-    subprocess.run([sys.executable, "-c", RESUMED_TRAINING, ""], check=True, cwd=project)
+    resume_in_a_process(project, "")
     fresh = MlflowClient(tracking_uri=f"sqlite:///{project}/mlruns/../mlruns/mlflow.db")
     run = the_run(fresh)
     assert history(fresh, run.info.run_id, "loss/full") == [(1, 1.0), (2, 2.0)]
@@ -198,7 +204,7 @@ def test_a_run_that_moves_to_another_server_is_there_whole(project, client, empt
     tracker.log(1, {"loss/full": 1.0})
     assert tracker.close("KILLED", PATIENCE)
     other = shutil.copy(empty_database, project / "other.db")
-    subprocess.run([sys.executable, "-c", RESUMED_TRAINING, f"sqlite:///{other}"], check=True, cwd=project)
+    resume_in_a_process(project, f"sqlite:///{other}")
     moved = MlflowClient(tracking_uri=f"sqlite:///{other}")
     assert history(moved, the_run(moved).info.run_id, "loss/full") == [(1, 1.0), (2, 2.0)]
     assert history(client, the_run(client).info.run_id, "loss/full") == [(1, 1.0)]
@@ -401,7 +407,7 @@ def begin_tracking(place, key):
     """A process that makes a run of an experiment of its own."""
     program = "import sys; from pipeline.tracking.mlflow_run import MlflowRun, Place; "
     program += "MlflowRun(Place(*sys.argv[1:3]), 'tries of ' + sys.argv[3], 'a', sys.argv[3], None)"
-    return subprocess.Popen([sys.executable, "-c", program, *map(str, place), key], cwd=Path(__file__).parents[3])
+    return Forked(["-c", program, *map(str, place), key], os.environ, REPOSITORY)
 
 
 def test_a_kill_while_the_database_is_made_leaves_none_that_cannot_be_used(tmp_path):
@@ -427,9 +433,9 @@ def test_two_first_starts_at_once_share_one_database(tmp_path):
 
 def test_the_command_tells_that_all_is_there(project, capsys):
     outbox.append(project, "run", {**place_of(None)._asdict(), **NOTHING_SENT})
-    print_sync(project, as_json=True)
+    print_sync(project, None, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"run": str(project), "complete": True}
-    print_sync(project, as_json=False)
+    print_sync(project, None, as_json=False)
     assert "MLflow has all of it" in capsys.readouterr().out
 
 

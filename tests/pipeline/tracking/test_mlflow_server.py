@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.tracking import mlflow as shipping
 from pipeline.tracking.mlflow import TrackingConfig, sync
+from pipeline.tracking.mlflow_run import DeletedError
 from pipeline.tracking.shipment import Shipment
 from pipeline.tracking.tracker import Tracker
 
@@ -93,6 +94,7 @@ def check(server, names_and_steps):
         assert history(client, run_id, "acc_by_cost/full") == [(100 * step, 50.0) for step in steps]
         assert runs[name].info.status == "FINISHED"
         assert len(list((server.folder / "artifacts").glob(f"*/{run_id}/artifacts/note.txt"))) == 1
+    return client
 
 
 def test_a_server_that_hangs_is_dead_comes_dies_and_comes_back(tmp_path, server, quick, caplog, monkeypatch):
@@ -141,7 +143,12 @@ def test_a_server_that_hangs_is_dead_comes_dies_and_comes_back(tmp_path, server,
 
     # 5. What the hanging server never took is sent later.
     sync(tmp_path / "hung")
-    check(server, {"steady": range(80), "hung": range(50)})
+    client = check(server, {"steady": range(80), "hung": range(50)})
+
+    # 6. A run that was deleted there is told as such.
+    client.delete_run(json.loads((tmp_path / "hung" / "mlflow.json").read_text())["run_id"])
+    with pytest.raises(DeletedError, match=rf"MLFLOW_TRACKING_URI={server.uri} mlflow runs restore --run-id"):
+        sync(tmp_path / "hung")
 
 
 def count_tries(monkeypatch):

@@ -17,7 +17,7 @@ class Write:
         self.go = threading.Event()
 
     def __call__(self) -> None:
-        self.go.wait(60)
+        self.go.wait(900)
         if self.failure is not None:
             raise self.failure
         self.done.append(self.name)
@@ -58,7 +58,7 @@ def test_a_failure_is_raised_by_the_next_that_asks_and_once(asks: str) -> None:
     failing.go.set()
     with CheckpointWriter(60) as writer:
         writer.begin(failing)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 900
         while not writer.failed and time.monotonic() < deadline:
             time.sleep(0.001)
         with pytest.raises(RunFailure, match="No space left on device"):

@@ -63,3 +63,17 @@ def test_one_process_waits_for_nobody() -> None:
     pace = Pace(Processes(0, 1, torch.device("cpu")))
     pace.add(1.0, 1.0)
     assert pace.read() == ({}, None)
+
+
+def test_what_a_line_of_the_log_waits_for_the_device_is_time_of_the_steps() -> None:
+    """Steps only give out their work: of 10 seconds of that and 10 of waiting, the others wait 6 and 4."""
+    pace = paced(2.0, (8.0, 4.0))
+    pace.add_wait(JUDGED_AFTER)
+    assert pace.read()[0] == {"speed/waiting_for_slowest_fraction": pytest.approx(0.25)}
+
+
+def test_a_wait_for_the_first_step_alone_is_not_counted_as_that_step_is_not() -> None:
+    pace = Pace(Three(0, 3, torch.device("cpu")))
+    pace.add(100.0, 100.0)
+    pace.add_wait(50.0)
+    assert pace.read() == ({}, None)

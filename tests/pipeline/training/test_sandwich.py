@@ -8,17 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import operations_for
-from pipeline.engines.processes import Processes
 from pipeline.engines.single import SingleEngine
-from pipeline.errors import RunFailure
 from pipeline.supernet.networks import NETWORKS
 from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.losses import LossConfig, slot_loss
 from pipeline.training.optim import OptimizerConfig
-from pipeline.training.sandwich import StepResult, sandwich_step
+from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Schedule, ScheduleConfig, StepPlan
 from pipeline.training.trainer import sort_channels
-from pipeline.training.window import Window
 from tests.pipeline.supernet.test_supernet import images, lively
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
@@ -125,24 +122,6 @@ def test_batch_norm_and_biases_are_not_decayed() -> None:
     for name, parameter in supernet.named_parameters():
         assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name
     assert len(decay) == len(list(supernet.parameters()))
-
-
-def test_a_loss_that_is_not_finite_names_step_phase_and_subnet() -> None:
-    this = plan(step=2)
-    window = Window(Processes(0, 1, torch.device("cpu")), batch_size=4)
-    losses = (torch.tensor(1.0), torch.tensor(2.0), torch.tensor(float("nan")), torch.tensor(1.0))
-    window.add(this, StepResult(losses, torch.tensor(2), torch.tensor(1.0), 0.0), began=0.0, waited=0.0)
-    with pytest.raises(RunFailure, match=rf"loss is nan at step 2 \(ramp\), random subnet {this.slots[2].subnet}"):
-        window.read()
-
-
-def test_a_gradient_that_is_not_finite_is_refused_though_the_loss_before_it_was() -> None:
-    this = plan(step=2)
-    window = Window(Processes(0, 1, torch.device("cpu")), batch_size=4)
-    for norm in (float("inf"), 1.0):
-        window.add(this, StepResult((torch.tensor(1.0),) * 4, torch.tensor(2), torch.tensor(norm), 0.0), 0.0, 0.0)
-    with pytest.raises(RunFailure, match=r"gradient norm is inf at step 2 \(ramp\)"):
-        window.read()
 
 
 def test_the_reference_cross_entropy_is_torchs() -> None:

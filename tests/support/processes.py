@@ -1,12 +1,16 @@
 """Starting a worker script on several processes of this machine, as a launcher would; by gloo, or on its GPUs."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.forked_program import REPOSITORY, Forked
+
+Program = Forked | subprocess.Popen[str]
 
 
 def free_port() -> int:
@@ -31,27 +35,39 @@ def environment(rank: int, world: int, port: int, on_gpus: bool = False) -> dict
 def start(
     command: list[str],
     world: int,
-    cwd: Path | None = None,
+    cwd: Path = REPOSITORY,
     each: list[list[str]] | None = None,
     on_gpus: bool = False,
-) -> list[subprocess.Popen[str]]:
-    """Start `python command…` on `world` processes, their output captured together; `each` adds arguments by rank."""
-    port = free_port()
-    return [
-        subprocess.Popen(
-            [sys.executable, *command, *(each[rank] if each else [])],
-            env=environment(rank, world, port, on_gpus),
-            cwd=cwd or REPOSITORY,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(world)
-    ]
+    fresh: bool = False,
+) -> list[Program]:
+    """Start `python command…` on `world` processes, their output captured together.
+
+    Args:
+        each: adds arguments by rank.
+        fresh: import all by themselves, as real ones do, and those on GPUs.
+    """
+    port, programs = free_port(), []
+    for rank in range(world):
+        arguments = [*command, *(each[rank] if each else [])]
+        its = environment(rank, world, port, on_gpus)
+        programs.append(start_fresh(arguments, its, cwd) if fresh or on_gpus else Forked(arguments, its, cwd))
+    return programs
+
+
+def start_fresh(command: list[str], environment: dict[str, str], cwd: Path) -> subprocess.Popen[str]:
+    """Start `python command…` as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run(
-    command: list[str], world: int, cwd: Path | None = None, timeout: float = 600, on_gpus: bool = False
+    command: list[str], world: int, cwd: Path = REPOSITORY, timeout: float = 600, on_gpus: bool = False
 ) -> list[str]:
     """Run to the end on `world` processes and return their outputs; fails where one does not exit with 0."""
     started = start(command, world, cwd, on_gpus=on_gpus)
@@ -66,12 +82,16 @@ def run(
 
 
 def small_run(digits: Path, runs: Path) -> list[str]:
-    """Recipe and overrides of a run of 32 steps on the digits through all phases, in the folder `runs`/NAME."""
+    """Recipe and overrides of a run of 32 steps on the digits through all phases, in the folder `runs`/NAME.
+
+    It reads by itself: a process that reads ahead takes longer to start than all the rest. Tests in which signals,
+    damage or losses come by those ask for `data.workers=1`.
+    """
     return [
         str(REPOSITORY / "recipes" / "digits.yaml"),
         f"runs={runs}",
         f"data.shards={digits}",
-        "data.workers=1",
+        "data.workers=0",
         "batch_size=16",
         "space.resolutions=[24,32]",
         "schedule.duration=32 steps",

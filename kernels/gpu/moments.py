@@ -1,0 +1,28 @@
+"""Moments of a convolution's output: the sum and the sum of squares of each channel, in float64.
+
+While values go by, a worker sums their distances from a pivot in float32, the first one that it met or the mean of the
+first ones: so a mean far larger than the deviation costs no digits, as it would where squares of the values themselves
+were summed. From pivot and number of values follow the moments about zero, once per worker and in float64.
+"""
+
+# Triton's sums are tensors.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def about_zero(pivot, count, total, square):
+    """Sum and sum of squares, float64, of `count` values whose distances from `pivot` have these sums."""
+    pivot, total = pivot.to(tl.float64), total.to(tl.float64)
+    return total + count * pivot, square.to(tl.float64) + pivot * (2 * total + count * pivot)
+
+
+def empty_moments(like: Tensor, workers: int, channels: int) -> Tensor:
+    """Uninitialised partial moments [workers, 2, channels] on the device of `like`."""
+    return torch.empty((workers, 2, channels), dtype=torch.float64, device=like.device)

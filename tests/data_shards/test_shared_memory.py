@@ -1,0 +1,115 @@
+"""What shared memory holds decides, before anything is read, about how much is read ahead."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from data_shards import shared_memory
+from data_shards.data_config import DataConfig
+from data_shards.errors import ShardUsageError
+from data_shards.machine_share import batches_ahead
+from data_shards.shared_memory import fit_shared_memory, free_bytes
+
+IMAGES, SIDE = 128, 224
+BATCH = IMAGES * SIDE * SIDE * 3  # bytes: 18.4 MiB
+AUTO = 8  # workers that the machine is good for
+
+
+@pytest.fixture(autouse=True)
+def readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is good for some workers, and the reader that the test asks for."""
+    monkeypatch.setattr(shared_memory, "workers_here", lambda: AUTO)
+    monkeypatch.setattr(shared_memory, "choose_reader", lambda wanted, augmentation, split: wanted)
+
+
+def fit(batches: int, processes: int = 1, **keys: Any) -> tuple[Any, Any, str | None]:
+    """Workers, prefetch and what is told, with room for a number of batches."""
+    config = DataConfig(shards="anywhere", **keys)  # type: ignore[arg-type]
+    fitted, told = fit_shared_memory(config, None, [(IMAGES, SIDE)], batches * BATCH, processes)  # type: ignore[arg-type]
+    assert fitted == config.model_copy(update={"workers": fitted.workers, "prefetch": fitted.prefetch})
+    return fitted.workers, fitted.prefetch, told
+
+
+def refusal(batches: int, **keys: Any) -> str:
+    with pytest.raises(ShardUsageError) as refused:
+        fit(batches, **keys)
+    line = str(refused.value)
+    assert line.startswith("data.workers: ")
+    assert len(line) < 300
+    return line
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"workers": 3}, {"workers": 3, "prefetch": 5}, {"prefetch": 4}, {"workers": 0, "prefetch": 100}]
+)
+def test_what_fits_is_left_as_it_is(keys: dict) -> None:
+    workers = keys.get("workers", AUTO)
+    most = workers * keys.get("prefetch", batches_ahead(workers))
+    assert fit(most + 2, **keys) == (keys.get("workers", "auto"), keys.get("prefetch", "auto"), None)
+
+
+@pytest.mark.parametrize(
+    ("ready", "keys", "workers", "prefetch"),
+    [
+        (15, {}, 8, 1),  # fewer batches ahead before fewer workers
+        (8, {}, 8, 1),
+        (7, {}, 7, 1),
+        (1, {}, 1, 1),
+        (0, {}, 0, 1),  # in the training process itself, which needs no shared memory
+        (15, {"prefetch": 2}, 7, 2),
+        (2, {"prefetch": 3}, 0, 3),
+        (7, {"workers": 4}, 4, 1),
+    ],
+)
+def test_what_is_left_to_the_machine_is_lowered_until_it_fits_and_told(
+    ready: int, keys: dict, workers: int, prefetch: int
+) -> None:
+    chosen, ahead, told = fit(ready + 2, **keys)
+    assert (chosen, ahead) == (workers, prefetch)
+    assert chosen * ahead <= ready or chosen == 0
+    assert told is not None
+    assert told.startswith(f"data.workers: {workers} and data.prefetch: {prefetch} it is, as ")
+    assert "/dev/shm" in told
+    assert "docker run --shm-size=" in told
+    assert len(told) < 300
+
+
+def test_what_the_recipe_names_is_refused_with_what_is_legal_and_what_gives_more_room() -> None:
+    line = refusal(9, workers=4, prefetch=2)
+    assert "4 workers × 2 batches ready × 1 processes need 184 MiB of /dev/shm, where 165 can be had" in line
+    assert "legal: data.workers=0 … 3, data.prefetch=1 … 1, or smaller batches" in line
+    assert "docker run --shm-size=192m" in line
+    assert "legal: data.workers=0, or smaller" in refusal(2, workers=4, prefetch=2)
+    assert "legal: data.workers=0 … 1, or smaller" in refusal(3, workers=4)
+
+
+def test_every_process_of_the_machine_takes_its_share() -> None:
+    assert fit(16 * 10, processes=16)[:2] == (8, 1)
+    assert fit(8 * 18, processes=8) == ("auto", "auto", None)
+
+
+def test_training_and_evaluation_have_batches_ready_at_one_time() -> None:
+    config = DataConfig(shards="anywhere", workers=2, prefetch=2)  # type: ignore[arg-type]
+    both = [(IMAGES, SIDE), (2 * IMAGES, SIDE)]
+    fit_shared_memory(config, None, both, 18 * BATCH, 1)  # type: ignore[arg-type]
+    with pytest.raises(ShardUsageError, match=r"data\.workers=0 … 1"):
+        fit_shared_memory(config, None, both, 18 * BATCH - 1, 1)  # type: ignore[arg-type]
+
+
+def test_dali_reads_in_the_process_itself() -> None:
+    assert fit(0, reader="dali", workers=8) == (8, "auto", None)
+
+
+def test_what_is_free_is_what_this_user_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = SimpleNamespace(f_bavail=7, f_bfree=9, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: place)
+    assert free_bytes() == 7 * 4096
+    monkeypatch.setattr(os, "access", lambda path, mode, effective_ids: False)
+    assert free_bytes() == 0
+
+
+def test_where_there_is_no_shared_memory_nothing_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(shared_memory, "PLACE", str(tmp_path / "missing"))
+    assert free_bytes() == 0

@@ -1,0 +1,41 @@
+"""What a step draws for: purposes share no number, and what was drawn for earlier runs is drawn for them again."""
+
+import torch
+
+from data_shards.randomness import Purpose
+from pipeline.supernet.networks import NETWORKS
+from pipeline.training.draws import step_bits
+from pipeline.training.learning_rate import LearningRateConfig
+from pipeline.training.schedule import Schedule, ScheduleConfig
+
+SLOTS = 2 + 64  # of the largest sandwich that a recipe may ask for
+
+
+def test_no_two_draws_of_a_step_share_a_seed() -> None:
+    """Dropout of rank r had the seed of the random subnet of slot r."""
+    for step in range(3):
+        drawn = [step_bits(1, step, Purpose.SUBNET + index) for index in range(SLOTS)]
+        drawn.append(step_bits(1, step, Purpose.RESOLUTION))
+        drawn += [step_bits(1, step, Purpose.DROPOUT, rank) for rank in range(512)]
+        assert len(set(drawn)) == SLOTS + 1 + 512
+
+
+def test_no_purpose_lies_among_the_numbers_of_the_slots() -> None:
+    of_a_step = [Purpose.RESOLUTION, Purpose.DROPOUT]
+    assert min(of_a_step) >= Purpose.SUBNET + SLOTS
+
+
+def test_subnets_and_resolutions_are_those_of_runs_that_were_begun_before() -> None:
+    """Of NumPy's SeedSequence, whose values are fixed for good: of (seed, step, slot), and of 2^16 for a resolution."""
+    assert step_bits(7, 0, Purpose.SUBNET + 2) == 532540957440739557
+    assert step_bits(7, 123456, Purpose.SUBNET + 2) == 13424420099885800412
+    assert step_bits(7, 123456, Purpose.RESOLUTION) == 9064593068722346852
+    config = ScheduleConfig(
+        duration="9 steps",
+        full_model_warmup="0 steps",
+        epsilon_ramp="0 steps",
+        learning_rate=LearningRateConfig(base=0.1),
+    )
+    schedule = Schedule(config, NETWORKS["mobilenet_v3_digits"], steps_per_epoch=9, seed=7)
+    wanted = schedule.space.sample(torch.Generator().manual_seed(532540957440739557))
+    assert schedule.at(0).slots[2].subnet == wanted
