@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from data_shards.one_line import one_line, shown
 from data_shards.regular_file import read_regular
 from pipeline.whole_file import DamagedError, write_whole
 
@@ -99,14 +100,7 @@ def checked(content: Any, shape: TypeAdapter[T]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        told = f"{where[:80]}: {first['msg'][:120]}" if where else first["msg"][:120]
-        raise DamagedError("".join(each if each.isprintable() else "?" for each in told)) from None
-
-
-def shown(text: object, most: int = 60) -> str:
-    """`text` as a message may quote it: short, and without control characters."""
-    quoted = repr(str(text)[: most + 1])
-    return quoted if len(quoted) <= most + 2 else f"{quoted[:most]}…'"
+        raise DamagedError(one_line(f"{where}: {first['msg']}" if where else first["msg"], 160)) from None
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_shards.one_line import shown
 from data_shards.regular_file import open_regular
-from pipeline.json_file import DamagedError, in_json, shown
+from pipeline.json_file import DamagedError, in_json
 from pipeline.tracking.sealed_line import is_torn, sealed, unsealed
 from pipeline.whole_file import failures_named
 
