@@ -290,7 +290,7 @@ def test_a_start_is_charged_to_the_end_that_its_job_noted(path, clock):
     assert read_ledger(path).segments[0].held == saved
 
 
-@pytest.mark.parametrize("line", ["1700000000", "1700000000 soon", "1 2 3", "nan nan"])
+@pytest.mark.parametrize("line", ["1700000000", "1700000000 soon", "1 2 4", "nan nan"])
 def test_a_note_that_is_none_is_named(path, clock, line):
     Ledger(path, 1, CPU_PROCESS_HOURS, None, held_since=1_700_000_000).save()
     path.with_name("held.txt").write_text(f"{line}\n")
