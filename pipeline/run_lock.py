@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
+import logging
+import os
 import time
 from pathlib import Path
 from typing import IO
 
+from data_shards.regular_file import open_regular
 from pipeline.errors import UsageError
+from pipeline.file_lock import try_lock
+
+logger = logging.getLogger(__name__)
 
 LOCK = "run.lock"
 _SECONDS_TO_TRY = 1.0  # whoever looks whether the run is going on has the lock for a moment
@@ -21,32 +26,34 @@ def hold(folder: Path) -> IO[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w", encoding="utf-8")
+        lock = os.fdopen(open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
     deadline = time.monotonic() + _SECONDS_TO_TRY
     while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if try_lock(lock):
+                return lock
+        except OSError as error:
+            logger.warning(
+                "run folder %s: its file system cannot lock files (%s): nothing keeps a second process from training "
+                "this run; start it once only",
+                folder,
+                error.strerror,
+            )
             return lock
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                lock.close()
-                raise UsageError(
-                    f"run folder {folder}: another process is training this run; let it end, or choose another name=…"
-                ) from None
-            time.sleep(0.05)
-        except OSError:  # a file system without locks: then nobody is kept away
-            return lock
+        if time.monotonic() > deadline:
+            lock.close()
+            raise UsageError(
+                f"run folder {folder}: another process is training this run; let it end, or choose another name=…"
+            )
+        time.sleep(0.05)
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process is training the run in `folder`, as far as its file system tells."""
     try:
-        with (folder / LOCK).open(encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        with open(open_regular(folder / LOCK), encoding="utf-8") as lock:
+            return not try_lock(lock, shared=True)
     except OSError:
-        pass
-    return False
+        return False

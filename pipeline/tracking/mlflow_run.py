@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlparse
+
+from pipeline.tracking.mlflow_database import prepare_database
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -74,18 +74,6 @@ def place_of(uri: str | None) -> Place:
     return Place(f"{_SQLITE}{database}", str(database.parent / "artifacts"))
 
 
-def _create_whole(database: Path) -> None:
-    """Create MLflow's database as a whole: its dozens of migrations cannot be gone on with where a kill cut them."""
-    from mlflow import MlflowClient
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{database.name}-", dir=database.parent) as folder:
-        beside = Path(folder) / database.name
-        MlflowClient(tracking_uri=f"{_SQLITE}{beside}")
-        with suppress(FileExistsError):  # another start was faster
-            os.link(beside, database)
-
-
 class MlflowRun:
     """Finds or creates a run, and sends to it. Every method may raise whatever MLflow and the network raise."""
 
@@ -100,8 +88,8 @@ class MlflowRun:
         from mlflow import MlflowClient
 
         database = local_database(place.uri)
-        if database is not None and not database.exists():
-            _create_whole(database)
+        if database is not None:
+            prepare_database(database, lambda path: MlflowClient(tracking_uri=f"{_SQLITE}{path}"))
         self._client = MlflowClient(tracking_uri=place.uri)
         self._uri = place.uri
         self._keeps_artifacts_itself = place.artifacts is None

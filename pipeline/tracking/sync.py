@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pipeline.errors import RunFailure, UsageError
 from pipeline.tables import print_json
 from pipeline.tracking.mlflow import TrackingConfig, root_cause, sync
+from pipeline.tracking.mlflow_database import UnfitPlaceError
 from pipeline.tracking.mlflow_run import DeletedError, PlaceGoneError
 from pipeline.tracking.shipment import BusyError, NotTrackedError
 
@@ -35,7 +36,7 @@ def sync_run(folder: Path, experiment: str | None = None) -> None:
         _check_name(experiment)
     try:
         sync(folder, experiment)
-    except (NotTrackedError, BusyError, PlaceGoneError) as error:
+    except (NotTrackedError, BusyError, PlaceGoneError, UnfitPlaceError) as error:
         raise UsageError(str(error)) from None
     except DeletedError as error:
         remedy = f"or to have it in another experiment: deps sync {shlex.quote(str(folder))} --experiment NAME"
