@@ -16,6 +16,6 @@ def main() -> None:
         cli = importlib.import_module("pipeline.cli")
         importlib.import_module("cluster.cli").add_commands(cli.app)
     except ImportError as error:
-        print(f"deps: {error}", file=sys.stderr)
+        print(f"deps: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     cli.main()

@@ -11,6 +11,8 @@ import typer
 
 from cluster.resources import Resources
 from cluster.script import Container, Launcher, Start
+from data_shards.command_line import whole
+from data_shards.one_line import one_line
 from pipeline.tables import print_json, print_table
 
 if TYPE_CHECKING:
@@ -35,17 +37,17 @@ def submit_command(
             metavar="RECIPE... [key=value]...", help="Several recipes make a job array.", show_default=False
         ),
     ],
-    nodes: Annotated[int, typer.Option(help="Of each run.", min=1, show_default=False)],
-    gpus_per_node: Annotated[int, typer.Option(help="One process each; 0: CPUs.", min=0, show_default=False)],
+    nodes: Annotated[int, whole(1, 100_000, help="Of each run.", show_default=False)],
+    gpus_per_node: Annotated[int, whole(0, 1024, help="One process each; 0: CPUs.", show_default=False)],
     processes_per_node: Annotated[
-        int | None, typer.Option(help="With --gpus-per-node 0.", min=1, show_default=False)
+        int | None, whole(1, 4096, help="With --gpus-per-node 0.", show_default=False)
     ] = None,
-    cpus_per_process: Annotated[int, typer.Option(help="For threads and readers.", min=1)] = 1,
+    cpus_per_process: Annotated[int, whole(1, 4096, help="For threads and readers.")] = 1,
     time: Annotated[
         str | None, typer.Option(help="Limit, as D-HH:MM:SS; the partition's own.", show_default=False)
     ] = None,
-    seconds_to_save: Annotated[int, typer.Option(help="Left for saving before the limit.", min=10, max=65535)] = 180,
-    most_requeues: Annotated[int, typer.Option(help="Times a run that is out of time queues again.", min=0)] = 100,
+    seconds_to_save: Annotated[int, whole(10, 65535, help="Left for saving before the limit.")] = 180,
+    most_requeues: Annotated[int, whole(0, 1_000_000, help="Times a run that is out of time queues again.")] = 100,
     partition: Annotated[str | None, typer.Option(show_default=False)] = None,
     account: Annotated[str | None, typer.Option(show_default=False)] = None,
     sbatch: Annotated[
@@ -106,7 +108,7 @@ def status_command(
     statuses = status(runs or (), runs_folder, jobs)
     found = list(statuses.found)
     for complaint in (*statuses.unreadable, *filter(None, [statuses.no_answer])):
-        print(f"deps: {complaint}", file=sys.stderr)
+        print(one_line(f"deps: {complaint}"), file=sys.stderr)
     shown = found if runs or every else [each for each in found if each.state != "finished"]
     if as_json:
         print_json([_row(each) for each in shown])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.errors import UsageError
 
 # minutes · minutes:seconds · hours:minutes:seconds · days-hours · days-hours:minutes · days-hours:minutes:seconds
-_TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<parts>\d+(?::\d+){0,2})")
+_TIME = re.compile(r"(?:(?P<days>[0-9]{1,6})-(?=[0-9]))?(?P<parts>[0-9]{1,9}(?::[0-9]{1,9}){0,2})")
 _UNITS = (3600, 60, 1)
 # What to give instead of options of sbatch that the script sets itself: of two, one would be lost without a word.
 _OWN = {

@@ -198,7 +198,12 @@ def _places(text: str) -> list[int]:
 def _call(*command: str, **environment: str) -> str:
     try:
         done = subprocess.run(
-            command, env={**_environment(), **environment}, capture_output=True, text=True, timeout=SECONDS
+            command,
+            env={**_environment(), **environment},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
         )
     except FileNotFoundError:
         raise NoSlurmHereError(f"{command[0]}: is not on the PATH of this machine") from None

@@ -30,7 +30,7 @@ def freeze(to: Path) -> dict[str, str | None]:
         return {"commit": commit.strip(), "state": "edited"}
     with subprocess.Popen(["git", "archive", "HEAD", *PACKAGES], cwd=ROOT, stdout=subprocess.PIPE) as archive:
         extract = ["tar", "--extract", "--directory", str(to)]
-        done = subprocess.run(extract, stdin=archive.stdout, capture_output=True, text=True)
+        done = subprocess.run(extract, stdin=archive.stdout, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode or archive.returncode:
         raise OSError(errno.EIO, next(iter(done.stderr.splitlines()), "git archive failed"))
     return {"commit": commit.strip(), "state": "clean"}
@@ -41,7 +41,9 @@ def _git(*arguments: str) -> str | None:
     if not (ROOT / ".git").exists():
         return None
     try:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
 

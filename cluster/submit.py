@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -145,7 +146,7 @@ def _takes_longer(resources: Resources, limits: Sequence[str | None]) -> bool:
 
 def _seeds(text: str) -> list[int]:
     parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    if not all(re.fullmatch(r"\s*[0-9]{1,10}\s*", part) for part in parts):
         raise UsageError(f"--seeds {text}: must be numbers with commas between them, such as 0,1,2")
     seeds = [int(part) for part in parts]
     if len(set(seeds)) < len(seeds):

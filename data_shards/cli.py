@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from data_shards.command_line import MANY, CommandGroup, whole
 from data_shards.errors import ShardUsageError
+from data_shards.one_line import one_line, readable
 from data_shards.pack_cli import app as pack_app
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="Pack data sets into shards, check them, look at them.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -36,9 +38,9 @@ def verify_command(
         typer.echo(json.dumps([damage.as_dict() for damage in damages], indent=1))
     else:
         for damage in damages:
-            typer.echo(str(damage))
+            typer.echo(one_line(damage))
         if not damages:
-            typer.echo(f"{out}: every sample is as it was packed")
+            typer.echo(readable(f"{out}: every sample is as it was packed"))
     raise typer.Exit(1 if damages else 0)
 
 
@@ -47,14 +49,14 @@ def show_command(
     out: _Root,
     split: Annotated[str, typer.Option(help="Which split to draw.")] = "train",
     output: Annotated[Path | None, typer.Option(help="PNG to write (NAME-SPLIT.png here).")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Number of images on the sheet.")] = 60,
+    count: Annotated[int, whole(1, 10_000, help="Number of images on the sheet.")] = 60,
     augmented: Annotated[
         Path | None,
         typer.Option(metavar="RECIPE", help="Show images as this recipe trains on them.", show_default=False),
     ] = None,
-    epoch: Annotated[int, typer.Option(min=0, help="With --augmented: the first of the epochs to show.")] = 0,
+    epoch: Annotated[int, whole(0, MANY, help="With --augmented: the first of the epochs to show.")] = 0,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="With --augmented: side in pixels (as stored, up to 160).")
+        int | None, whole(1, 1024, help="With --augmented: side in pixels (as stored, up to 160).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts and the sheet's path as JSON.")] = False,
 ) -> None:
@@ -93,4 +95,4 @@ def show_command(
             f"{name}: {counts.samples:,} samples, {counts.classes} classes of "
             f"{counts.least:,} to {counts.most:,} (mean {counts.mean:,.1f})"
         )
-    typer.echo(f"contact sheet: {path}")
+    typer.echo(readable(f"contact sheet: {path}"))

@@ -35,7 +35,7 @@ def stream_shard(split: Split, shard: int, first: int) -> Stream:
     try:
         with TemporaryDirectory(prefix="deps-") as folder:
             listing = Path(folder) / "listing"
-            listing.write_text(_listing(split, first, end))
+            listing.write_text(_listing(split, first, end), encoding="utf-8")
             pipeline = dali_graphs.stored_samples(path, listing, _BATCH)
         for begin in range(first, end, _BATCH):
             images, sources = pipeline.run()

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from data_shards.durable_file import write_durably
 from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.one_line import readable
 from data_shards.regular_file import read_regular
 
 FORMAT = 2  # 1 had no checksum of the manifest itself
@@ -47,9 +48,7 @@ def _bare(name: str) -> str:
 
 
 def _printable(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return readable(text) if isinstance(text, str) else text
 
 
 def _different(what: str, names: Iterable[str]) -> None:

@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from data_shards.command_line import SEEDS, CommandGroup, real, whole
 from data_shards.errors import ShardUsageError, UndecodableImages
+from data_shards.one_line import one_line, readable, shown
 
 if TYPE_CHECKING:
     from data_shards.manifest import Manifest
     from data_shards.sources import Source
 
 
-class _DataSets(TyperGroup):
+class _DataSets(CommandGroup):
     """Tells an unknown data set in one line."""
 
     def resolve_command(self, ctx: Any, args: list[str]):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise ShardUsageError(
-                f"{args[0]!r} is no data set that can be packed; these can: {', '.join(self.list_commands(ctx))}"
+                f"{shown(args[0])} is no data set that can be packed; these can: {', '.join(self.list_commands(ctx))}"
             )
         return super().resolve_command(ctx, args)
 
@@ -34,7 +35,6 @@ app = typer.Typer(
     "data set when all is there; where it already holds exactly this, nothing is done; after a kill, the same command "
     "goes on.",
     epilog="Example: [bold]deps shards pack digits100 data/digits100 --train 20000 --seed 1[/bold]",
-    no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
@@ -48,13 +48,13 @@ class OnCorrupt(str, Enum):
 
 _Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create, or an empty one.", show_default=False)]
 _Src = Annotated[Path, typer.Argument(metavar="SRC", help="Where the published files are.", show_default=False)]
-_ShardSize = Annotated[int, typer.Option(help="Largest number of samples in one tar.")]
-_Threads = Annotated[int | None, typer.Option(min=1, help="Images packed at once (as many as processors).")]
-_Seed = Annotated[int, typer.Option(help="Of the order of the images in the shards.")]
+_ShardSize = Annotated[int, whole(1, 10_000_000, help="Largest number of samples in one tar.")]
+_Threads = Annotated[int | None, whole(1, 1024, help="Images packed at once (as many as processors).")]
+_Seed = Annotated[int, whole(0, SEEDS, help="Of the order of the images in the shards.")]
 _ShortSide = Annotated[
-    int | None, typer.Option(metavar="PX", help="Shrink larger images to this short side (their sizes are kept).")
+    int | None, whole(1, 65535, help="Shrink larger images to this short side in pixels (their sizes are kept).")
 ]
-_Quality = Annotated[int, typer.Option(help="Of JPEGs that are encoded anew: resized, or no plain JPEG before.")]
+_Quality = Annotated[int, whole(1, 100, help="Of JPEGs that are encoded anew: resized, or no plain JPEG before.")]
 _OnCorrupt = Annotated[
     OnCorrupt, typer.Option(help="Images that cannot be decoded: refuse to pack, or leave out, up to 1 %, and list.")
 ]
@@ -83,9 +83,9 @@ def digits_command(
 @app.command("digits100", epilog="Example: [bold]deps shards pack digits100 data/digits100 --train 20000[/bold]")
 def digits100_command(
     out: _Out,
-    train: Annotated[int, typer.Option(help="Training images.")] = 20_000,
-    test: Annotated[int, typer.Option(help="Test images.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    train: Annotated[int, whole(1, 10_000_000, help="Training images.")] = 20_000,
+    test: Annotated[int, whole(1, 10_000_000, help="Test images.")] = 4_000,
+    seed: Annotated[int, whole(0, SEEDS, help="Of the drawing.")] = 0,
     samples_per_shard: _ShardSize = 5000,
     threads: _Threads = None,
     as_json: _Json = False,
@@ -176,7 +176,7 @@ def folder_command(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="The tree of images.", show_default=False)],
     out: _Out,
     test_share: Annotated[
-        float | None, typer.Option(help="Of a tree without splits: the share of each class to hold out as test.")
+        float | None, real(0, 1, help="Of a tree without splits: the share of each class to hold out as test.")
     ] = None,
     short_side: _ShortSide = None,
     quality: _Quality = 95,
@@ -212,7 +212,7 @@ def _pack(
             typer.echo(json.dumps({"out": str(out), "packed": False, "undecodable": error.images}, indent=1))
         else:
             for image in error.images:
-                typer.echo(image, err=True)
+                typer.echo(one_line(image), err=True)
         raise
     manifest = read_manifest(out)
     typer.echo(json.dumps(_as_dict(out, manifest, packed), indent=1) if as_json else _in_words(out, manifest, packed))
@@ -233,12 +233,12 @@ def _as_dict(out: Path, manifest: Manifest, packed: bool) -> dict[str, object]:
 
 def _in_words(out: Path, manifest: Manifest, packed: bool) -> str:
     sizes = ", ".join(f"{entry.samples:,} {split}" for split, entry in manifest.splits.items())
-    lines = [f"{out}: {sizes} images in {len(manifest.classes)} classes" + ("" if packed else ", already there")]
+    lines = [readable(f"{out}: {sizes} images in {len(manifest.classes)} classes{'' if packed else ', already there'}")]
     if manifest.notes:
         lines += [f"{_images(count)}: {change}" for change, count in manifest.notes.changed.items()]
         if manifest.notes.left_out:
             lines.append(f"{_images(len(manifest.notes.left_out))} left out as undecodable:")
-            lines += [f"  {image.name}: {image.reason}" for image in manifest.notes.left_out]
+            lines += [f"  {one_line(f'{image.name}: {image.reason}')}" for image in manifest.notes.left_out]
     return "\n".join(lines)
 
 

@@ -40,7 +40,7 @@ def _taken(folder: Path) -> Callable[[], None] | None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     try:
-        lock = open(path, "w")  # noqa: SIM115 (closed when the lock is given back)
+        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the lock is given back)
     except FileNotFoundError:
         return None
 

@@ -88,7 +88,7 @@ class ShardPacker:
     def _noted(self) -> dict[str, list[int]]:
         """Positions of what could not be decoded in earlier attempts, by split."""
         try:
-            return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text())
+            return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # there was no earlier attempt, or it was killed here: they will be met again
             return {}
 
@@ -97,7 +97,7 @@ class ShardPacker:
             noted = self._noted()
             both = {split: sorted({*noted.get(split, ()), *found.get(split, ())}) for split in {*noted, *found}}
             with writing(self.folder.records):
-                (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both))
+                (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both), encoding="utf-8")
 
     def _guarded(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
         """As `_shard`; an error makes the other threads stop."""

@@ -46,7 +46,7 @@ class RecordFiles:
             changed=changed,
         )
         part = self._json.with_suffix(".part")
-        part.write_text(record.model_dump_json())
+        part.write_text(record.model_dump_json(), encoding="utf-8")
         os.replace(part, self._json)
         return record
 

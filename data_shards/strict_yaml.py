@@ -21,6 +21,7 @@ _OF_A_NODE = 100  # characters that each value, list and mapping counts for besi
 _MOST_DEPTH = 50
 _MOST_DIGITS = 100  # of a number: what is longer does not fit into a float
 
+_HIDDEN = yaml.reader.Reader.NON_PRINTABLE  # no text may hold them as they are; nor are they read from escapes
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map"}
 _TOLD = {"merge": "merge keys (<<) are not read: write the keys out"}
@@ -100,6 +101,8 @@ class _Loader(yaml.SafeLoader):
             raise NotYaml(f"{place}: {_TOLD.get(tag) or f'has the tag {_shown(tag)}, which is not read'}")
         if tag in ("int", "float") and len(node.value) > _MOST_DIGITS:
             raise NotYaml(f"{place}: has a number of more than {_MOST_DIGITS} characters")
+        if tag == "str" and (hidden := _HIDDEN.search(str(node.value))):
+            raise NotYaml(f"{place}: has the character #x{ord(hidden[0]):04x}")
         try:
             # At once, not later from a generator of PyYAML's, so that what fails does so in here. No node holds itself.
             return super().construct_object(node, deep=True)

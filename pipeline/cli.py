@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from data_shards.cli import app as shards_app
+from data_shards.command_line import CommandGroup, real, whole
+from data_shards.one_line import one_line
 from pipeline.exit_codes import exit_code, one_line_errors
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
     epilog="Start with [bold]make demo[/bold], or: deps train recipes/digits.yaml --dry-run",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
@@ -60,11 +62,11 @@ def train_command(
 @app.command("describe", epilog="Example: [bold]deps describe mobilenet_v3 --depth 3 --expand 4 --kernel 7[/bold]")
 def describe_command(
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A network's name or a RECIPE.", show_default=False)],
-    depth: Annotated[int | None, typer.Option(help="Blocks per stage.", show_default=False)] = None,
-    expand: Annotated[int | None, typer.Option(help="Expand ratio.", show_default=False)] = None,
-    kernel: Annotated[int | None, typer.Option(help="Depthwise kernel size.", show_default=False)] = None,
-    resolution: Annotated[int | None, typer.Option(help="Side of the input, pixels.", show_default=False)] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier.", min=0.05, max=4)] = 1.0,
+    depth: Annotated[int | None, whole(1, 99, help="Blocks per stage.", show_default=False)] = None,
+    expand: Annotated[int | None, whole(1, 99, help="Expand ratio.", show_default=False)] = None,
+    kernel: Annotated[int | None, whole(1, 99, help="Depthwise kernel size.", show_default=False)] = None,
+    resolution: Annotated[int | None, whole(1, 4096, help="Side of the input, pixels.", show_default=False)] = None,
+    width: Annotated[float, real(0.05, 4, help="Width multiplier.")] = 1.0,
     subnet: Annotated[str | None, typer.Option(help="In words: d2.3.4.4.2-k7-e6-r224.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
@@ -142,22 +144,22 @@ def plan_command(
     gpu: Annotated[
         str, typer.Option(help="v100, a100, h100, h200, cpu: whose links are meant; another with --link and --network.")
     ] = "cpu",
-    gpus_per_node: Annotated[int, typer.Option(help="Accelerators of a node.", min=1)] = 8,
+    gpus_per_node: Annotated[int, whole(1, 1024, help="Accelerators of a node.")] = 8,
     gpus: Annotated[
         list[int] | None,
-        typer.Option(help="Plan for this many; may be repeated. 1, 2, 4, … 512.", min=1, show_default=False),
+        whole(1, 1_000_000, help="Plan for this many; may be repeated. 1, 2, 4, … 512.", show_default=False),
     ] = None,
     nodes: Annotated[
         list[int] | None,
-        typer.Option(
-            help="Plan for this many nodes, all of their accelerators; may be repeated.", min=1, show_default=False
+        whole(
+            1, 100_000, help="Plan for this many nodes, all of their accelerators; may be repeated.", show_default=False
         ),
     ] = None,
     link: Annotated[
-        float | None, typer.Option(help="GB/s between accelerators of a node, one way.", min=1e-3, show_default=False)
+        float | None, real(1e-3, 1e5, help="GB/s between accelerators of a node, one way.", show_default=False)
     ] = None,
     network: Annotated[
-        float | None, typer.Option(help="GB/s of each node's network, one way.", min=1e-3, show_default=False)
+        float | None, real(1e-3, 1e5, help="GB/s of each node's network, one way.", show_default=False)
     ] = None,
     measured: Annotated[
         Path | None, typer.Option(help="Step times that --save wrote, on another machine.", show_default=False)
@@ -177,7 +179,7 @@ def plan_command(
     print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 
-bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
+bench_app = typer.Typer(cls=CommandGroup, help="Measure speed on this machine.")
 app.add_typer(bench_app, name="bench")
 
 
@@ -191,9 +193,9 @@ BenchOutput = Annotated[
 def bench_kernels_command(
     device: BenchDevice = None,
     batch: Annotated[
-        int | None, typer.Option(help="Images; 64 of 32 px on CPUs, 128 of 224 px on GPUs.", min=1, show_default=False)
+        int | None, whole(1, 65536, help="Images; 64 of 32 px on CPUs, 128 of 224 px on GPUs.", show_default=False)
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Times each is measured; the median counts.", min=1)] = 10,
+    repeats: Annotated[int, whole(1, 10_000, help="Times each is measured; the median counts.")] = 10,
     operation: Annotated[
         list[str] | None,
         typer.Option(help="Only this one (pointwise, depthwise, …); may be repeated.", show_default=False),
@@ -218,15 +220,16 @@ def bench_step_command(
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
+        whole(
+            2,
+            65536,
             "--batch",
             "--batch-size",
             help="Images per step; may be repeated. 64 on CPUs, 128 and 256 on GPUs.",
-            min=2,
             show_default=False,
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Steps of each contender; the median counts.", min=1)] = 5,
+    repeats: Annotated[int, whole(1, 10_000, help="Steps of each contender; the median counts.")] = 5,
     device: BenchDevice = None,
     output: BenchOutput = None,
     as_json: Json = False,
@@ -246,12 +249,12 @@ def bench_step_command(
     "[bold]deps bench data --workers 8 --images 8192 --output results[/bold]",
 )
 def bench_data_command(
-    images: Annotated[int | None, typer.Option(help="Of each data set: 4096.", show_default=False)] = None,
+    images: Annotated[int | None, whole(1, 1_000_000, help="Of each data set: 4096.", show_default=False)] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes or threads that read: one per core.", show_default=False)
+        int | None, whole(1, 1024, help="Processes or threads that read: one per core.", show_default=False)
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="Turns of each reader: 5; the median counts.", show_default=False)
+        int | None, whole(1, 10_000, help="Turns of each reader: 5; the median counts.", show_default=False)
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only see that all of it works: the figures mean little.")
@@ -281,7 +284,7 @@ def main() -> None:
         try:
             sys.exit(app(prog_name="deps", standalone_mode=False))
         except _NotUnderstood as error:
-            if message := error.format_message():  # none without any arguments, where the help was printed
-                command = error.ctx.command_path if error.ctx else "deps"
-                print(f"{command}: {message.removesuffix('.')} (see {command} --help)", file=sys.stderr)
+            command = error.ctx.command_path if error.ctx else "deps"
+            message = one_line(error.format_message(), 240).removesuffix(".")
+            print(f"{command}: {message} (see {command} --help)", file=sys.stderr)
             sys.exit(2)

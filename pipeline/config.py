@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_shards.loader import DataConfig
+from data_shards.one_line import shown
 from data_shards.strict_yaml import NotYaml, parse_yaml
 from kernels.dispatch import KernelChoice
 from pipeline.engines.base import DEEPSPEED_KEYS, EngineConfig
@@ -29,6 +30,8 @@ from pipeline.training.losses import LossConfig
 from pipeline.training.optim import OptimizerConfig
 from pipeline.training.schedule import ScheduleConfig
 from pipeline.yaml_file import read_yaml
+
+_DEEPEST = 20  # parents of an override's key
 
 
 class ModelConfig(BaseModel):
@@ -166,13 +169,17 @@ def _leave_out_another_engines_keys(content: dict[str, Any], overrides: Sequence
 def _apply(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"override '{override}': must be key=value, for example seed=1 or schedule.epsilon_ramp=0")
+        raise UsageError(
+            f"override {shown(override)}: must be key=value, for example seed=1 or schedule.epsilon_ramp=0"
+        )
     *parents, leaf = key.strip().split(".")
+    if len(parents) > _DEEPEST or not key.isprintable():
+        raise UsageError(f"override {shown(key)}: is no key of a recipe")
     place = content
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise UsageError(f"override '{override}': '{parent}' is a value, it has no keys below it")
+            raise UsageError(f"override {shown(override)}: '{parent}' is a value, it has no keys below it")
     try:
         place[leaf] = parse_yaml(text)
     except NotYaml as error:
@@ -191,9 +198,9 @@ def _describe(problem: Any) -> str:
         return f"{key}: is missing"
     if problem["type"] in ("model_type", "model_attributes_type"):
         legal = ", ".join(sorted(_model_at(location).model_fields))
-        return f"{key}: must be a mapping with keys out of {legal}, not {problem['input']!r}"
+        return f"{key}: must be a mapping with keys out of {legal}, not {shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
+    given = "" if isinstance(problem["input"], dict) else f", not {shown(problem['input'])}"
     return f"{key}: {message[:1].lower()}{message[1:]}{given}" if key else message
 
 

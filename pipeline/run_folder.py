@@ -114,7 +114,7 @@ def machine(device: torch.device) -> str:
 def processor() -> str:
     """The processor's own name where Linux tells it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

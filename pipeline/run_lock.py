@@ -24,7 +24,7 @@ def hold(folder: Path) -> IO[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        lock = (folder / LOCK).open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
     deadline = time.monotonic() + _SECONDS_TO_TRY
@@ -51,7 +51,7 @@ def hold(folder: Path) -> IO[str]:
 def is_held(folder: Path) -> bool:
     """Whether a process is training the run in `folder`, as far as its file system tells."""
     try:
-        with (folder / LOCK).open() as lock:
+        with (folder / LOCK).open(encoding="utf-8") as lock:
             return not try_lock(lock, shared=True)
     except OSError:
         return False

@@ -54,7 +54,7 @@ class Slurm:
             command,
             env={**os.environ, **self.environment},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=seconds,
             check=True,
         )
@@ -81,7 +81,7 @@ class Slurm:
     def completed(self, job: int) -> list[dict[str, str]]:
         """The lines of the job completion log about `job`: one for each of its runs, `key=value` each."""
         log = self.folder / "completed_jobs"
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         rows = [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
         return [row for row in rows if row["JobId"] == str(job)]
 
@@ -152,10 +152,10 @@ def _configure(folder: Path, with_accounting: bool) -> int | None:
         "first_job": 1 + secrets.randbelow(20000),
     }
     for name in ("slurm.conf", *(accounting.CONFIGURATIONS if with_accounting else ())):
-        template = Path(__file__).with_name(f"{name}.j2").read_text()
+        template = Path(__file__).with_name(f"{name}.j2").read_text(encoding="utf-8")
         text = jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(content)
         path = folder / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o600)  # slurmdbd insists on it
     return content["accounting_port"]
 

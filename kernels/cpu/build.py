@@ -76,7 +76,7 @@ def _digest(compiler: str) -> str:
 def _processor() -> str:
     """The processor's instruction sets, where Linux tells them: a home folder may be shared by unlike machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -111,7 +111,9 @@ def _compile(command: list[str], path: Path) -> None:
         line = [*command, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
         # Compilers have files of their own, which the folder that was found fit to be written takes as well.
         environment = {**os.environ, "TMPDIR": folder}
-        done = subprocess.run(line, capture_output=True, text=True, errors="replace", env=environment, check=False)
+        done = subprocess.run(
+            line, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
+        )
         if done.returncode:
             (Path(folder) / "space").write_bytes(
                 bytes(_SPACE)

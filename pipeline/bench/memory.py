@@ -42,7 +42,7 @@ def peak_on_cpu(network: str, batch_size: int, contender: str) -> int | None:
     if not _CLEAR.exists():
         return None
     command = [sys.executable, "-m", "pipeline.bench.memory", network, str(batch_size), contender]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed"])[-1]
         raise RunFailure(f"peak memory of {contender}: its process ended with {done.returncode}: {last}")
@@ -58,14 +58,14 @@ def _measure(network: str, batch_size: int, name: str) -> int:
     images, labels = batch(space, batch_size, device)
     images = contender.lay_out(images)
     gc.collect()
-    _CLEAR.write_text("5")  # the peak is counted from here
+    _CLEAR.write_text("5", encoding="utf-8")  # the peak is counted from here
     before = _kilobytes("VmRSS")
     contender.step(images, labels)
     return 1024 * (_kilobytes("VmHWM") - before)
 
 
 def _kilobytes(key: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
+    line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1])
 
 

@@ -87,5 +87,5 @@ def _driver() -> str:
     if command is None:
         return "unknown"
     query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    done = subprocess.run(query, capture_output=True, encoding="utf-8", check=False)
     return done.stdout.split("\n")[0].strip() or "unknown"

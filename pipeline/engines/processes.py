@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 
 from data_shards.errors import ReaderLost, ShardDamage, ShardUsageError
-from pipeline.engines.base import EngineError
 from pipeline.engines.liveness import Liveness
 from pipeline.errors import PeerFailure, RunFailure, UsageError
+from pipeline.launch_environment import place
 
 # Of a collective operation. Losses are noticed much earlier, by `Liveness`.
 _TIMEOUT = timedelta(minutes=10)
@@ -58,7 +58,8 @@ class Processes:
 
         Raises:
             The failure, on the first process that met one; PeerFailure on the others. A user's mistake is raised by
-            all that met it, who leave with its exit code.
+            all that met it, who leave with its exit code; where the main process, which would tell it, did not meet it,
+            by the first that did as a RunFailure that names machine and process.
         """
         result, failure = None, None
         if self.is_main or not main_only:
@@ -68,7 +69,10 @@ class Processes:
                 failure = error
         precedence = self.world - self.rank
         first = self.highest(precedence if failure else 0)
-        if failure and (first == precedence or isinstance(failure, UsageError | ShardUsageError)):
+        mistake = isinstance(failure, UsageError | ShardUsageError)
+        if mistake and first == precedence and not self.is_main:
+            raise RunFailure(f"process {self.rank} on {socket.gethostname()}: {failure}")
+        if failure and (first == precedence or mistake):
             raise failure
         if first:
             raise PeerFailure("another process failed; its message says why")
@@ -111,24 +115,22 @@ def launched_processes(lost_after: float = 60) -> Iterator[Processes]:
         lost_after: seconds without a sign of life after which another process is given up.
 
     Raises:
-        EngineError: where the environment is incomplete.
-        RunFailure: where another process was lost; PeerFailure where another one tells of it.
+        UsageError: where the environment is wrong or incomplete.
+        RunFailure: where the processes cannot meet, or another one was lost; PeerFailure where another one tells of it.
     """
-    _adopt_slurm_ranks()
-    world = _integer("WORLD_SIZE", default=1, least=1)
-    rank, local = _integer("RANK", default=0, least=0), _integer("LOCAL_RANK", default=0, least=0)
+    rank, world, local = place()
+    if torch.cuda.is_available() and local >= torch.cuda.device_count():
+        # Raised by these processes only, so that each tells of it.
+        raise RunFailure(f"LOCAL_RANK={local}: {socket.gethostname()} has {torch.cuda.device_count()} GPUs")
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if world > 1 and missing:
-        raise EngineError(f"{world} processes need {' and '.join(missing)}; start them with deepspeed or torchrun")
     if world == 1:
         # DeepSpeed wants a group even of one; its port is the system's choice.
         store = dist.HashStore()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=0, world_size=1)
     else:
-        store, rank, world = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+        store = _meeting_point()
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world, timeout=_TIMEOUT
         )
@@ -144,17 +146,13 @@ def launched_processes(lost_after: float = 60) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _adopt_slurm_ranks() -> None:
-    """Take the ranks that `srun` gave its tasks, where no launcher between it and us has set any.
-
-    The number of tasks of a step is set inside steps only: a program that a batch script starts by itself is alone,
-    although the script, too, has an SLURM_PROCID, and an SLURM_NTASKS of many.
-    """
-    if "RANK" in os.environ or "SLURM_STEP_NUM_TASKS" not in os.environ:
-        return
-    for name, slurm in (("RANK", "PROCID"), ("LOCAL_RANK", "LOCALID"), ("WORLD_SIZE", "STEP_NUM_TASKS")):
-        if f"SLURM_{slurm}" in os.environ:
-            os.environ[name] = os.environ[f"SLURM_{slurm}"]
+def _meeting_point() -> dist.Store:
+    """The store at MASTER_ADDR and MASTER_PORT, which the first process keeps."""
+    try:
+        return next(dist.rendezvous("env://", timeout=_TIMEOUT))[0]
+    except RuntimeError as error:
+        where = f"MASTER_ADDR={os.environ['MASTER_ADDR']}, MASTER_PORT={os.environ['MASTER_PORT']}"
+        raise RunFailure(f"{where}: the processes cannot meet there: {error}") from None
 
 
 def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:
@@ -162,14 +160,3 @@ def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:
     if isinstance(error, FAILURES) or (lost := liveness.blame()) is None:
         return
     raise RunFailure(lost) if liveness.tells() else PeerFailure(lost) from error
-
-
-def _integer(name: str, default: int, least: int) -> int:
-    text = os.environ.get(name, str(default))
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise EngineError(f"environment variable {name}: '{text}' is no integer of at least {least}")
-    return value

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.supernet.space import Space, Stage, SubnetError, round_channels
+from pipeline.supernet.space import MOST_SIDE, Space, Stage, SubnetError, round_channels
 
 
 class SpaceConfig(BaseModel):
@@ -26,7 +26,7 @@ class SpaceConfig(BaseModel):
     resolutions: tuple[int, ...] = Field(
         default=(), description="sides of the input, pixels; each training step draws one"
     )
-    classes: int = Field(default=0, ge=0, description="number of classes; 0 takes the data set's")
+    classes: int = Field(default=0, ge=0, le=100_000, description="number of classes; 0 takes the data set's")
 
     @model_validator(mode="after")
     def _check(self) -> SpaceConfig:
@@ -34,8 +34,9 @@ class SpaceConfig(BaseModel):
             values = getattr(self, name)
             if any(value not in legal for value in values) or len(set(values)) != len(values):
                 raise ValueError(f"{name}: {list(values)} must be distinct values out of {list(legal)}")
-        if any(side < 1 for side in self.resolutions) or len(set(self.resolutions)) != len(self.resolutions):
-            raise ValueError(f"resolutions: {list(self.resolutions)} must be distinct positive numbers of pixels")
+        sides = self.resolutions
+        if any(not 1 <= side <= MOST_SIDE for side in sides) or len(set(sides)) != len(sides):
+            raise ValueError(f"resolutions: {list(sides)} must be distinct numbers of pixels from 1 to {MOST_SIDE}")
         return self
 
 

@@ -7,14 +7,18 @@ depthwise kernel, so every subnet nests in the largest one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import torch
 
+from data_shards.one_line import shown
 from pipeline.errors import UsageError
+
+MOST_SIDE = 4096  # of an input, pixels
+_LONGEST = 200  # text of a subnet, characters
 
 
 class SubnetError(UsageError):
@@ -147,11 +151,10 @@ class Space:
             given = len(getattr(subnet, name))
             if given != len(self.stages):
                 raise SubnetError(f"subnet {subnet}: {name} are needed for {len(self.stages)} stages, not {given}")
+        self._check_depths(subnet.depths)
         for stage, (depth, kernels, expands) in enumerate(
             zip(subnet.depths, subnet.kernels, subnet.expands, strict=True), start=1
         ):
-            if depth not in self.depths:
-                raise SubnetError(f"stage {stage}: depth {depth} is none of {list(self.depths)}")
             if not len(kernels) == len(expands) == depth:
                 raise SubnetError(f"stage {stage}: depth {depth} needs as many kernels and expand ratios")
             for kernel in kernels:
@@ -160,9 +163,14 @@ class Space:
             for expand in expands:
                 if expand not in self.expands:
                     raise SubnetError(f"stage {stage}: expand ratio {expand} is none of {list(self.expands)}")
-        if subnet.resolution < 1:
-            raise SubnetError(f"resolution {subnet.resolution} is not a positive number of pixels")
+        if not 1 <= subnet.resolution <= MOST_SIDE:
+            raise SubnetError(f"resolution {subnet.resolution} is no number of pixels from 1 to {MOST_SIDE}")
         return subnet
+
+    def _check_depths(self, depths: Sequence[int]) -> None:
+        for stage, depth in enumerate(depths, start=1):
+            if depth not in self.depths:
+                raise SubnetError(f"stage {stage}: depth {depth} is none of {list(self.depths)}")
 
     def parse(self, text: str) -> Subnet:
         """The subnet that `str(subnet)` wrote; a single value stands for all stages or blocks.
@@ -170,14 +178,16 @@ class Space:
         Raises:
             SubnetError: where the text is malformed or this space does not hold the subnet.
         """
-        match = re.fullmatch(r"d([\d.]+)-k([\d.]+)-e([\d.]+)-r(\d+)", text.strip())
-        if not match:
-            raise SubnetError(f"'{text}' is no subnet; one looks like {self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224")
+        match = re.fullmatch(r"d([0-9.]+)-k([0-9.]+)-e([0-9.]+)-r([0-9]+)", text.strip())
+        if not match or len(text) > _LONGEST:
+            like = f"{self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224"
+            raise SubnetError(f"{shown(text)} is no subnet; one looks like {like}")
         depth_text, kernel_text, expand_text, resolution = match.groups()
         stages = len(self.stages)
         if any(not part for group in (depth_text, kernel_text, expand_text) for part in group.split(".")):
             raise SubnetError(f"'{text}' is no subnet: a group between dots is empty")
         depths = [int(part) for part in depth_text.split(".")]
+        self._check_depths(depths)  # before as many blocks are made
         if len(depths) == 1:
             depths *= stages
 

@@ -56,7 +56,7 @@ def _check_locks(database: Path) -> None:
 
 def _move(beside: Path, database: Path) -> None:
     """Give `beside` the name of `database`, where nothing has it: under a lock, as renaming would replace it."""
-    with (database.parent / f".{database.name}.lock").open("w") as lock:
+    with (database.parent / f".{database.name}.lock").open("w", encoding="utf-8") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # for as long as two calls take
         if not database.exists():
             os.rename(beside, database)

@@ -108,13 +108,14 @@ class MlflowRun:
             raise
         if info.lifecycle_stage != "active":
             self._check_experiment(self._client.get_experiment(info.experiment_id))
-            raise self._deleted(f"the run {run_id}", f"mlflow runs restore --run-id {run_id}")
+            raise self._deleted("the run", f"mlflow runs restore --run-id {run_id}")
         return True
 
     def _check_experiment(self, experiment: Experiment) -> None:
         if experiment.lifecycle_stage != "active":
             command = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
-            raise self._deleted(f"the experiment '{experiment.name}'", command)
+            name = experiment.name if len(experiment.name) <= 60 else f"{experiment.name[:60]}…"
+            raise self._deleted(f"the experiment '{name}'", command)
 
     def _deleted(self, what: str, command: str) -> DeletedError:
         where = f"MLFLOW_TRACKING_URI={shlex.quote(self._uri)}"

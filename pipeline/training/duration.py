@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from pipeline.errors import UsageError
 
-_PATTERN = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<unit>%|epochs?|steps?)")
+_PATTERN = re.compile(r"(?P<amount>[0-9]{1,12}(\.[0-9]{1,20})?)\s*(?P<unit>%|epochs?|steps?)")
 
 
 def _as_text(value: object) -> object:

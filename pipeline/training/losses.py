@@ -16,7 +16,7 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    temperature: float = Field(default=1.0, gt=0, description="τ of in-place distillation")
+    temperature: float = Field(default=1.0, gt=0, le=1e6, description="τ of in-place distillation")
 
 
 def slot_loss(

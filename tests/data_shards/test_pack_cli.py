@@ -116,8 +116,6 @@ def test_imagenet_is_packed_by_a_class_list(tmp_path, photo_file, write_tree):
         (("imagenet", "nowhere", "out"), "nowhere holds neither a folder train nor ILSVRC2012_img_train.tar"),
         (("cifar10", "nowhere", "out"), "nowhere is not cifar-10-python.tar.gz or cifar-10-binary.tar.gz"),
         (("cifar100", ".", "out"), "nor what it unpacks to"),
-        (("folder", ".", "out", "--quality", 0), "quality: 0"),
-        (("imagenet", ".", "out", "--short-side", -1), "short side: -1"),
     ],
 )
 def test_a_user_error_is_one_line_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):

@@ -48,6 +48,8 @@ def billion_laughs(levels: int) -> str:
         ("a: [1", "is not YAML: line 1: expected ',' or ']', but got '<stream end>'"),
         ("a: 1\nb: \x1b[31m", "is not YAML: line 2: has the character #x001b"),
         ("a: \udcff", "is not YAML: line 1: has the character #xdcff"),
+        ('a:\n  - "b\\0c"', "line 2: has the character #x0000"),
+        ('"\\ud800": 1', "line 1: has the character #xd800"),
         ("a\n---\nb", "is not YAML: line 2: expected a single document in the stream, but found another document"),
     ],
     ids=lambda text: re.sub(r"\s", " ", text[:12]).encode("ascii", "backslashreplace").decode(),

@@ -54,6 +54,7 @@ def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> No
 
 # What a job needs of the pipeline: the recipe, how far a run is, and how commands speak.
 FOR_CLUSTER = {"pipeline.config", "pipeline.run_status", "pipeline.errors", "pipeline.tables"}
+FOR_CLUSTER |= {"data_shards.command_line", "data_shards.one_line"}
 
 
 def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() -> None:

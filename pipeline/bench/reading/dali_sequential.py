@@ -33,7 +33,7 @@ def write_indexes(data: Photographs) -> None:
     for number, shard in enumerate(split.entry.shards):
         ids = np.flatnonzero(split.index["shard"] == number)
         lines = [f"v1.2 {len(ids)}", *(_line(split.key(sample), split.index[sample]) for sample in ids.tolist())]
-        _index_of(split.folder / shard.name).write_text("\n".join(lines) + "\n")
+        _index_of(split.folder / shard.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _line(key: str, row: np.void) -> str:

@@ -154,7 +154,7 @@ def start_together(shards: Path, step: int, world: int) -> Sequence[Start]:
 def _start(shards: Path, step: int, rank: int, world: int) -> Start:
     tells = _CLEAR.exists()
     if tells:
-        _CLEAR.write_text("5")  # the peak is counted from here
+        _CLEAR.write_text("5", encoding="utf-8")  # the peak is counted from here
     before, cpu, began = _bytes("VmRSS") if tells else 0, time.process_time(), time.perf_counter()
     split = open_split(shards, "train")
     config = DataConfig(shards=shards, augmentation=Augmentation(crop="random_resized", flip=True), workers=1)
@@ -170,7 +170,7 @@ def _start(shards: Path, step: int, rank: int, world: int) -> Start:
 
 
 def _bytes(key: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
+    line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(f"{key}:"))
     return 1024 * int(line.split()[1])
 
 

@@ -67,7 +67,7 @@ def training_wait(root: Path, steps: int) -> TrainingWait:
         "tracking.mlflow=false",
     ]
     command = [sys.executable, "-c", "import deps_command; deps_command.main()", "train", str(RECIPE), *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed"])[-1]
         raise RunFailure(f"training for data wait: it ended with {done.returncode}: {last}")

@@ -52,6 +52,10 @@ def test_sampling_depends_on_the_generator_alone_and_reaches_every_choice() -> N
         ("d2-k3-e5-r224", r"expand ratio 5 is none of \[3, 4, 6\]"),
         ("d2.2-k3-e3-r224", "depths are needed for 5 stages, not 2"),
         ("d2-k3-e3", "is no subnet"),
+        ("d٣-k3-e3-r224", "is no subnet"),
+        ("d2-k3-e3-r" + "9" * 5000, "is no subnet"),
+        ("d2-k3-e3-r4097", "resolution 4097 is no number of pixels from 1 to 4096"),
+        ("d99999999999-k3-e3-r224", "stage 1: depth 99999999999 is none of"),
         ("d2-k..-e3-r224", "a group between dots is empty"),
         ("d2-k33.33.33.33.3-e3-r224", "stage 5: depth 2 needs as many kernels"),
     ],
@@ -81,9 +85,9 @@ def test_with_several_resolutions_the_extremes_have_the_extreme_ones_and_the_row
     assert set(row) == {128, 160, 224}
 
 
-@pytest.mark.parametrize("resolutions", [(0,), (32, 32), (-224, 224)])
+@pytest.mark.parametrize("resolutions", [(0,), (32, 32), (-224, 224), (4097,), (10**90,)])
 def test_resolutions_that_cannot_be_are_refused(resolutions: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="must be distinct positive numbers of pixels"):
+    with pytest.raises(ValueError, match="must be distinct numbers of pixels from 1 to 4096"):
         SpaceConfig(network="mobilenet_v3", resolutions=resolutions)
 
 
