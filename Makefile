@@ -30,7 +30,7 @@ demo: setup
 
 test: setup .venv/tested
 	@sh cluster/testing/install.sh
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-faults: setup
 	@sh cluster/testing/install.sh

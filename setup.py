@@ -38,7 +38,7 @@ setup(
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
         "scipy>=1.11",  # mixup's beta distribution; the MATLAB file of ImageNet's development kit
-        "typer>=0.15",
+        "typer>=0.19",
         "rich>=13.9",
         "matplotlib>=3.9",
         "jinja2>=3.1",  # batch scripts from templates; torch needs it as well

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from cluster.source import freeze
+from data_shards.regular_file import read_regular
 from pipeline.config import Recipe, resolved
 from pipeline.errors import UsageError
+from pipeline.json_file import DamagedError, checked, read_json, shown
 
 SCRIPT, RECORD, ENDS, CODE = "job.sh", "job.json", "ends.txt", "code"
+_MOST_BYTES = 1 << 24  # of the noted ends
 
 
 def _checked_time(text: str) -> str:
@@ -59,15 +62,10 @@ def read_record(folder: Path) -> JobRecord:
     """
     path = folder / RECORD
     try:
-        return TypeAdapter(JobRecord).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = _first(error) if isinstance(error, ValidationError) else error.strerror
+        return checked(read_json(path), TypeAdapter(JobRecord))
+    except (OSError, DamagedError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: is no record of a job ({reason}); remove its folder to do without it") from None
-
-
-def _first(error: ValidationError) -> str:
-    complaint = error.errors()[0]
-    return ": ".join([*map(str, complaint["loc"]), complaint["msg"]])
 
 
 def new_folder(jobs: Path, name: str) -> Path:
@@ -153,14 +151,16 @@ def ends(folder: Path) -> list[End]:
     """
     path = folder / ENDS
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     found = []
     for line in lines:
         try:
             job, place, restarts, code, time, words = line.split(maxsplit=5)
             found.append(End(int(job), int(place), int(restarts), int(code), int(time), words))
         except ValueError:
-            raise UsageError(f"{path}: '{line}' is not the end of a start; correct or remove the line") from None
+            raise UsageError(f"{path}: {shown(line)} is not the end of a start; correct or remove the line") from None
     return found

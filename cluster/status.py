@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from cluster.accounting import JobOfRun, accounted_cost
 from cluster.job_folder import End, ends, job_folders, read_record
 from cluster.slurm import Accounts, SlurmError, Task
 from pipeline.errors import RunFailure, UsageError
-from pipeline.run_status import RunStatus, run_status
+from pipeline.run_status import RunStatus, holds_run, run_status
 
 T = TypeVar("T")
 State = Literal["queued", "running", "requeued", "finished", "failed", "stopped", "not begun"]
@@ -79,23 +79,40 @@ class _Submitted:
 def status(runs: Sequence[Path], runs_folder: Path, jobs_folder: Path) -> Statuses:
     """The status of `runs`, or without any of all runs in the two folders.
 
+    Args:
+        runs: each a run's folder, or a folder of such.
+
     Raises:
-        UsageError: naming a run that there is not.
+        UsageError: naming a folder that is neither.
     """
     unreadable: list[str] = []
     submitted = _submitted(jobs_folder, unreadable)
-    folders = [run.resolve() for run in runs] or sorted(
-        {*submitted, *(path.parent.resolve() for path in runs_folder.glob("*/run.json"))}
-    )
-    for folder in folders:
-        if folder not in submitted and not (folder / "run.json").exists():
-            raise UsageError(f"{folder}: is no run folder, and no job in {jobs_folder} is to begin it")
+    if runs:
+        folders = list(
+            dict.fromkeys(each for run in runs for each in _asked_for(run.resolve(), submitted, jobs_folder))
+        )
+    else:
+        folders = sorted({*submitted, *_runs_in(runs_folder)})
     queue, accounts, no_answer = _asked([job for folder in folders if (job := submitted.get(folder))])
-    found = [
+    statuses = [
         _status(run, submitted.get(folder), queue, accounts)
         for folder, run in _readable(run_status, folders, unreadable)
     ]
-    return Statuses(tuple(found), tuple(unreadable), no_answer)
+    return Statuses(tuple(statuses), tuple(unreadable), no_answer)
+
+
+def _asked_for(folder: Path, submitted: Collection[Path], jobs_folder: Path) -> list[Path]:
+    """`folder` where it is a run; else the runs in it, those included that a job is to begin."""
+    if folder in submitted or holds_run(folder):
+        return [folder]
+    found = sorted({*_runs_in(folder), *(run for run in submitted if run.parent == folder)})
+    if not found:
+        raise UsageError(f"{folder}: is no run folder and holds none, and no job in {jobs_folder} is to begin it")
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return [path.resolve() for path in folder.glob("*") if holds_run(path)]
 
 
 def _readable(read: Callable[[Path], T], folders: Iterable[Path], unreadable: list[str]) -> Iterator[tuple[Path, T]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from data_shards.errors import ShardDamage
 
@@ -56,19 +56,19 @@ class DamageRecord:
         more = [f"the others in {len(counts) - _WORST} more shards"] if len(counts) > _WORST else []
         return f"{len(self)} of {self.samples} samples found damaged: {', '.join(named + more)}"
 
-    def to_json(self) -> str:
-        """All that was noted, for people and for `read`."""
+    def to_json(self) -> dict[str, Any]:
+        """All that was noted, as JSON values, for people and for `read`."""
         shards = {
             shard: {key: {"offset": each.offset, "reason": each.reason} for key, each in sorted(samples.items())}
             for shard, samples in sorted(self._shards.items())
         }
-        return json.dumps({"damaged_samples": len(self), "by_shard": self.by_shard, "shards": shards}, indent=1)
+        return {"damaged_samples": len(self), "by_shard": self.by_shard, "shards": shards}
 
-    def read(self, text: str) -> None:
+    def read(self, content: Any) -> None:
         """Adds what `to_json` wrote. Raises ValueError for anything else."""
         try:
-            for shard, samples in json.loads(text)["shards"].items():
+            for shard, samples in content["shards"].items():
                 for key, found in samples.items():
                     self.add([ShardDamage(self.folder / shard, found["reason"], key, found["offset"])])
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"no record of damage: {error!r}") from None
+            raise ValueError(f"no record of damage: {str(error)[:60]!r}") from None

@@ -55,7 +55,7 @@ def _different(what: str, names: Iterable[str]) -> None:
     known: set[str] = set()
     for name in names:
         if name in known:
-            raise ValueError(f"two {what} are called {name!r}")
+            raise ValueError(f"two {what} are called {name[:40]!r}")
         known.add(name)
 
 

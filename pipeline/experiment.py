@@ -32,6 +32,7 @@ from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_s
 from pipeline.tracking.metrics import lost_rows
 from pipeline.tracking.shipment import METRICS
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.belonging import misfit_of
 from pipeline.training.checkpoint import Checkpoint, Progress
 from pipeline.training.control import StopRequest
 from pipeline.training.intervals import intervals
@@ -98,9 +99,11 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         lock = processes.together(lambda: hold(recipe.folder) if recipe.folder.exists() else None, main_only=True)
         warnings: list[str] = []
-        checkpoint = take_up(recipe.folder, processes, warnings) if resume else None
+        checkpoint = take_up(recipe.folder, processes, warnings, misfit_of(schedule)) if resume else None
         progress = checkpoint.progress if checkpoint else Progress()
         if lost := processes.together(lambda: lost_rows(recipe.folder / METRICS, progress.step), main_only=True):
+            warnings.append(lost)
+        if lost := processes.together(lambda: lost_ledger(recipe.folder, progress.step), main_only=True):
             warnings.append(lost)
         ledger = processes.together(lambda: open_ledger(recipe, processes, checkpoint))
         assert ledger is not None
@@ -171,7 +174,7 @@ def _read_at_once(recipe: Recipe, schedule: Schedule, processes: Processes) -> l
 
 def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:
     """The run's ledger, going on from what earlier starts have cost."""
-    return Ledger(
+    ledger = Ledger(
         recipe.folder / "ledger.json",
         processes.world,
         unit_for(processes.device.type),
@@ -180,6 +183,16 @@ def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | N
         held_since() if processes.is_main else process_start_time(),
         earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
     )
+    ledger.step = checkpoint.step if checkpoint else 0
+    return ledger
+
+
+def lost_ledger(folder: Path, step: int) -> str | None:
+    """A line where the ledger of a run that goes on at `step` is not there; None where it is, or nothing was paid."""
+    if (folder / "ledger.json").exists() or not (folder / METRICS).exists():
+        return None
+    known = f"only what the checkpoint of step {step} tells of is counted" if step else "all of it is lost"
+    return f"{folder / 'ledger.json'}: is not there; of what earlier starts cost, {known}"
 
 
 def track(recipe: Recipe, ledger: Ledger) -> Tracker:

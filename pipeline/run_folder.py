@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import platform
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -11,19 +11,24 @@ from typing import Any
 
 import torch
 import yaml
+from pydantic import BaseModel, Field, TypeAdapter
 
-from data_shards.strict_yaml import NotYaml, read_yaml
+from data_shards.regular_file import read_regular
+from data_shards.strict_yaml import NotYaml, parse_yaml
 from pipeline.config import Recipe, parse_recipe, resolved
 from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
+from pipeline.json_file import checked, read_json, write_json
 from pipeline.keys import is_trained
 from pipeline.run_lock import LOCK
 from pipeline.tracking.ledger import HELD
 from pipeline.training.schedule import Schedule
 from pipeline.training.work import macs_per_image
-from pipeline.whole_file import write_whole
+from pipeline.whole_file import DamagedError, write_whole
 
 CONFIG, RUN = "config.yaml", "run.json"
+_SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
+_MOST_BYTES = 1 << 20  # of a recipe
 
 # What a start leaves that was killed, or met a full disk, before its recipe was written: nothing to go on from.
 _BEFORE_IT_BEGINS = {LOCK, HELD, RUN, f".{RUN}.writing", f".{CONFIG}.writing"}
@@ -63,7 +68,7 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
         UsageError: where it is another one, whatever its path.
     """
     for split, sha256 in identity.items():
-        begun_on = read_description(folder)["data"][split]
+        begun_on = read_description(folder)["data"].get(split, "")
         if begun_on != sha256:
             raise UsageError(
                 f"data.shards: {shards} is not the data set that {folder} was begun on "
@@ -133,9 +138,9 @@ def write(recipe: Recipe, description: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / RUN).exists():
             description = {**description, "started": read_description(folder)["started"]}
-        write_whole(folder / RUN, json.dumps(description, indent=1, ensure_ascii=False).encode())
+        write_json(folder / RUN, description)
         text = yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
-        write_whole(folder / CONFIG, text.encode())
+        write_whole(folder / CONFIG, _sealed(text.encode()))
     except OSError as error:
         raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
 
@@ -144,39 +149,77 @@ def read_recipe(folder: Path) -> Recipe:
     """The recipe that a run was trained with.
 
     Raises:
-        UsageError: where `folder` is no run.
+        UsageError: where `folder` is no run, or its recipe is damaged.
+    """
+    return parse_recipe(read_config(folder), str(folder / CONFIG))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The keys of a run's recipe as they were written; those of an earlier version may be other ones than today's.
+
+    Raises:
+        UsageError: where `folder` is no run, or its recipe is damaged.
     """
     path = folder / CONFIG
     try:
-        content = read_yaml(path)
+        content = parse_yaml(_unsealed(read_regular(path, _MOST_BYTES)).decode())
+        if isinstance(content, dict):
+            return content
+        reason = "not a recipe"
     except OSError as error:
-        raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
-    except NotYaml as error:
-        raise UsageError(f"{path}: is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: is damaged: not a recipe")
-    return parse_recipe(content, str(path))
+        raise UsageError(f"{folder}: is no run folder ({path}: {error.strerror})") from None
+    except UnicodeDecodeError:
+        reason = "not a text file"
+    except (DamagedError, NotYaml) as damage:
+        reason = str(damage)
+    raise UsageError(f"{path}: is damaged: {reason}")
 
 
-_NEEDED = {"started", "data", "classes", "steps", "phases", "world_size"}  # in `run.json`, by those who read it
+def _sealed(text: bytes) -> bytes:
+    digest = hashlib.sha256(text).hexdigest().encode()
+    return _SEAL + digest + b" of the lines below; whoever changes one on purpose, takes this one out\n" + text
+
+
+def _unsealed(content: bytes) -> bytes:
+    first, _, text = content.partition(b"\n")
+    if first.startswith(_SEAL) and content != _sealed(text):
+        raise DamagedError("its lines are not those of the SHA-256 in the first one; it says what to do")
+    return content
+
+
+class _Phase(BaseModel):
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    macs_per_image: float = Field(default=1.0, ge=0)  # runs that began before phases told their MACs count steps
+
+
+class _Needed(BaseModel):
+    """What is read of `run.json` here and by those who call."""
+
+    started: str
+    data: dict[str, str]
+    classes: int = Field(gt=0, lt=1 << 20)
+    steps: int = Field(gt=0)
+    steps_per_epoch: int = Field(gt=0)
+    phases: list[_Phase]
+    world_size: int = Field(gt=0)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What `write` wrote into `run.json`.
 
     Raises:
-        UsageError: where `folder` is no run.
+        UsageError: where `folder` is no run, or its description is damaged.
     """
     path = folder / RUN
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.keys() >= _NEEDED:
-            return content
+        content = read_json(path)
+        checked(content, TypeAdapter(_Needed))
+        return content
     except OSError as error:
-        raise UsageError(f"{folder}: is no run folder ({path.name}: {error.strerror})") from None
-    except ValueError:
-        pass
-    raise UsageError(f"{path}: is damaged: not the description of a run")
+        raise UsageError(f"{folder}: is no run folder ({path}: {error.strerror})") from None
+    except DamagedError as damage:
+        raise UsageError(f"{path}: is damaged: not the description of a run ({damage})") from None
 
 
 def leaves(recipe: Recipe) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import IO
 
+from data_shards.regular_file import open_regular
 from pipeline.errors import UsageError
 from pipeline.file_lock import try_lock
 
@@ -24,7 +26,7 @@ def hold(folder: Path) -> IO[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w", encoding="utf-8")
+        lock = os.fdopen(open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"run folder {folder}: cannot be written: {error.strerror}; choose another runs=…") from None
     deadline = time.monotonic() + _SECONDS_TO_TRY
@@ -51,7 +53,7 @@ def hold(folder: Path) -> IO[str]:
 def is_held(folder: Path) -> bool:
     """Whether a process is training the run in `folder`, as far as its file system tells."""
     try:
-        with (folder / LOCK).open(encoding="utf-8") as lock:
+        with open(open_regular(folder / LOCK), encoding="utf-8") as lock:
             return not try_lock(lock, shared=True)
     except OSError:
         return False

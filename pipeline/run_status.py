@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import UsageError
-from pipeline.run_folder import RUN, read_description
+from pipeline.errors import RunFailure
+from pipeline.logged_steps import logged_steps
+from pipeline.run_folder import CONFIG, RUN, read_description
 from pipeline.run_lock import is_held
-from pipeline.supernet.store import WEIGHTS
+from pipeline.supernet.store import is_saved
 from pipeline.tracking.ledger import IDLE, LedgerRecord, read_ledger
-from pipeline.tracking.metrics import MetricsError, last_step
+from pipeline.tracking.metrics import MetricsError, last_step, lost_rows
 from pipeline.tracking.shipment import METRICS
 
 RunState = Literal["not begun", "running", "stopped", "finished"]
@@ -43,22 +44,28 @@ class RunStatus:
     seconds_left: float | None = None
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in `folder`, whatever has become of its files."""
+    return any((folder / name).exists() for name in (RUN, CONFIG))
+
+
 def run_status(folder: Path) -> RunStatus:
     """The status of the run in `folder`, whether or not it has begun.
 
     Raises:
         UsageError: where there is a run that cannot be read.
-        LedgerError: a ledger that cannot be read.
+        RunFailure: where files of it are damaged, or figures lost.
     """
-    if not (folder / RUN).exists():
+    if not holds_run(folder):
         return RunStatus(folder, "running" if is_held(folder) else "not begun")
     description = read_description(folder)
-    ledger = read_ledger(folder / "ledger.json") if (folder / "ledger.json").exists() else None
-    finished = (folder / WEIGHTS).exists()
-    try:
-        step = description["steps"] if finished else last_step(folder / METRICS)
-    except MetricsError as error:
-        raise UsageError(str(error)) from None
+    step, metrics = _last_step(folder / METRICS), folder / METRICS
+    ledger = read_ledger(folder / "ledger.json") if step or (folder / "ledger.json").exists() else None
+    logged, finished = logged_steps(folder, description["steps"], ledger), is_saved(folder)
+    # A run that was taken up from an older checkpoint measures again what is before its last row, for a while.
+    if step < logged and (lost := lost_rows(metrics, logged)):
+        raise RunFailure(lost)
+    step = description["steps"] if finished else step
     state: RunState = "running" if is_held(folder) else "finished" if finished else "stopped"
     if ledger is None:
         return RunStatus(folder, state, step, description["steps"])
@@ -74,6 +81,13 @@ def run_status(folder: Path) -> RunStatus:
         ledger.price_per_hour,
         None if left is None else left * 3600 / description["world_size"],
     )
+
+
+def _last_step(metrics: Path) -> int:
+    try:
+        return last_step(metrics)
+    except MetricsError as error:
+        raise RunFailure(str(error)) from None
 
 
 def _hours_left(description: Mapping[str, Any], ledger: LedgerRecord, step: int) -> float | None:

@@ -9,7 +9,9 @@ from pipeline import run_folder
 from pipeline.errors import UsageError
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
+from pipeline.training.belonging import misfit_of
 from pipeline.training.checkpoint import load_best_checkpoint, load_newest_checkpoint
+from pipeline.training.schedule import Schedule
 
 
 def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]:
@@ -23,20 +25,22 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
             or is the run itself: weights in it are those of its end.
         RunFailure: for damaged checkpoints.
     """
-    recipe, classes = run_folder.read_recipe(run), run_folder.read_description(run)["classes"]
+    recipe, description = run_folder.read_recipe(run), run_folder.read_description(run)
+    space = build_space(recipe.space, description["classes"])
+    misfit = misfit_of(Schedule(recipe.schedule, space, description["steps_per_epoch"], recipe.seed))
     if output.resolve() == run.resolve():
         raise UsageError(
             f"--output {output}: is the run's own folder, whose weights are those of its end; name another"
         )
     warnings: list[str] = []
-    checkpoint = load_best_checkpoint(run) if best else load_newest_checkpoint(run, warnings)
+    checkpoint = (load_best_checkpoint if best else load_newest_checkpoint)(run, warnings, misfit)
     for line in warnings:
         logging.getLogger(__name__).warning("%s", line)
     if checkpoint is None:
-        raise UsageError(f"{run}: has no checkpoint yet; checkpoint.every says when the first is written")
+        raise UsageError(f"{run}: has no whole checkpoint yet; checkpoint.every says when the first is written")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        files = save_supernet(output, build_space(recipe.space, classes), checkpoint.state.weights)
+        files = save_supernet(output, space, checkpoint.state.weights)
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
     return checkpoint.step, files

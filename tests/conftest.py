@@ -7,6 +7,7 @@ import pytest
 
 from data_shards.pack import pack
 from data_shards.sources.digits import Digits
+from tests.support.scheduling import ByWhatIsShared, longest_first
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,40 +19,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seed", type=int, default=0, metavar="N", help="of the lot")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: some tests wait, for SLURM, for silence, or for a server that is dead."""
     return (os.cpu_count() or 1) + 1
 
 
-# Those that take longest are begun first, so that the last ones to end are short; some wait, while others compute.
-ORDER = ("slurm", "distributed", "faults", "pipeline/tracking", "pipeline", "kernels", "data_shards")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByWhatIsShared | None:
+    return ByWhatIsShared(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests, and tell `--dist loadgroup` which ones share what is made once.
-
-    All that need a SLURM go to one process, and so do those of one file; but those that start several processes
-    each, and share nothing within their file, go wherever there is time.
-    """
-    here = Path(__file__).parent
-
-    def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(here).as_posix()
-        return next((place for place, folder in enumerate(ORDER) if path.startswith(f"{folder}/")), len(ORDER))
-
-    items.sort(key=place)
-    for item in items:
-        if item.get_closest_marker("slurm"):
-            item.add_marker(pytest.mark.xdist_group("slurm"))
-        elif not item.get_closest_marker("distributed") or _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(here).as_posix()))
-
-
-def _shares(item: pytest.Item) -> bool:
-    """Whether a test uses what is made once for its file."""
-    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
-    return any(each[-1].scope in ("module", "class", "package") for each in definitions.values())
+    longest_first(items, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

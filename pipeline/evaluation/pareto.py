@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_shards.open_data import open_data
 from pipeline.engines.processes import launched_processes
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.run_record import EVALUATION
+from pipeline.json_file import in_json, write_json
 from pipeline.run_folder import check_data, read_recipe
 from pipeline.shared_memory import fit_readers
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.space import Subnet
 from pipeline.supernet.store import load_supernet
 from pipeline.tables import print_json, print_table
-from pipeline.whole_file import write_whole
 
-EVALUATION = "evaluation.json"
 _COLUMNS = {
     "label": ("subnet", ""),
     "macs": ("MACs", ",d"),
@@ -80,7 +79,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
             )
             bar.advance(task)
         if processes.is_main:
-            write_whole(folder / EVALUATION, json.dumps(rows, indent=1).encode())
+            write_json(folder / EVALUATION, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
     return rows
 
 

@@ -11,6 +11,7 @@ from pipeline.evaluation import summary
 from pipeline.evaluation.report import Report, ReportError, write_report
 from pipeline.tables import print_json
 from pipeline.tracking import outbox
+from pipeline.tracking.mlflow_run import PlaceGoneError
 from pipeline.tracking.shipment import NotTrackedError, last_start
 from pipeline.tracking.sync import sync_run
 
@@ -43,6 +44,8 @@ def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
         report = write_report(list(runs), folder)
     except ReportError as error:
         raise UsageError(str(error)) from None
+    for run in (run for approach in report.approaches for run in approach.runs if run.subnets is None):
+        logger.warning("%s: not evaluated yet; deps evaluate %s measures its subnets", run.folder, run.folder)
     if len(runs) == 1:
         _attach(runs[0], report)
     return report
@@ -52,6 +55,9 @@ def _attach(run: Path, report: Report) -> None:
     try:
         last_start(run)
     except NotTrackedError:
+        return
+    except PlaceGoneError as error:
+        logger.warning("%s; MLflow does not get the report", error)
         return
     for page in (*report.pages, run / "evaluation.json"):
         if page.exists():

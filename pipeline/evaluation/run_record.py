@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from pipeline.errors import UsageError
+from pipeline.json_file import checked, read_json
+from pipeline.logged_steps import logged_steps
+from pipeline.run_folder import read_config
+from pipeline.supernet.store import check_supernet
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
-from pipeline.yaml_file import read_yaml
+from pipeline.whole_file import DamagedError
+
+EVALUATION = "evaluation.json"
 
 
 class ReportError(ValueError):
@@ -53,7 +58,7 @@ class RunInfo(BaseModel):
 
 
 class SubnetResult(BaseModel):
-    """One row of `evaluation.json`: a subnet, recalibrated, on the held-out images; accuracies in per cent."""
+    """A subnet in `evaluation.json`, recalibrated, on the held-out images; accuracies in per cent."""
 
     subnet: str
     name: str
@@ -120,29 +125,44 @@ class RunRecord:
         return series.steps / self.info.steps_per_epoch
 
 
+# `evaluation.json`; an earlier version wrote the list alone.
+_Evaluation = Annotated[
+    list[SubnetResult],
+    BeforeValidator(lambda content: content.get("subnets") if isinstance(content, dict) else content),
+]
+
+
 def read_run(folder: Path) -> RunRecord:
     """Read a run folder.
 
     Raises:
-        ReportError: a file is missing or malformed. Only `evaluation.json` may be missing.
+        ReportError: a file is missing or malformed, or figures are lost. Only `evaluation.json` may be missing.
+        RunFailure: the weights that the figures are of are damaged.
     """
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such run folder")
     info = _read_json(folder / "run.json", TypeAdapter(RunInfo))
-    recipe = _recipe(folder / "config.yaml")
-    _text(folder / "metrics.jsonl")
     try:
-        metrics = read_metrics(folder / "metrics.jsonl")
+        recipe = flatten(read_config(folder))
         ledger = read_ledger(folder / "ledger.json")
-    except (MetricsError, LedgerError) as error:
+        metrics = read_metrics(folder / "metrics.jsonl")
+    except (UsageError, MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
-    return RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / "evaluation.json"))
+    check_supernet(folder)
+    record = RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / EVALUATION))
+    logged = logged_steps(folder, info.steps, ledger)
+    if record.steps_done < logged:
+        raise ReportError(
+            f"{folder / 'metrics.jsonl'}: ends at step {record.steps_done}, the run was measured to step {logged}; "
+            "restore it from a copy; a run that is not finished measures again what it lacks with --resume"
+        )
+    return record
 
 
 def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
     if not path.exists():
         return None
-    found = _read_json(path, TypeAdapter(list[SubnetResult]))
+    found = _read_json(path, TypeAdapter(_Evaluation))
     row = {subnet.name for subnet in found if subnet.pareto}
     if missing := [name for name in ("smallest", "full") if name not in row]:
         raise ReportError(f"{path}: lacks the Pareto row's {' and '.join(missing)}; deps evaluate RUN writes it anew")
@@ -154,29 +174,9 @@ _T = TypeVar("_T")
 
 def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
     try:
-        return shape.validate_python(json.loads(_text(path)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise ReportError(f"{path}: {where}: {first['msg']}") from error
-    except json.JSONDecodeError as error:
-        raise ReportError(f"{path}: not JSON ({error})") from error
-
-
-def _recipe(path: Path) -> dict[str, str]:
-    try:
-        content = read_yaml(path)
-    except UsageError as error:
-        raise ReportError(str(error)) from error
-    if not isinstance(content, dict):
-        raise ReportError(f"{path}: not a recipe: its top level has no keys")
-    return flatten(content)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
+        return checked(read_json(path), shape)
+    except DamagedError as damage:
+        anew = "; deps evaluate RUN writes it anew" if path.name == EVALUATION else ""
+        raise ReportError(f"{path}: {damage}{anew}") from None
     except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ReportError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None

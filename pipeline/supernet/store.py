@@ -1,31 +1,42 @@
-"""A trained supernet on disk: `supernet.safetensors` and, beside it, the space, so that it loads without a recipe."""
+"""A trained supernet on disk: `supernet.safetensors` and, beside it, the space, so that it loads without a recipe.
+
+`supernet.json` also holds the weights' length and SHA-256, and a checksum of its own. It is written first: weights are
+there once both are, and where a kill came between the two, `--resume` writes both again.
+"""
 
 from __future__ import annotations
 
-import json
+import stat
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from data_shards.regular_file import read_regular
 from pipeline.errors import RunFailure, UsageError
+from pipeline.json_file import checked, read_json, write_json
+from pipeline.supernet.belonging import difference, without_memory
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import Space, Stage
-from pipeline.whole_file import write_whole
+from pipeline.supernet.space import Space
+from pipeline.whole_file import DamagedError, Digest, read_whole, write_whole
 
 WEIGHTS, SPACE = "supernet.safetensors", "supernet.json"
+_DIGEST = "weights"  # member of `supernet.json`; those of before have none
 
 
 def save_supernet(folder: Path, space: Space, weights: dict[str, Tensor]) -> list[Path]:
     """Write both files into `folder` and return their paths.
 
     Raises:
-        OSError: where they cannot be written; what was there before stays.
+        OSError: where they cannot be written; each is as before or as it should be then.
     """
-    write_whole(folder / SPACE, json.dumps(asdict(space), indent=1).encode())
-    write_whole(folder / WEIGHTS, save({name: tensor.contiguous() for name, tensor in weights.items()}))
+    content = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    write_json(folder / SPACE, {**asdict(space), _DIGEST: Digest.of(content)._asdict()})
+    write_whole(folder / WEIGHTS, content)
     return [folder / WEIGHTS, folder / SPACE]
 
 
@@ -37,24 +48,89 @@ def load_supernet(folder: Path) -> Supernet:
     """
     if not (folder / WEIGHTS).exists():
         raise UsageError(f"{folder / WEIGHTS}: is not there; a run writes it at its end (deps train … --resume)")
+    description, digest = _description(folder)
     try:
-        supernet = Supernet(space_from_dict(json.loads((folder / SPACE).read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        space = space_from_dict(description)
+    except DamagedError as error:
         raise _damaged(folder / SPACE, error) from None
     try:
-        supernet.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        weights = load(_content(folder / WEIGHTS, digest))
+        if reason := difference(without_memory(space).state_dict(), weights):
+            raise DamagedError(f"it is not of the network in {SPACE}: {reason}")
+    except (OSError, DamagedError, SafetensorError) as error:
         raise _damaged(folder / WEIGHTS, error) from None
+    supernet = Supernet(space)
+    supernet.load_state_dict(weights)
     return supernet.eval()
 
 
-def space_from_dict(content: dict) -> Space:
-    """The inverse of `dataclasses.asdict` on a Space, after a round trip through JSON."""
-    stages = tuple(Stage(**stage) for stage in content["stages"])
-    sequences = {key: tuple(content[key]) for key in ("last", "depths", "kernels", "expands", "resolutions")}
-    return Space(**{**content, **sequences, "stages": stages})
+def check_supernet(folder: Path) -> None:
+    """Make sure that weights which are in `folder` are those that were written, to the last bit.
+
+    Raises:
+        RunFailure: where one of the two files is damaged.
+    """
+    if (folder / WEIGHTS).exists():
+        _, digest = _description(folder)
+        try:
+            _content(folder / WEIGHTS, digest)
+        except (OSError, DamagedError) as error:
+            raise _damaged(folder / WEIGHTS, error) from None
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a supernet is in `folder`, at the cost of a look at its length.
+
+    Raises:
+        RunFailure: where it cannot be one: its weights are no file, or of another length than was written.
+    """
+    path = folder / WEIGHTS
+    if not path.exists():
+        return False
+    _, digest = _description(folder)
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _damaged(path, DamagedError("is not a regular file"))
+    if digest is not None and found.st_size != digest.bytes:
+        raise _damaged(path, DamagedError(f"{found.st_size} bytes of {digest.bytes}"))
+    return True
+
+
+def space_from_dict(content: dict[str, Any]) -> Space:
+    """The inverse of `dataclasses.asdict` on a Space, after a round trip through JSON.
+
+    Raises:
+        DamagedError: `content` is no space.
+    """
+    space = checked(content, TypeAdapter(Space))
+    choices = (space.depths, space.kernels, space.expands, space.resolutions)
+    stages = [number for stage in space.stages for number in (stage.channels, stage.stride)]
+    numbers = [space.stem, space.stem_stride, space.first, *space.last, space.classes, *stages, *sum(choices, ())]
+    # Nothing that would take hours or all memory to build passes for a network.
+    if not all(choices) or not all(0 < each < 1 << 20 for each in numbers) or len(stages) * max(space.depths) > 1000:
+        raise DamagedError("no network has these numbers")
+    return space
+
+
+def _description(folder: Path) -> tuple[dict[str, Any], Digest | None]:
+    """The space as it was written, and the digest of the weights, which those of earlier versions lack."""
+    path = folder / SPACE
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise DamagedError("not a space")
+        digest = content.pop(_DIGEST, None)
+        return content, None if digest is None else checked(digest, TypeAdapter(Digest))
+    except (OSError, DamagedError) as error:
+        raise _damaged(path, error) from None
+
+
+def _content(path: Path, digest: Digest | None) -> bytes:
+    return read_regular(path) if digest is None else read_whole(path, digest)
 
 
 def _damaged(path: Path, error: Exception) -> RunFailure:
-    reason = " ".join(str(error).split())[:200]
-    return RunFailure(f"{path}: cannot be loaded: {reason}; delete it, and deps train … --resume writes it again")
+    reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())[:200]
+    return RunFailure(
+        f"{path}: cannot be loaded: {reason}; what wrote it writes it again: deps train … --resume, or deps weights"
+    )

@@ -6,7 +6,6 @@ the accelerators waited, evaluated or saved is held as well, so it is in the tot
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -18,14 +17,20 @@ from pathlib import Path
 
 import psutil
 
+from data_shards.regular_file import read_regular
 from pipeline.errors import RunFailure
-from pipeline.whole_file import write_whole
+from pipeline.json_file import read_json, shown, write_json
+from pipeline.whole_file import DamagedError
 
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
-HELD = "held.txt"  # beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start
+# Beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start, and the sum of both, which
+# earlier versions did not write.
+HELD = "held.txt"
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
+_FOREVER = 1e11  # seconds; more is no time that anything took
+_MOST_NOTES = 1 << 24  # bytes
 
 
 class LedgerError(RunFailure):
@@ -93,11 +98,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class LedgerRecord:
-    """A ledger as it stands in its file."""
+    """A ledger as it stands in its file.
+
+    Attributes:
+        price_per_hour: dollars per accelerator hour.
+        step: optimizer steps of which the figures were logged by then; 0 in files of earlier versions.
+    """
 
     unit: str
-    price_per_hour: float | None  # dollars per accelerator hour
+    price_per_hour: float | None
     segments: tuple[Segment, ...]
+    step: int = 0
 
     @property
     def hours(self) -> float:
@@ -136,13 +147,15 @@ class LedgerRecord:
         """
         try:
             if content["unit"] not in UNITS.values():
-                raise ValueError(f"counts in {content['unit']!r}, known are {', '.join(UNITS.values())}")
+                raise ValueError(f"counts in {shown(content['unit'])}, known are {', '.join(UNITS.values())}")
             segments = tuple(_segment(entry) for entry in content["segments"])
             price = None if content["price_per_hour"] is None else float(content["price_per_hour"])
-            return LedgerRecord(content["unit"], price, segments)
+            if price is not None and not 0 <= price < math.inf:
+                raise ValueError("the price per hour is no price")
+            return LedgerRecord(content["unit"], price, segments, int(content.get("step", 0)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise LedgerError(f"not a readable ledger ({reason})") from error
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)[:120]
+            raise LedgerError(f"not a readable ledger ({reason})") from None
 
 
 def read_ledger(path: Path) -> LedgerRecord:
@@ -152,24 +165,32 @@ def read_ledger(path: Path) -> LedgerRecord:
         LedgerError: the file is missing, is not a ledger, or holds impossible values; or the notes are damaged.
     """
     try:
-        record = LedgerRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        record = LedgerRecord.from_json(read_json(path))
     except OSError as error:
-        raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, LedgerError) as error:
+        raise LedgerError(f"{path}: cannot be read ({error.strerror}); restore it from a copy") from None
+    except (DamagedError, LedgerError) as error:
         reason = error if isinstance(error, LedgerError) else f"not a readable ledger ({error})"
-        raise LedgerError(f"{path}: {reason}; restore it from a copy, or move it away to do without it") from error
+        raise LedgerError(
+            f"{path}: {reason}; restore it from a copy, or move it away and go on with --resume"
+        ) from None
     return replace(record, segments=tuple(_to_the_end(record.segments, path.with_name(HELD))))
 
 
 def _to_the_end(segments: Iterable[Segment], notes: Path) -> Iterator[Segment]:
     held: dict[str, float] = {}
-    for line in notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.exists() else ():
+    try:
+        text = read_regular(notes, _MOST_NOTES).decode("utf-8", errors="replace") if notes.exists() else ""
+    except OSError as error:
+        raise LedgerError(f"{notes}: cannot be read ({error.strerror}); remove it to do without its notes") from None
+    for line in text.splitlines(keepends=True):
         try:
-            since, until = map(float, line.split())
+            since, until, *total = map(float, line.split())
+            if not (line.endswith("\n") and 0 < since <= until < _FOREVER and total in ([], [since + until])):
+                raise ValueError
             held[_started(since)] = until - since
         except (ValueError, OverflowError, OSError):
             raise LedgerError(
-                f"{notes}: '{line}' is not two times in Unix seconds; correct or remove the line"
+                f"{notes}: {shown(line.rstrip())} is not two times in Unix seconds; correct or remove the line"
             ) from None
     for segment in segments:
         yield replace(segment, held=max(segment.held, held.get(segment.started, 0.0)))
@@ -182,9 +203,9 @@ def _started(since: float) -> str:
 def _segment(entry: Mapping) -> Segment:
     seconds = {str(category): float(value) for category, value in entry["seconds"].items()}
     segment = Segment(str(entry["started"]), int(entry["accelerators"]), float(entry["held"]), seconds)
-    # `not >=` rather than `<`, so that NaN is refused as well
-    if segment.accelerators < 1 or not segment.held >= 0 or not all(value >= 0 for value in seconds.values()):
-        raise ValueError(f"the segment started {segment.started} holds an impossible value")
+    # `not <=` rather than `>`, so that NaN is refused as well
+    if segment.accelerators < 1 or not all(0 <= value < _FOREVER for value in (segment.held, *seconds.values())):
+        raise ValueError(f"the segment started {shown(segment.started)} holds an impossible value")
     return segment
 
 
@@ -199,6 +220,9 @@ class Ledger:
         held_since: Unix seconds from which this start is charged (`held_since()`).
         earlier: what earlier starts cost as far as a checkpoint knows. It counts where there is no file, so that a
             file that got lost does not make the run look cheaper; the file itself knows more.
+
+    Attributes:
+        step: see `LedgerRecord`; for whoever logs to set.
 
     Raises:
         LedgerError: the file is corrupt, or counts in another unit.
@@ -215,6 +239,7 @@ class Ledger:
         earlier: LedgerRecord | None = None,
     ) -> None:
         self.path = path
+        self.step = 0
         self.unit = unit
         self.price_per_hour = price_per_hour
         self._earlier: tuple[Segment, ...] = ()
@@ -259,7 +284,7 @@ class Ledger:
         self._settle()
         seconds = {category: max(0.0, value) for category, value in self._seconds.items()}
         current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds)
-        return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current))
+        return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current), self.step)
 
     @property
     def hours(self) -> float:
@@ -281,4 +306,4 @@ class Ledger:
         Raises:
             OSError: naming the file, which cannot be written; what was saved before stays.
         """
-        write_whole(self.path, json.dumps(asdict(self.record()), indent=1).encode())
+        write_json(self.path, asdict(self.record()))

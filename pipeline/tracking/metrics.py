@@ -1,25 +1,30 @@
 """`metrics.jsonl`: every figure a run measured, one strict JSON row per line, in the order it was measured.
 
 The file is the truth about a run; MLflow gets a copy of it. It is only ever appended to: a run that is killed and
-resumed from an earlier checkpoint measures some steps twice, and the row written last holds.
+resumed from an earlier checkpoint measures some steps twice, and the row written last holds. Each row ends with the
+CRC-32 of what is before it; those of earlier versions lack it.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_shards.regular_file import open_regular
+from pipeline.json_file import DamagedError, in_json, shown
+from pipeline.tracking.sealed_line import is_torn, sealed, unsealed
 from pipeline.whole_file import failures_named
 
 _LAST_BYTES = 1 << 16  # of the file, in which the last row certainly is
-ROW_START = '{"step": '  # every row begins so; what does so without ending is a row torn by a kill
+_LONGEST_LINE = 1 << 20  # bytes
+_ROW_START = '{"step": '  # every row begins so
+_KEYS = {"step", "time", "metrics"}
+_END_OF_TIME = 1e11  # Unix seconds, some 3000 years from now
 
 
 class MetricsError(ValueError):
@@ -52,10 +57,9 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        torn = _ends_within_a_row(path)
         # Unbuffered: what a full disk does not take is not kept, to fail again at closing.
-        self._file = path.open("ab", buffering=0)
-        if torn:
+        self._file = os.fdopen(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+", buffering=0)
+        if self._ends_within_a_row():
             self._write(b"\n")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -64,9 +68,9 @@ class MetricsLog:
         Raises:
             OSError: naming the file; a part of the row may be in it.
         """
-        values = {name: _to_json(float(value)) for name, value in metrics.items()}
+        values = {name: in_json(float(value)) for name, value in metrics.items()}
         row = {"step": int(step), "time": time.time(), "metrics": values}
-        self._write((json.dumps(row, allow_nan=False) + "\n").encode())
+        self._write((sealed(row) + "\n").encode())
 
     def sync(self) -> None:
         """Have the rows so far outlive the machine as well, not only this process.
@@ -81,56 +85,83 @@ class MetricsLog:
         """Close the file."""
         self._file.close()
 
+    def _ends_within_a_row(self) -> bool:
+        if not self._file.seek(0, os.SEEK_END):
+            return False
+        self._file.seek(-1, os.SEEK_END)
+        return self._file.read(1) != b"\n"
+
     def _write(self, content: bytes) -> None:
         with failures_named(self.path):
             while content:  # the last of a disk's space takes a part of a row
                 content = content[self._file.write(content) :]
 
 
-def _ends_within_a_row(path: Path) -> bool:
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) != b"\n"
-
-
-def _to_json(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)  # "nan", "inf", "-inf"
-
-
 def parse_row(line: str) -> Row | None:
     """One line of a metrics file; None for an empty line and for a row torn by a kill or a loss of power.
 
     Raises:
-        ValueError: the line is no row of metrics; the message says what is wrong.
+        ValueError: the line is no row of metrics, or a damaged one; the message says what is wrong.
     """
     line = line.strip().rstrip("\0")  # a file may come out of a loss of power with zeros for what was not yet written
     try:
-        content: Any = json.loads(line)
-    except json.JSONDecodeError:
-        if line.startswith(ROW_START) or ROW_START.startswith(line):
+        content = unsealed(line)
+    except DamagedError as damage:
+        if is_torn(line, _ROW_START):
             return None
-        raise ValueError(f"not a row of metrics: {line[:60]!r}") from None
+        raise ValueError(f"not a row of metrics, {damage}: {shown(line)}") from None
+    row = _row(content) if content.keys() == _KEYS else None
+    if row is None:
+        raise ValueError(f"a row needs step, time and metrics (numbers), and nothing else: {shown(line)}")
+    return row
+
+
+def _row(content: Mapping[str, Any]) -> Row | None:
     try:
-        metrics = {str(name): float(value) for name, value in content["metrics"].items()}
-        return Row(int(content["step"]), float(content["time"]), metrics)
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise ValueError(f"a row needs step, time and metrics (numbers): {line[:60]!r}") from None
+        step, taken = content["step"], float(content["time"])
+        metrics = {name: float(value) for name, value in content["metrics"].items()}
+    except (TypeError, AttributeError, ValueError):
+        return None
+    return Row(step, taken, metrics) if type(step) is int and step >= 0 and 0 <= taken < _END_OF_TIME else None
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The whole rows of a metrics file, in the order in which they were measured.
+
+    Raises:
+        MetricsError: the file cannot be read, or a line of it is no row of metrics.
+    """
+    try:
+        with open(open_regular(path), "rb") as file:
+            lines = iter(lambda: file.readline(_LONGEST_LINE), b"")
+            for number, line in enumerate(lines, start=1):
+                try:
+                    row = parse_row(line.decode("ascii", errors="replace"))
+                except ValueError as error:
+                    raise MetricsError(
+                        f"{path}, line {number}: {error}; restore it from a copy, or remove the line"
+                    ) from None
+                if row is not None:
+                    yield row
+    except OSError as error:
+        raise MetricsError(f"{path}: cannot be read ({error.strerror}); restore it from a copy") from None
 
 
 def last_step(path: Path) -> int:
     """The step of the last whole row of a metrics file, 0 where there is none.
 
     Raises:
-        MetricsError: the last line is no row of metrics.
+        MetricsError: the file cannot be read, or its last line is no row of metrics.
     """
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").split("\n")
-    except OSError:
+        with open(open_regular(path), "rb") as file:
+            skipped = max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES)
+            file.seek(skipped)
+            lines = file.read(_LAST_BYTES).decode("ascii", errors="replace").split("\n")[bool(skipped) :]
+    except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise MetricsError(f"{path}: cannot be read ({error.strerror}); restore it from a copy") from None
     for line in reversed(lines):
         try:
             row = parse_row(line)
@@ -142,12 +173,12 @@ def last_step(path: Path) -> int:
 
 
 def lost_rows(path: Path, step: int) -> str | None:
-    """A line on what a file lacks of a run that has a checkpoint of `step`; None where it lacks nothing.
+    """A line on what a file lacks of a run that has done `step` steps; None where it lacks nothing.
 
     Every checkpoint comes after the row of its step, so a file that ends before was cut by something else than a kill.
     """
     try:
-        last = last_step(path)
+        last = max((row.step for row in read_rows(path)), default=0) if path.exists() else 0
     except MetricsError as error:
         return str(error)
     return None if last >= step else f"{path}: ends at step {last}; what was measured from there to step {step} is lost"
@@ -157,19 +188,12 @@ def read_metrics(path: Path) -> dict[str, Series]:
     """All metrics of a file by name. For a step measured twice (after a resume) the last row holds.
 
     Raises:
-        MetricsError: a line is no row of metrics (a row torn by a kill is passed over).
-        OSError: the file cannot be read.
+        MetricsError: the file cannot be read, or a line is no row of metrics (a row torn by a kill is passed over).
     """
     found: dict[str, dict[int, tuple[float, float]]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = parse_row(line)
-            except ValueError as error:
-                raise MetricsError(f"{path}, line {number}: {error}") from error
-            if row is not None:
-                for name, value in row.metrics.items():
-                    found.setdefault(name, {})[row.step] = (value, row.time)
+    for row in read_rows(path):
+        for name, value in row.metrics.items():
+            found.setdefault(name, {})[row.step] = (value, row.time)
     series = {}
     for name, by_step in found.items():
         steps = sorted(by_step)

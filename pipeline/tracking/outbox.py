@@ -6,14 +6,17 @@ server that was dead to the end, it still says what is to be sent.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_shards.regular_file import open_regular
+from pipeline.tracking.sealed_line import sealed, unsealed
 from pipeline.whole_file import failures_named
 
 OUTBOX = "outbox.jsonl"
+LINE_START = '{"kind": '
 
 # What an entry of each kind holds besides its kind.
 _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -38,22 +41,24 @@ def append(run_folder: Path, kind: str, content: Mapping[str, Any]) -> None:
     start names another than the start before.
     """
     path = run_folder / OUTBOX
-    with failures_named(path), path.open("ab+") as file:
+    with failures_named(path), open(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+") as file:
         if file.tell() > 0:
             file.seek(-1, 2)
             if file.read(1) != b"\n":  # an entry torn by a kill: end it, so that this one gets a line of its own
                 file.write(b"\n")
-        file.write((json.dumps({"kind": kind, **content}, default=str) + "\n").encode())
+        file.write((sealed({"kind": kind, **content}) + "\n").encode())
 
 
 def parse(line: str) -> dict[str, Any] | None:
-    """One line of the outbox; None when it is no entry: torn by a kill, or with keys other than those of its kind."""
+    """One line of the outbox; None when it is no entry: torn, damaged, or with keys other than those of its kind."""
     try:
-        entry = json.loads(line)
+        entry = unsealed(line)
         keys = _KEYS[entry["kind"]]
     except (ValueError, TypeError, KeyError):
         return None
-    return entry if all(name in entry and isinstance(entry[name], kind) for name, kind in keys.items()) else None
+    if entry.keys() != {"kind", *keys}:
+        return None
+    return entry if all(isinstance(entry[name], kind) for name, kind in keys.items()) else None
 
 
 def artifact_entry(run_folder: Path, path: Path, folder: str | None) -> dict[str, Any]:

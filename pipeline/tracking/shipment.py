@@ -6,7 +6,6 @@ successful call; a call that succeeded without it being written is repeated, whi
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import uuid
@@ -18,8 +17,9 @@ from typing import IO, NamedTuple
 
 from pydantic import NonNegativeInt, TypeAdapter
 
-from data_shards.regular_file import read_regular
+from data_shards.regular_file import open_regular
 from pipeline.file_lock import try_lock
+from pipeline.json_file import checked, read_json, write_json
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
@@ -33,8 +33,9 @@ from pipeline.tracking.mlflow_run import (
     local_database,
 )
 from pipeline.tracking.outbox import OUTBOX
+from pipeline.tracking.sealed_line import is_torn
 from pipeline.tracking.tail import complete_lines
-from pipeline.whole_file import write_whole
+from pipeline.whole_file import DamagedError
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,14 @@ class State:
 
     def save(self, run_folder: Path) -> None:
         """Write `mlflow.json`, whole or not at all."""
-        write_whole(run_folder / STATE, json.dumps(asdict(self), indent=1).encode())
+        write_json(run_folder / STATE, asdict(self))
 
     @staticmethod
     def load(run_folder: Path) -> State | None:
         """The saved state; None when there is none that can be read (all is sent again then, to a new run)."""
         try:
-            return TypeAdapter(State).validate_json(read_regular(run_folder / STATE), strict=True)
-        except (OSError, ValueError):
+            return checked(read_json(run_folder / STATE), TypeAdapter(State))
+        except (OSError, DamagedError):
             return None
 
 
@@ -138,8 +139,8 @@ class Shipment:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        # To read and write, for which no FIFO is waited for, and which locks over NFS want.
-        lock = os.fdopen(os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "w")
+        # To read and write, as locks over NFS want.
+        lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
         with suppress(OSError):  # a file system without locks: then nobody is kept away
             if not try_lock(lock):
                 lock.close()
@@ -213,7 +214,7 @@ class Shipment:
 
     def _send_artifact(self, run: MlflowRun, entry: dict) -> None:
         path = self._folder / entry["path"]  # an absolute path stays itself
-        if path.exists():
+        if path.is_file() or path.is_dir():
             run.send_artifact(path, entry["folder"])
         else:
             logger.warning("%s is gone and cannot be sent to MLflow", path)
@@ -273,7 +274,7 @@ def last_start(run_folder: Path) -> dict:
     """The newest start of the run in its outbox: name, params, tags, uri, artifacts, and the experiment that holds now.
 
     Raises:
-        NotTrackedError: there is none.
+        NotTrackedError: there is none. PlaceGoneError: there was one, but it is lost.
     """
     start: dict | None = None
     experiment = ""
@@ -285,6 +286,11 @@ def last_start(run_folder: Path) -> dict:
             start = entry
         elif entry["kind"] == "experiment":
             experiment = entry["experiment"]
+    if start is None and (run_folder / STATE).exists():
+        raise PlaceGoneError(
+            f"{run_folder / OUTBOX}: tells no more where the run is tracked: it is damaged or not there; "
+            "restore it from a copy"
+        )
     if start is None:
         raise NotTrackedError(f"{run_folder}: this run was trained without MLflow, there is nothing to send")
     return {**start, "experiment": experiment}
@@ -307,10 +313,13 @@ def check_place(run_folder: Path) -> None:
 
 
 def last_status(run_folder: Path) -> str | None:
-    """How the newest start of the run ended; None when it has not said."""
+    """How the newest start of the run ended; None when it has not said, "" where that is damaged."""
     status = None
-    for entry in _entries(run_folder):
-        if entry["kind"] in ("run", "status"):
+    for line, _ in complete_lines(run_folder / OUTBOX, 0):
+        entry = outbox.parse(line)
+        if entry is None and not is_torn(line, outbox.LINE_START):
+            status = status or ""
+        elif entry is not None and entry["kind"] in ("run", "status"):
             status = entry.get("status")
     return status
 

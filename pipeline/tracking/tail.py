@@ -1,5 +1,6 @@
 """Reading a file that is still being appended to, line by line, from where the last reading ended."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,9 @@ def complete_lines(path: Path, offset: int) -> Iterator[tuple[str, int]]:
     """
     if not path.exists():
         return
-    if path.stat().st_size < offset:
-        offset = 0
     with open(open_regular(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size < offset:
+            offset = 0
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):

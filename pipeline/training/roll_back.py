@@ -8,7 +8,7 @@ from pipeline.config import Recipe
 from pipeline.engines.base import TrainingState
 from pipeline.engines.processes import Processes
 from pipeline.errors import PeerFailure, RunFailure
-from pipeline.training.checkpoint import Progress, remove_newer
+from pipeline.training.checkpoint import Misfit, Progress, of_any_run, remove_newer
 from pipeline.training.taking_up import take_up
 from pipeline.training.window import NotFinite
 
@@ -29,7 +29,9 @@ class RollBack:
     lines: tuple[str, ...]
 
 
-def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure: NotFinite) -> RollBack:
+def roll_back(
+    recipe: Recipe, processes: Processes, progress: Progress, failure: NotFinite, misfit: Misfit = of_any_run
+) -> RollBack:
     """Load the run's newest whole checkpoint, and remove damaged ones after it.
 
     All processes must call it together, and come to the same.
@@ -48,7 +50,7 @@ def roll_back(recipe: Recipe, processes: Processes, progress: Progress, failure:
         )
     warnings: list[str] = []
     try:
-        checkpoint = take_up(recipe.folder, processes, warnings)
+        checkpoint = take_up(recipe.folder, processes, warnings, misfit)
     except RunFailure as another:
         raise type(another)(f"{failure}; {another}") from None
     if checkpoint is None:

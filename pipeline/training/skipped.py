@@ -11,7 +11,7 @@ from data_shards.index import Split
 from data_shards.loader import DataConfig
 from pipeline.engines.processes import Processes
 from pipeline.errors import RunFailure
-from pipeline.whole_file import write_whole
+from pipeline.json_file import read_json, write_json
 
 DAMAGE = "damage.json"  # in the run folder, from the first skipped sample on
 
@@ -55,7 +55,7 @@ class SkippedSamples:
 
     def _take_up(self) -> None:
         try:
-            self._record.read(self._path.read_text(encoding="utf-8"))
+            self._record.read(read_json(self._path))
         except FileNotFoundError:
             return
         except ValueError as error:
@@ -69,7 +69,7 @@ class SkippedSamples:
     def _note(self, damages: list[ShardDamage]) -> None:
         for first in self._record.add(damages):
             tell_skipped(first)
-        write_whole(self._path, self._record.to_json().encode())
+        write_json(self._path, self._record.to_json())
         self._record.check()
 
 

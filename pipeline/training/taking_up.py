@@ -7,22 +7,23 @@ from pathlib import Path
 
 from pipeline.engines.processes import Processes
 from pipeline.errors import RunFailure
-from pipeline.training.checkpoint import Checkpoint, load_newest_checkpoint
+from pipeline.training.checkpoint import Checkpoint, Misfit, load_newest_checkpoint
 
 
-def take_up(run_folder: Path, processes: Processes, warnings: list[str]) -> Checkpoint | None:
+def take_up(run_folder: Path, processes: Processes, warnings: list[str], misfit: Misfit) -> Checkpoint | None:
     """The newest whole checkpoint; None where none was ever written. All processes must call it together.
 
     Processes that went on from different steps would train on, without an error, what no run was ever like.
 
     Args:
-        warnings: gets a line for each damaged checkpoint that was passed over.
+        warnings: gets a line for each newer one that was passed over, as it is damaged or was not finished.
+        misfit: see `belonging.misfit_of`.
 
     Raises:
         RunFailure: where there are checkpoints, but none is whole; or where processes do not find the same one, as
             in folders that they do not share. PeerFailure on the processes that have nothing to tell.
     """
-    checkpoint = processes.together(lambda: load_newest_checkpoint(run_folder, warnings))
+    checkpoint = processes.together(lambda: load_newest_checkpoint(run_folder, warnings, misfit))
     found = processes.gathered([(socket.gethostname(), checkpoint.step if checkpoint else None)])
     processes.together(lambda: _check_same(run_folder, found))
     return checkpoint

@@ -19,6 +19,7 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.belonging import misfit_of
 from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
 from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.control import StopRequest
@@ -186,7 +187,7 @@ class Trainer:
     def _roll_back(self, failure: NotFinite) -> None:
         """Take up the newest checkpoint. The steps since are passed over, as their samples would fail again."""
         self.processes.together(self.writer.finish, main_only=True)
-        back = roll_back(self.recipe, self.processes, self.progress, failure)
+        back = roll_back(self.recipe, self.processes, self.progress, failure, misfit_of(self.schedule))
         self.engine.load_state(back.state)
         self.progress, self.accuracy = back.progress, None
         for line in back.lines:
@@ -229,6 +230,7 @@ class Trainer:
         assert self.tracker is not None  # of the main process
         self.ledger.save()
         self.tracker.log(done, metrics)
+        self.ledger.step = done  # from the next saving on
 
     def _save_whole(self) -> None:
         """Save, and wait until it is written."""

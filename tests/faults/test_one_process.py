@@ -1,6 +1,5 @@
 """What goes wrong on one process only ends all of them, and is told once, as what it is: there, at that step."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.json_file import read_json, write_json
 from pipeline.tracking.metrics import read_metrics
 from pipeline.training.checkpoint import load_best_checkpoint
 from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
@@ -105,8 +105,7 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to(digits: Path, tmp_p
 
 def rename_checkpoint(folder: Path, step: int, other: int) -> None:
     old, new = (folder / f"step-{number:09}" for number in (step, other))
-    content = json.loads(old.with_suffix(".json").read_text())
-    new.with_suffix(".json").write_text(json.dumps({**content, "step": other}))
+    write_json(new.with_suffix(".json"), {**read_json(old.with_suffix(".json")), "step": other})
     old.with_suffix(".json").unlink()
     old.with_suffix(".safetensors").rename(new.with_suffix(".safetensors"))
 
@@ -170,10 +169,10 @@ def test_checkpoints_that_are_all_damaged_are_told_of_once(digits: Path, tmp_pat
 def test_a_run_that_goes_on_from_its_end_keeps_its_best_checkpoint(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "ended", 1, "checkpoint.keep=1")
     run.finish()
-    best = load_best_checkpoint(run.folder)
+    best = load_best_checkpoint(run.folder, [])
     assert best.accuracy is not None
     run.finish()
-    assert load_best_checkpoint(run.folder).accuracy == best.accuracy
+    assert load_best_checkpoint(run.folder, []).accuracy == best.accuracy
 
 
 def test_what_an_earlier_start_saves_as_it_leaves_is_taken_up(digits: Path, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> No
         assert {top(module) for module in imports(path)} & set(OURS) <= {package}, path
 
 
-# What a job needs of the pipeline: the recipe, how far a run is, and how commands speak.
+# What a job needs of the pipeline: the recipe, how far a run is, how files are read, and how commands speak.
 FOR_CLUSTER = {"pipeline.config", "pipeline.run_status", "pipeline.errors", "pipeline.tables"}
-FOR_CLUSTER |= {"data_shards.command_line", "data_shards.one_line"}
+FOR_CLUSTER |= {"pipeline.json_file", "data_shards.command_line", "data_shards.one_line", "data_shards.regular_file"}
 
 
 def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() -> None:
@@ -69,9 +69,8 @@ def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() ->
 def test_the_supernet_knows_nothing_of_training() -> None:
     for path in files("pipeline/supernet"):
         ours = {module for module in imports(path) if top(module) == "pipeline"}
-        assert all(
-            module.startswith(("pipeline.supernet", "pipeline.errors", "pipeline.whole_file")) for module in ours
-        ), path
+        files_and_errors = ("pipeline.errors", "pipeline.whole_file", "pipeline.json_file")
+        assert all(module.startswith(("pipeline.supernet", *files_and_errors)) for module in ours), path
     order = ["space", "networks", "layers", "mobilenet_v3"]
     for position, name in enumerate(order):
         later = {f"pipeline.supernet.{each}" for each in order[position + 1 :]}

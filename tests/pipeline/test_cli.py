@@ -293,7 +293,7 @@ def test_damage_met_while_evaluating_is_named_once_and_costs_neither_steps_nor_t
     run(["-m", "pipeline.train", *arguments, "--resume"], world)
     for metric in ("acc/full", "acc/smallest"):
         assert read_metrics(tmp_path / "hit" / "metrics.jsonl")[metric].steps.tolist() == [16, 32]
-    assert load_best_checkpoint(tmp_path / "hit").accuracy is not None
+    assert load_best_checkpoint(tmp_path / "hit", []).accuracy is not None
 
 
 def test_a_lost_ledger_is_restored_from_the_checkpoint(finished: Path, digits: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ IDENTITY = {"train": "a" * 64, "test": "b" * 64}
 def begun(tmp_path: Path) -> Recipe:
     recipe = load_recipe(DIGITS, [f"runs={tmp_path}"])
     of_the_run = {"started": "2026-01-01T00:00:00+00:00", "data": IDENTITY}
-    write(recipe, {**of_the_run, "classes": 10, "steps": 20, "phases": [], "world_size": 1})
+    write(recipe, {**of_the_run, "classes": 10, "steps": 20, "steps_per_epoch": 5, "phases": [], "world_size": 1})
     return recipe
 
 

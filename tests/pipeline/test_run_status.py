@@ -19,7 +19,8 @@ def write_run(folder: Path, step: int, price: float | None = None, macs: bool = 
     if macs:
         phases = [phase | {"macs_per_image": work} for phase, work in zip(phases, (1.0, 4.0), strict=True)]
     started = "2026-11-23T00:00:00+00:00"
-    description = {"started": started, "data": {}, "classes": 10, "steps": 20, "world_size": 2, "phases": phases}
+    description = {"started": started, "data": {}, "classes": 10, "steps": 20, "steps_per_epoch": 10}
+    description |= {"world_size": 2, "phases": phases}
     (folder / "run.json").write_text(json.dumps(description))
     segment = {"started": started, "accelerators": 2, "held": 1000.0, "seconds": {"x": 900.0}}
     ledger = {"unit": "GPU hours", "price_per_hour": price, "segments": [segment]}
@@ -49,6 +50,7 @@ def test_a_run_begun_before_phases_told_their_macs_is_estimated_by_steps(tmp_pat
 def test_a_finished_run_costs_what_it_cost(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", step=20)
     (folder / "supernet.safetensors").touch()
+    (folder / "supernet.json").write_text("{}")
     status = run_status(folder)
     assert (status.state, status.step, status.seconds_left) == ("finished", 20, 0)
     assert status.expected_hours == status.hours

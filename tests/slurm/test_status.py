@@ -66,6 +66,7 @@ def test_a_finished_run_is_finished_whatever_is_said_of_its_job(clients: Clients
     (tmp_path / "runs").mkdir()
     run = write_run(tmp_path / "runs" / "run", step=20)
     (run / "supernet.safetensors").touch()
+    (run / "supernet.json").write_text("{}")
     make_job(tmp_path, 7, run)
     clients.print("squeue", "7||CANCELLED|0|None|\n")
     assert only(tmp_path).state == "finished"
@@ -89,7 +90,7 @@ def test_runs_that_were_never_submitted_need_no_slurm(tmp_path: Path, monkeypatc
     run = write_run(tmp_path / "runs" / "run", step=5)
     assert only(tmp_path, run) == only(tmp_path)
     assert (only(tmp_path).state, only(tmp_path).job) == ("stopped", "")
-    with pytest.raises(UsageError, match="nowhere: is no run folder, and no job in"):
+    with pytest.raises(UsageError, match="nowhere: is no run folder and holds none, and no job in"):
         only(tmp_path, tmp_path / "nowhere")
 
 
@@ -169,7 +170,7 @@ def test_a_damaged_note_of_an_end_is_named(clients: Clients, tmp_path: Path, lin
     ("key", "value", "reason"),
     [
         ("job", "five", "job: Input should be a valid integer.*"),
-        ("runs", None, "runs: Input should be a valid array"),
+        ("runs", None, "runs: Input should be a valid tuple"),
         ("nodes", 0, "nodes: Input should be greater than or equal to 1"),
         ("submitted", "yesterday", "submitted: .*Invalid isoformat string: 'yesterday'"),
     ],

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -30,19 +30,21 @@ def deps(*arguments: object, cwd: Path = REPOSITORY, environment: Mapping[str, s
     Args:
         environment: of the command, besides this process's.
     """
-    output, errors = io.StringIO(), io.StringIO()
     with (
-        _chdir(cwd),
         mock.patch.dict(os.environ, environment or {}),
         mock.patch.object(sys, "argv", ["deps", *map(str, arguments)]),
         # As a process has them: each start adds the cluster's to them.
         mock.patch.object(cli.app, "registered_commands", [*cli.app.registered_commands]),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-        _own_log(),
     ):
+        return called(deps_command.main, cwd)
+
+
+def called(program: Callable[[], object], cwd: Path) -> Done:
+    """Call the main function of a program as if it were a process of its own."""
+    output, errors = io.StringIO(), io.StringIO()
+    with _chdir(cwd), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), _own_log():
         try:
-            deps_command.main()
+            program()
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1

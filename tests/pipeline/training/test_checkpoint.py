@@ -86,7 +86,8 @@ def test_a_checkpoint_without_sidecar_was_never_finished(tmp_path: Path) -> None
     *_, path = save(tmp_path, 1, 2)
     path.with_suffix(".json").unlink()
     found, warnings = newest(tmp_path)
-    assert (step_of(found), warnings) == (1, [])
+    told = f"checkpoint {path} is not finished: step-000000002.json is not there (yet); taking step 1 instead"
+    assert (step_of(found), warnings) == (1, [told])
 
 
 def test_damage_everywhere_is_a_failure_that_names_each(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def steps_kept(folder: Path) -> list[int]:
 def test_the_best_is_kept_besides_the_newest_until_there_is_a_better_one(tmp_path: Path) -> None:
     save_evaluated(tmp_path, [50.0, 70.0, 60.0, None, 65.0], keep=2)
     assert steps_kept(tmp_path) == [2, 4, 5]
-    assert load_best_checkpoint(tmp_path).step == 2
+    assert load_best_checkpoint(tmp_path, []).step == 2
     assert step_of(newest(tmp_path)[0]) == 5
     save_checkpoint(tmp_path, replace(checkpoint(6), accuracy=70.0), 1, keep_best=True)
     assert steps_kept(tmp_path) == [6]  # of equal ones the newest
@@ -142,7 +143,7 @@ def test_without_an_evaluation_there_is_no_best(tmp_path: Path) -> None:
     save_evaluated(tmp_path, [None, None, None], keep=2)
     assert steps_kept(tmp_path) == [2, 3]
     with pytest.raises(UsageError, match="no checkpoint of it was evaluated; leave out --best"):
-        load_best_checkpoint(tmp_path)
+        load_best_checkpoint(tmp_path, [])
 
 
 def test_a_damaged_best_is_named(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_a_damaged_best_is_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "step-000000001.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunFailure, match=r"step-000000001\.safetensors is damaged: .*; leave out --best"):
-        load_best_checkpoint(tmp_path)
+        load_best_checkpoint(tmp_path, [])
 
 
 def test_what_is_written_is_the_state_when_it_was_prepared(tmp_path: Path) -> None:
