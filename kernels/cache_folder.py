@@ -27,8 +27,8 @@ class CacheRefused(Exception):  # noqa: N818 (named for what it tells)
 def in_own_folder(use: Callable[[Path], Result]) -> Result:
     """What `use` makes of this user's own folder for compiled kernels: the first of those possible that it accepts.
 
-    That is `$XDG_CACHE_HOME/deps-kernels`, by default in `~/.cache`; else one for temporary files, which is told in one
-    line: a user without home, or with one that cannot be written, is ordinary in containers.
+    That is `$XDG_CACHE_HOME/deps-kernels`, by default in `~/.cache`; else one for temporary files, as a user without
+    home, or with one that cannot be written, is ordinary in containers. One process of a machine tells so in one line.
 
     Args:
         use: raises CacheRefused for a folder that turns out not to do.
@@ -43,7 +43,7 @@ def in_own_folder(use: Callable[[Path], Result]) -> Result:
         except CacheRefused as refusal:
             refusals[str(refusal)] = None
             continue
-        if refusals:
+        if refusals and os.environ.get("LOCAL_RANK", "0") == "0":  # all processes of a machine meet the same
             told = "; ".join(refusals)
             logger.warning(
                 "kernels: %s; what is compiled is kept in %s (XDG_CACHE_HOME=FOLDER names another place)", told, place

@@ -75,9 +75,7 @@ def print_data_benchmark(
     workers = _or(workers, min(os.cpu_count() or 1, extent.images // 4))
     if extent.images < _LEAST_IMAGES:
         raise UsageError(f"--images: {extent.images} are too few; legal: {_LEAST_IMAGES} or more")
-    if extent.rounds < 1:
-        raise UsageError(f"--repeats: {extent.rounds} is not a positive number")
-    if not 1 <= workers <= extent.images // 4:
+    if workers > extent.images // 4:
         raise UsageError(
             f"--workers: {workers} is not legal; legal for {extent.images} images: 1 … {extent.images // 4}"
         )

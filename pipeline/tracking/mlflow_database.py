@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
+from data_shards.regular_file import open_regular
+
 
 class UnfitPlaceError(RuntimeError):
     """A folder whose file system lacks what a database needs; the message is one line that says what to do."""
@@ -56,7 +58,7 @@ def _check_locks(database: Path) -> None:
 
 def _move(beside: Path, database: Path) -> None:
     """Give `beside` the name of `database`, where nothing has it: under a lock, as renaming would replace it."""
-    with (database.parent / f".{database.name}.lock").open("w") as lock:
+    with open(open_regular(database.parent / f".{database.name}.lock", os.O_RDWR | os.O_CREAT), "wb") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # for as long as two calls take
         if not database.exists():
             os.rename(beside, database)

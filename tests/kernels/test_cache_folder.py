@@ -84,6 +84,14 @@ def test_a_place_that_runs_no_code_is_passed_over_and_told(place, monkeypatch, c
     assert f"{place.home}/.cache/deps-kernels: is mounted noexec" in line
 
 
+def test_one_process_of_a_machine_tells(place, monkeypatch, caplog) -> None:
+    mounted_noexec(monkeypatch, place.home)
+    for rank in ("0", "1", "2"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert kept().parent == place.temporary
+    assert len(caplog.messages) == 1
+
+
 def test_where_no_place_does_each_is_named_in_one_line(place, monkeypatch) -> None:
     mounted_noexec(monkeypatch, place.home, place.temporary)
     with pytest.raises(CacheRefused) as refused:

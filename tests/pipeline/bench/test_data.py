@@ -138,9 +138,9 @@ def test_a_quick_run_is_kept_only_where_a_folder_is_given(tmp_path: Path, monkey
     ("arguments", "complaint"),
     [
         (["--images", 100], "--images: 100 are too few; legal: 128 or more"),
-        (["--images", 0], "--images: 0 are too few; legal: 128 or more"),
-        (["--repeats", 0], "--repeats: 0 is not a positive number"),
-        (["--workers", 0], "--workers: 0 is not legal; legal for 4096 images: 1 … 1024"),
+        (["--images", 0], "'--images': '0' is no whole number from 1 to 1000000"),
+        (["--repeats", 0], "'--repeats': '0' is no whole number from 1 to 10000"),
+        (["--workers", 0], "'--workers': '0' is no whole number from 1 to 1024"),
         (["--workers", 33, "--images", 128], "--workers: 33 is not legal; legal for 128 images: 1 … 32"),
         (["--output", "/proc/nowhere"], "--output: /proc/nowhere: cannot be written to"),
     ],
