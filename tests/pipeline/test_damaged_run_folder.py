@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import pytest
 import typer
-from tests.distributed.processes import small_run
 
 from cluster.cli import status_command
 from pipeline.config import load_recipe
@@ -28,6 +27,7 @@ from pipeline.tracking import shipment
 from pipeline.tracking.sync import print_sync
 from pipeline.weights import print_weights
 from tests.support.command_line import Done, called
+from tests.support.processes import small_run
 
 RUN = Path("runs/small")
 NEWEST = "checkpoints/step-000000006"
@@ -172,7 +172,7 @@ def call(command: str, place: Path, overrides: list[str]) -> tuple[Done, Any]:
         done = told_in_lines(lambda: print_weights(RUN, command == "best", Path("out")), place)
         return done, {path.name: path.read_bytes() for path in place.glob("out/*")}
     if command == "sync":
-        return told_in_lines(lambda: print_sync(RUN, as_json=False), place), Server.now.contents
+        return told_in_lines(lambda: print_sync(RUN, None, as_json=False), place), Server.now.contents
     printing: dict[str, Callable[[], None]] = {
         "evaluate": lambda: print_evaluation(RUN, (), as_json=True),
         "report": lambda: print_report([RUN], None, as_json=True),
