@@ -145,12 +145,12 @@ def read_run(folder: Path) -> RunRecord:
     try:
         recipe = flatten(read_config(folder))
         ledger = read_ledger(folder / "ledger.json")
+        logged = logged_steps(folder, info.steps, ledger)  # before they are read: a run that trains goes on
         metrics = read_metrics(folder / "metrics.jsonl")
     except (UsageError, MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
     check_supernet(folder)
     record = RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / EVALUATION))
-    logged = logged_steps(folder, info.steps, ledger)
     if record.steps_done < logged:
         raise ReportError(
             f"{folder / 'metrics.jsonl'}: ends at step {record.steps_done}, the run was measured to step {logged}; "
