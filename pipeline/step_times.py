@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pipeline.config import Recipe
 from pipeline.engines.base import EngineConfig
 from pipeline.engines.processes import launched_processes
 from pipeline.errors import UsageError
 from pipeline.experiment import build
+from pipeline.json_file import DamagedError, checked, read_json, write_json
 from pipeline.run_folder import machine
 from pipeline.supernet.complexity import complexity
 from pipeline.training.schedule import Schedule
 from pipeline.trial_steps import in_pairs, seconds_per_step
-from pipeline.whole_file import write_whole
 
 # Images of the larger of the two trial steps. On a CPU as few as fit into a wait that people put up with: its time is
 # in proportion to them. A GPU is busy only from many on.
@@ -80,11 +80,13 @@ class StepTimes(BaseModel):
             UsageError: where the file is none, or is about something else than the recipe.
         """
         try:
-            times = StepTimes.model_validate_json(path.read_bytes())
+            times = checked(read_json(path), TypeAdapter(StepTimes))
         except OSError as error:
             raise UsageError(f"--measured {path}: {error.strerror}") from None
-        except ValidationError:
-            raise UsageError(f"--measured {path}: holds no step times; deps plan … --save FILE writes them") from None
+        except DamagedError as damage:
+            raise UsageError(
+                f"--measured {path}: holds no step times; deps plan … --save FILE writes them ({damage})"
+            ) from None
         for what, ours in computed(recipe, schedule).items():
             if (theirs := times.computes.get(what)) != ours:
                 raise UsageError(f"--measured {path}: is about {what} {theirs}; the recipe has {ours}")
@@ -95,7 +97,7 @@ class StepTimes(BaseModel):
     def save(self, path: Path) -> None:
         """Raises UsageError where it cannot be written."""
         try:
-            write_whole(path, self.model_dump_json(indent=1).encode())
+            write_json(path, self.model_dump(mode="json"))
         except OSError as error:
             raise UsageError(f"--save {path}: cannot be written: {error.strerror}") from None
 
