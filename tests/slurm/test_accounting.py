@@ -8,6 +8,8 @@ import pytest
 from cluster import slurm
 from cluster.cli import status_command
 from cluster.status import Status, status
+from pipeline.tracking.metrics import MetricsLog
+from pipeline.tracking.shipment import METRICS
 from tests.pipeline.test_run_status import write_run
 from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 
@@ -30,6 +32,9 @@ def run(tmp_path: Path) -> Path:
 def finish(run: Path) -> None:
     (run / "supernet.safetensors").touch()
     (run / "supernet.json").write_text("{}")
+    log = MetricsLog(run / METRICS)
+    log.log(20, {"loss/full": 1.0})
+    log.close()
 
 
 def only(folder: Path) -> Status:

@@ -104,7 +104,8 @@ def test_text_is_that_text_in_every_place_of_both_pages(name, tmp_path):
 
 def test_a_report_of_runs_of_any_name_has_their_names_and_nothing_else(tmp_path):
     """Of what `run.json`, the ledger and the evaluation tell, in one report of three approaches."""
-    thirds = [" ".join(NAMES[start::3]) for start in range(3)]
+    names = [name for name in NAMES if name != "\udcff"]  # which no file of a run may hold
+    thirds = [" ".join(names[start::3]) for start in range(3)]
     folders = []
     for number, name in enumerate(thirds):
         folder = make_run(tmp_path / f"run_{number}", name, seed=number, others=[(name, 5_000_000, 20.0)])
