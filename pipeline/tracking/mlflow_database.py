@@ -51,8 +51,8 @@ def _check_locks(database: Path) -> None:
             lacking = error.strerror
     if lacking:
         raise UnfitPlaceError(
-            "set tracking.uri=sqlite:////ELSEWHERE/mlflow.db: a database needs locks on files, which are not to be had "
-            f"({lacking}) in {database.parent}"
+            "set tracking.uri to a place elsewhere, sqlite:////DIR/mlflow.db: a database needs locks on files, "
+            f"which are not to be had ({lacking}) in {database.parent}"
         )
 
 

@@ -39,7 +39,7 @@ def sync_run(folder: Path, experiment: str | None = None) -> None:
     except (NotTrackedError, BusyError, PlaceGoneError, UnfitPlaceError) as error:
         raise UsageError(str(error)) from None
     except DeletedError as error:
-        remedy = f"or to have it in another experiment: deps sync {shlex.quote(str(folder))} --experiment NAME"
+        remedy = f"or: deps sync {shlex.quote(str(folder))} --experiment NAME"
         raise UsageError(f"{folder}: {error}; {remedy}") from None
     except Exception as error:  # whatever MLflow or the network raise
         raise RunFailure(

@@ -105,8 +105,8 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to(digits: Path, tmp_p
 
 def rename_checkpoint(folder: Path, step: int, other: int) -> None:
     old, new = (folder / f"step-{number:09}" for number in (step, other))
-    as_gone_back = {"step": other, "roll_backs": 1, "passed_over": other - step}
-    write_json(new.with_suffix(".json"), {**read_json(old.with_suffix(".json")), **as_gone_back})
+    # As of a run that went back: its channels are sorted before its next step.
+    write_json(new.with_suffix(".json"), {**read_json(old.with_suffix(".json")), "step": other, "roll_backs": 1})
     old.with_suffix(".json").unlink()
     old.with_suffix(".safetensors").rename(new.with_suffix(".safetensors"))
 

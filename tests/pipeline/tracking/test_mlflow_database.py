@@ -70,7 +70,9 @@ def test_without_locks_one_line_says_what_is_lacking_and_what_to_set(
     with pytest.raises(UnfitPlaceError) as refused:
         prepare_database(database, write)
     line = str(refused.value)
-    assert line.startswith("set tracking.uri=sqlite:////ELSEWHERE/mlflow.db: a database needs locks on files, ")
+    assert line.startswith(
+        "set tracking.uri to a place elsewhere, sqlite:////DIR/mlflow.db: a database needs locks on files, "
+    )
     assert line.endswith(f"({os.strerror(getattr(errno, lacking))}) in {database.parent}")
     told = root_cause(refused.value)  # what a training run warns of, in so many characters
     assert told.startswith(f"UnfitPlaceError: {line}"[:180])
@@ -82,5 +84,5 @@ def test_sync_tells_the_same_and_that_it_is_no_matter_of_trying_again(monkeypatc
     entry = {**place_of(None)._asdict(), "experiment": "tries", "name": "a", "params": {}, "tags": {}}
     outbox.append(tmp_path, "run", entry)
     monkeypatch.setattr(fcntl, "lockf", fails(errno.ENOLCK))
-    with pytest.raises(UsageError, match=r"set tracking\.uri=.*\(No locks available\)"):
+    with pytest.raises(UsageError, match=r"set tracking\.uri to .*\(No locks available\)"):
         sync_run(tmp_path)

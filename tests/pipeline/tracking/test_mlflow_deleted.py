@@ -61,9 +61,9 @@ def test_a_run_deleted_while_it_trains_goes_on_training_and_arrives_whole_once_i
 
     line = refused(deps("sync", "runs/a", cwd=project))
     where = f"MLFLOW_TRACKING_URI=sqlite:///{project}/mlruns/mlflow.db"
-    assert f"the run was deleted in MLflow; to restore it: {where[:40]}" in line
-    assert f" --run-id {run_id}; or to have it in another experiment: deps sync runs/a --experiment NAME" in line
-    assert line.endswith("; or to have it in another experiment: deps sync runs/a --experiment NAME")
+    restore = f"{where} mlflow runs restore --run-id {run_id}"
+    assert f"the run was deleted in MLflow; to restore it: {restore}; or: deps sync runs/a --experiment NAME" in line
+    assert line.endswith("; or: deps sync runs/a --experiment NAME")
 
     client.restore_run(run_id)
     assert deps("sync", "runs/a", cwd=project).returncode == 0
