@@ -31,8 +31,8 @@ def print_report(runs: Sequence[Path], output: Path | None, as_json: bool) -> No
 def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
     """Write the report of `runs` into `output` (default: `report/` in the only run's folder).
 
-    A report of one run becomes an artifact of it in MLflow, where it was tracked; a server that does not answer is
-    said so, and the report stays.
+    A report of one run, in its folder, becomes an artifact of it in MLflow, where it was tracked; a server that does
+    not answer is said so, and the report stays.
 
     Raises:
         UsageError: where a run is missing or malformed, several runs come without `output`, or it cannot be written.
@@ -58,6 +58,9 @@ def _attach(run: Path, report: Report) -> None:
         return
     except PlaceGoneError as error:
         logger.warning("%s; MLflow does not get the report", error)
+        return
+    if not all(page.resolve().is_relative_to(run.resolve()) for page in report.pages):
+        logger.warning("MLflow gets reports in the run's own folder only: deps report %s", run)
         return
     for page in (*report.pages, run / "evaluation.json"):
         if page.exists():

@@ -214,10 +214,22 @@ class Shipment:
 
     def _send_artifact(self, run: MlflowRun, entry: dict) -> None:
         path = self._folder / entry["path"]  # an absolute path stays itself
-        if path.is_file() or path.is_dir():
-            run.send_artifact(path, entry["folder"])
-        else:
+        if not (path.is_file() or path.is_dir()):
             logger.warning("%s is gone and cannot be sent to MLflow", path)
+        elif outside := _outside(path, self._folder):
+            logger.warning("%s is not in the run's folder %s and is not sent to MLflow", outside, self._folder)
+        else:
+            run.send_artifact(path, entry["folder"])
+
+
+def _outside(path: Path, folder: Path) -> Path | None:
+    """The first file of `path` that is not in `folder`, links followed.
+
+    A run's folder tells both what to send and whereto: of one that came from elsewhere, no other file may leave.
+    """
+    root = folder.resolve()
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return next((file for file in files if not file.resolve().is_relative_to(root)), None)
 
 
 class _Batch(NamedTuple):

@@ -415,15 +415,22 @@ def test_a_run_that_was_killed_before_it_measured_anything_is_reported(tmp_path)
     assert "stopped at step 0 of 1000" in markdown
 
 
-def test_a_tracked_run_gets_its_report_and_nothing_else_of_that_folder(tmp_path, monkeypatch):
-    run, output = make_run(tmp_path / "run"), tmp_path / "home"
+def test_a_tracked_run_gets_the_report_in_its_folder_and_nothing_else(tmp_path, monkeypatch, caplog):
+    run = make_run(tmp_path / "run")
     where = {"uri": "http://127.0.0.1:1", "artifacts": None, "experiment": "e", "name": "run", "params": {}, "tags": {}}
     outbox.append(run, "run", where)
-    output.mkdir()
-    (output / "diary.txt").write_text("private")
+    (run / "report").mkdir()
+    (run / "report" / "diary.txt").write_text("private")
     monkeypatch.setattr(publish, "sync_run", lambda folder: None)
-    print_report([run], output, as_json=False)
-    entries = [outbox.parse(line) for line in (run / outbox.OUTBOX).read_text().splitlines()]
-    sent = {Path(entry["path"]).name for entry in entries if entry["kind"] == "artifact"}
-    assert sent == {path.name for path in output.iterdir()} - {"diary.txt"} | {"evaluation.json"}
-    assert {"report.md", "report.html"} < sent
+
+    def sent() -> set[str]:
+        entries = [outbox.parse(line) for line in (run / outbox.OUTBOX).read_text().splitlines()]
+        return {Path(entry["path"]).name for entry in entries if entry["kind"] == "artifact"}
+
+    print_report([run], tmp_path / "home", as_json=False)
+    assert sent() == set()
+    assert f"MLflow gets reports in the run's own folder only: deps report {run}" in caplog.text
+    print_report([run], None, as_json=False)
+    pages = {path.name for path in (run / "report").iterdir()}
+    assert sent() == pages - {"diary.txt"} | {"evaluation.json"}
+    assert {"report.md", "report.html"} < sent()

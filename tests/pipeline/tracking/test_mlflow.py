@@ -211,6 +211,30 @@ def test_a_run_that_moves_to_another_server_is_there_whole(project, client, empt
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_folder_from_elsewhere_cannot_have_other_files_sent(project, client, quick, caplog):
+    secret = project / "secret"
+    secret.mkdir()
+    (secret / "key.txt").write_text("private")
+    folder = project / "runs" / "a"
+    tracker = start(project)
+    (folder / "own").mkdir()
+    (folder / "own" / "page.txt").write_text("own")
+    (folder / "link.txt").symlink_to(secret / "key.txt")
+    (folder / "way").symlink_to(secret)
+    (folder / "pages").mkdir()
+    (folder / "pages" / "inside.txt").symlink_to(secret / "key.txt")
+    foreign = [str(secret / "key.txt"), "../../secret/key.txt", str(secret), "link.txt", "way", "way/key.txt", "pages"]
+    for path in foreign:
+        outbox.append(folder, "artifact", {"path": path, "folder": None})
+    tracker.log_artifact(folder / "own", "own")
+    assert tracker.close("FINISHED", PATIENCE)
+    copies = project / "mlruns" / "artifacts" / the_run(client).info.run_id / "artifacts"
+    assert [path.name for path in copies.rglob("*") if path.is_file()] == ["page.txt"]
+    told = [record.getMessage() for record in caplog.records if "is not in the run's folder" in record.getMessage()]
+    assert len(told) == len(foreign)
+    assert all("is not sent to MLflow" in line for line in told)
+
+
 def test_an_artifact_that_is_gone_is_named_and_holds_nothing_up(project, client, caplog):
     tracker = start(project)
     tracker.log_artifact(project / "runs" / "a" / "gone.yaml")
@@ -255,14 +279,16 @@ if sys.argv[1] == "wait":
         time.sleep(0.05)
     print("sending", flush=True)
     time.sleep(60)
-tracker.log_artifact(Path("note.txt"))
+tracker.log_artifact(Path("runs/a/note.txt"))
 tracker.log(2, {"loss/full": 2.0})
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_the_training_thread_neither_imports_mlflow_nor_waits_for_it_and_a_kill_loses_nothing(project, client):
-    (project / "note.txt").write_text("kept")
+    note = project / "runs" / "a" / "note.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("kept")
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_TRAINING, "kill"],
         check=False,
@@ -442,7 +468,7 @@ def test_the_command_tells_that_all_is_there(project, capsys):
 def test_without_mlflow_a_run_is_kept_in_its_folder_alone(project):
     tracker = Tracker(project / "runs" / "a", TrackingConfig(mlflow=False), "digits", RECIPE, {})
     tracker.log(1, {"loss/full": 1.0})
-    tracker.log_artifact(project / "x")
+    tracker.log_artifact(project / "runs" / "a" / "x")
     assert tracker.close("FINISHED", PATIENCE)
     assert [path.name for path in (project / "runs" / "a").iterdir()] == ["metrics.jsonl"]
     with pytest.raises(NotTrackedError, match="without MLflow"):

@@ -98,7 +98,9 @@ def check(server, names_and_steps):
 
 
 def test_a_server_that_hangs_is_dead_comes_dies_and_comes_back(tmp_path, server, quick, caplog, monkeypatch):
-    (tmp_path / "note.txt").write_text("kept")
+    for name in ("hung", "steady"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text("kept")
 
     # 1. It takes requests and never answers: logging goes on meanwhile; closing gives up, and says how to go on.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(int(PATIENCE)))  # longer than closing waits
@@ -107,7 +109,7 @@ def test_a_server_that_hangs_is_dead_comes_dies_and_comes_back(tmp_path, server,
     wait_until(hanging.asked.is_set, "the first request")
     log_steps(hung, range(50))
     with Offline():
-        hung.log_artifact(tmp_path / "note.txt")
+        hung.log_artifact(tmp_path / "hung" / "note.txt")
     assert thread_of(hung).is_alive()  # still waiting for its first answer
     assert logged_steps(tmp_path / "hung") == list(range(50))
     with Offline():
@@ -122,7 +124,7 @@ def test_a_server_that_hangs_is_dead_comes_dies_and_comes_back(tmp_path, server,
     caplog.clear()
     tries = count_tries(monkeypatch)
     steady = start(tmp_path / "steady", server.uri)
-    steady.log_artifact(tmp_path / "note.txt")
+    steady.log_artifact(tmp_path / "steady" / "note.txt")
     log_steps(steady, range(50))
     wait_until(lambda: len(tries) >= 5, "five tries")
     assert caplog.text.count("takes nothing") == 1
