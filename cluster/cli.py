@@ -13,7 +13,7 @@ from cluster.resources import Resources
 from cluster.script import Container, Launcher, Start
 from data_shards.command_line import whole
 from data_shards.one_line import one_line
-from pipeline.tables import print_json, print_table
+from pipeline.console.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from cluster.status import Status

@@ -15,10 +15,10 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 from cluster.source import freeze
 from data_shards.one_line import shown
-from data_shards.regular_file import read_regular
-from pipeline.config import Recipe, resolved
+from data_shards.store.regular_file import read_regular
 from pipeline.errors import UsageError
-from pipeline.json_file import DamagedError, checked, read_json
+from pipeline.files.json_file import DamagedError, checked, read_json
+from pipeline.recipe.recipe import Recipe, resolved
 
 SCRIPT, RECORD, ENDS, CODE = "job.sh", "job.json", "ends.txt", "code"
 _MOST_BYTES = 1 << 24  # of the noted ends

@@ -13,7 +13,7 @@ from cluster.accounting import JobOfRun, accounted_cost
 from cluster.job_folder import End, ends, job_folders, read_record
 from cluster.slurm import Accounts, SlurmError, Task
 from pipeline.errors import RunFailure, UsageError
-from pipeline.run_status import RunStatus, holds_run, run_status
+from pipeline.run.status import RunStatus, holds_run, run_status
 
 T = TypeVar("T")
 State = Literal["queued", "running", "requeued", "finished", "failed", "stopped", "not begun"]

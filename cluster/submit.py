@@ -13,8 +13,8 @@ from cluster import slurm
 from cluster.job_folder import SCRIPT, JobRecord, new_folder, records, remove, write_folder
 from cluster.resources import Resources, seconds
 from cluster.script import Start, render
-from pipeline.config import Recipe, anchored, load_recipe, written_folders
 from pipeline.errors import RunFailure, UsageError
+from pipeline.recipe.recipe import Recipe, anchored, load_recipe, written_folders
 
 
 def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:

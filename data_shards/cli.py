@@ -11,7 +11,7 @@ import typer
 from data_shards.command_line import MANY, CommandGroup, whole
 from data_shards.errors import ShardUsageError
 from data_shards.one_line import one_line, readable
-from data_shards.pack_cli import app as pack_app
+from data_shards.packing.cli import app as pack_app
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -31,7 +31,7 @@ def verify_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
 ) -> None:
     """Read everything and name each damaged file and sample. Exits with 1 if there is any damage."""
-    from data_shards.verify import verify
+    from data_shards.store.verify import verify
 
     damages = verify(out)
     if as_json:
@@ -65,10 +65,10 @@ def show_command(
     With --augmented, each line shows a sample as stored, then as training shows it in one epoch after the other. Of
     the recipe, `data.augmentation` and `seed` count.
     """
-    from data_shards.index import open_split
-    from data_shards.manifest import read_manifest
-    from data_shards.show import contact_sheet, write_sheet
-    from data_shards.show import count as count_samples
+    from data_shards.looking.sheet import contact_sheet, write_sheet
+    from data_shards.looking.sheet import count as count_samples
+    from data_shards.store.index import open_split
+    from data_shards.store.manifest import read_manifest
 
     if augmented is None and (epoch or resolution):
         raise ShardUsageError(f"--{'epoch' if epoch else 'resolution'} is for --augmented RECIPE")
@@ -77,7 +77,7 @@ def show_command(
     if augmented is None:
         path, sheet = Path(f"{out.resolve().name}-{split}.png"), contact_sheet(shown, count)
     else:
-        from data_shards.show_augmented import augmented_sheet, read_look
+        from data_shards.looking.augmented import augmented_sheet, read_look
 
         path = Path(f"{out.resolve().name}-{split}-{augmented.stem}.png")
         sheet = augmented_sheet(shown, read_look(augmented), epoch, count, resolution)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import Split, open_split
-from data_shards.remote_split import open_remote
+from data_shards.store.index import Split, open_split
+from data_shards.streaming.remote import open_remote
 
 
 def open_data(config: DataConfig) -> tuple[Split, Split]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from data_shards.regular_file import open_regular
+from data_shards.store.regular_file import open_regular
 
 _MOST_BYTES = 256 << 10  # of a file: a hundred recipes
 _MOST_EXPANDED = 4 * _MOST_BYTES  # characters, with every alias written out

@@ -6,7 +6,7 @@ import os
 DISTRIBUTION = "delayed-epsilon-shrinking"
 
 # Before torch is imported: where a process of a run is lost, torch's C++ side warns with stack traces on its own; what
-# happened is told in one line by pipeline.engines.liveness.
+# happened is told in one line by pipeline.processes.liveness.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
@@ -22,4 +22,4 @@ def _refuse_foreign_packages() -> None:
 
 
 _refuse_foreign_packages()
-importlib.import_module("pipeline.home").settle_home()  # of ours from here on
+importlib.import_module("pipeline.console.home").settle_home()  # of ours from here on

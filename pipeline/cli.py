@@ -11,7 +11,7 @@ import typer
 from data_shards.cli import app as shards_app
 from data_shards.command_line import CommandGroup, real, whole
 from data_shards.one_line import one_line
-from pipeline.exit_codes import exit_code, one_line_errors
+from pipeline.console.exit_codes import exit_code, one_line_errors
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -46,11 +46,11 @@ def train_command(
     On many: deepspeed --num_gpus N --module pipeline.train RECIPE, or torchrun --nproc-per-node N -m pipeline.train
     RECIPE.
     """
-    from pipeline.config import load_recipe
+    from pipeline.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     if dry_run:
-        from pipeline.dry_run import print_dry_run
+        from pipeline.forecast.dry_run import print_dry_run
 
         print_dry_run(loaded, as_json)
         return
@@ -71,7 +71,7 @@ def describe_command(
     as_json: Json = False,
 ) -> None:
     """MACs and parameters of a space's subnets: of one, or without options of the whole Pareto row."""
-    from pipeline.describe import print_description
+    from pipeline.commands.describe import print_description
 
     print_description(space, depth, expand, kernel, resolution, width, subnet, as_json)
 
@@ -85,7 +85,7 @@ def evaluate_command(
     as_json: Json = False,
 ) -> None:
     """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
-    from pipeline.evaluation.pareto import print_evaluation
+    from pipeline.commands.evaluate import print_evaluation
 
     print_evaluation(run, subnet or (), as_json)
 
@@ -99,7 +99,7 @@ def report_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and the figures as JSON.")] = False,
 ) -> None:
     """Write a page (report.md, report.html) with accuracy against MACs and cost, learning curves, the cost table."""
-    from pipeline.evaluation.publish import print_report
+    from pipeline.commands.report import print_report
 
     print_report(runs, output, as_json)
 
@@ -113,7 +113,7 @@ def weights_command(
     ] = False,
 ) -> None:
     """Write the plain weights of a checkpoint (supernet.safetensors, supernet.json), also while the run goes on."""
-    from pipeline.weights import print_weights
+    from pipeline.commands.weights import print_weights
 
     print_weights(run, best, output)
 
@@ -130,7 +130,7 @@ def sync_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False,
 ) -> None:
     """Send to MLflow what it lacks of a run, for example after its server was down."""
-    from pipeline.tracking.sync import print_sync
+    from pipeline.commands.sync import print_sync
 
     print_sync(run, experiment, as_json)
 
@@ -170,8 +170,8 @@ def plan_command(
     as_json: Json = False,
 ) -> None:
     """Step time, hours and dollars on 1 to 512 accelerators, from step times of one and the bandwidth of the links."""
-    from pipeline.config import load_recipe
-    from pipeline.plan import print_plan
+    from pipeline.forecast.plan import print_plan
+    from pipeline.recipe.recipe import load_recipe
 
     asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
     counts = asked or [1 << power for power in range(10)]

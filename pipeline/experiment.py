@@ -9,21 +9,25 @@ from pathlib import Path
 
 import torch
 
-from data_shards.index import Split
-from data_shards.loader import TrainLoader
+from data_shards.loading.loader import TrainLoader
 from data_shards.open_data import open_data
+from data_shards.store.index import Split
 from kernels.dispatch import KernelError
-from pipeline import run_folder
-from pipeline.config import Recipe
+from pipeline.checkpoints.belonging import misfit_of
+from pipeline.checkpoints.checkpoint import Checkpoint, Progress
+from pipeline.checkpoints.going_on import take_up
 from pipeline.engines import build_engine
-from pipeline.engines.base import Engine
-from pipeline.engines.launcher import leaving_with_the_launcher
-from pipeline.engines.processes import Processes, launched_processes
-from pipeline.engines.same_start import check_same_start
+from pipeline.engines.protocol import Engine
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
-from pipeline.run_lock import hold
-from pipeline.shared_memory import fit_readers
+from pipeline.methods.schedule import Schedule
+from pipeline.processes.group import Processes, launched_processes
+from pipeline.processes.launcher import leaving_with_the_launcher
+from pipeline.processes.same_start import check_same_start
+from pipeline.processes.shared_memory import fit_readers
+from pipeline.recipe.recipe import Recipe
+from pipeline.run import folder as run_folder
+from pipeline.run.lock import hold
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
@@ -32,13 +36,9 @@ from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_s
 from pipeline.tracking.metrics import lost_rows
 from pipeline.tracking.shipment import METRICS
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.belonging import misfit_of
-from pipeline.training.checkpoint import Checkpoint, Progress
-from pipeline.training.control import StopRequest
-from pipeline.training.intervals import intervals
-from pipeline.training.schedule import Schedule
+from pipeline.training.milestones import intervals
 from pipeline.training.skipped import DAMAGE, SkippedSamples
-from pipeline.training.taking_up import take_up
+from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
 
 

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.console.exit_codes import exit_code, one_line_errors
 from pipeline.errors import UsageError
-from pipeline.exit_codes import exit_code, one_line_errors
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> None:
-    """Parse the command line of one process, train, and exit as `pipeline.exit_codes` says."""
+    """Parse the command line of one process, train, and exit as `pipeline.console.exit_codes` says."""
     parser = _Parser(
         prog="pipeline.train",
         description="Train a supernet by a recipe. `deps train` is the same on one process.",
@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # added by the deepspeed launcher
     with one_line_errors("pipeline.train"):
         arguments = parser.parse_intermixed_args()
-        from pipeline.config import load_recipe
         from pipeline.experiment import train
+        from pipeline.recipe.recipe import load_recipe
 
         sys.exit(exit_code(train(load_recipe(arguments.recipe, arguments.overrides), arguments.resume)))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from tests.support.scheduling import ByWhatIsShared, longest_first
 

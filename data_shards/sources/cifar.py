@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.image_format import encode_png
 from data_shards.randomness import random_bits
 from data_shards.sources import Sample
 from data_shards.sources.cifar_formats import CifarImages, read_cifar
+from data_shards.store.image_format import encode_png
 
 SIDE = 32
 _ORDER = 41  # keeps this draw apart from others with the same seed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.regular_file import open_regular
+from data_shards.store.regular_file import open_regular
 
 # The published archives hold 186 MB in 9 members; written anew by Python 3 in the format of Python 2, 280 MB.
 _MOST_BYTES = 320 << 20

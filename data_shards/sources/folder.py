@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
-from data_shards.progress import listing_progress
 from data_shards.sources.file_names import composed
 from data_shards.sources.folder_entries import class_folders, image_files
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.image_files import ImageFiles
 from data_shards.sources.listing import Listing
+from data_shards.store.progress import listing_progress
 
 
 def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float | None = None) -> ImageFiles:

@@ -14,8 +14,8 @@ import simplejpeg
 from PIL import Image
 
 from data_shards.errors import ShardUsageError
-from data_shards.image_format import check_size, stored_size
 from data_shards.sources import Sample
+from data_shards.store.image_format import check_size, stored_size
 
 # Its complaints about details of a file are not for a report on a million of them; what it cannot decode, it raises.
 warnings.filterwarnings("ignore", module=r"PIL\.")

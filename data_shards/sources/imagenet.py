@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
-from data_shards.progress import listing_progress
 from data_shards.sources.file_names import as_text
 from data_shards.sources.folder_entries import check_image_name, class_folders, entries, image_files
 from data_shards.sources.image_file import Preparation
@@ -15,6 +14,7 @@ from data_shards.sources.imagenet_labels import find_label_file, validation_labe
 from data_shards.sources.listing import Listing
 from data_shards.sources.tar_members import TarMember, tar_members
 from data_shards.sources.text_lines import read_lines
+from data_shards.store.progress import listing_progress
 
 TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 

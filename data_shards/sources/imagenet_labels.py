@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.regular_file import open_regular, read_regular
 from data_shards.sources.text_lines import read_lines
+from data_shards.store.regular_file import open_regular, read_regular
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 DEVKIT = "ILSVRC2012_devkit_t12"

@@ -13,9 +13,9 @@ import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.randomness import random_bits
-from data_shards.regular_file import open_regular
 from data_shards.sources.file_names import as_name, as_text, readable
 from data_shards.sources.tar_members import TarMember
+from data_shards.store.regular_file import open_regular
 
 _ORDER = 40  # keeps this draw apart from others with the same seed
 

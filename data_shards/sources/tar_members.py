@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_shards.errors import ShardDamage
-from data_shards.regular_file import open_regular
+from data_shards.store.regular_file import open_regular
 
 
 class TarMember(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
-from data_shards.regular_file import read_regular
+from data_shards.store.regular_file import read_regular
 
 
 def read_lines(path: Path) -> list[str]:

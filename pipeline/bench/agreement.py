@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.contenders import Contender, batch, build, exact
+from pipeline.methods.schedule import StepPlan
 from pipeline.supernet.space import Space
-from pipeline.training.schedule import StepPlan
 
 _IMAGES = 8
 

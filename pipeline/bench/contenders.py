@@ -8,22 +8,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from data_shards.augment import Augmentation
-from data_shards.batch_reader import Batch
+from data_shards.augmentation.crops import Augmentation
+from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
 from pipeline.bench.ofa_style import OfaStyleStep
-from pipeline.engines.base import unsharded_state
+from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.protocol import unsharded_state
 from pipeline.engines.single import SingleEngine
+from pipeline.forecast.trial_steps import made_up_batch
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.losses import LossConfig, slot_loss
+from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
 from pipeline.training.feed import feed
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.losses import LossConfig, slot_loss
-from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Schedule, ScheduleConfig, StepPlan
-from pipeline.trial_steps import made_up_batch
 
 # Without weight decay, the momentum after the first step is its gradient, which is how contenders are compared.
 _OPTIMIZER = OptimizerConfig(weight_decay=0)

@@ -22,8 +22,8 @@ from pipeline.bench.reading.start import SAMPLES, SHARDS, measure_starts
 from pipeline.bench.reading.training_wait import measure_wait
 from pipeline.bench.results import keep, results_folder
 from pipeline.bench.table import print_figures
+from pipeline.console.tables import print_json
 from pipeline.errors import RunFailure, UsageError
-from pipeline.tables import print_json
 
 KEPT = Path("data_shards/bench_results")
 SIDES = ((64, 256), (320, 512))  # of the pictures of each data set, in pixels

@@ -15,8 +15,8 @@ from pipeline.bench.plots import kernels_plot
 from pipeline.bench.progress import progress
 from pipeline.bench.results import keep, results_folder
 from pipeline.bench.table import print_figures
+from pipeline.console.tables import print_json
 from pipeline.errors import RunFailure, UsageError
-from pipeline.tables import print_json
 
 _DEFAULTS = {"cpu": (32, 64), "cuda": (224, 128)}  # resolution, pixels, and batch
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.contenders import Contender, batch, build, initial_weights, sandwich_plan
-from pipeline.describe import named_space
 from pipeline.errors import RunFailure
+from pipeline.recipe.named_space import named_space
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.methods.losses import LossConfig
+from pipeline.methods.schedule import StepPlan
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticSqueezeExcite
 from pipeline.supernet.mobilenet_v3 import ElasticMBConv, Supernet
 from pipeline.supernet.space import BlockShape, Subnet
-from pipeline.training.losses import LossConfig
-from pipeline.training.schedule import StepPlan
 
 
 class OfaStyleStep:

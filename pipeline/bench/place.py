@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import UsageError
-from pipeline.run_folder import processor
+from pipeline.run.folder import processor
 
 PLACE = ("machine", "device", "cpu_cores", "threads", "load_average", "date", "versions")  # what `place` tells
 

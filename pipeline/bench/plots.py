@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.plots import COLOURS, MARKERS
-from pipeline.figures import Axes, LogFormatter, StrMethodFormatter, label, svg_figure
+from pipeline.reports.figures import Axes, LogFormatter, StrMethodFormatter, label, svg_figure
+from pipeline.reports.plots import COLOURS, MARKERS
 
 _STYLE = {
     "font.size": 9,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.whole_file import write_whole
+from pipeline.files.whole_file import write_whole
 
 KEPT = Path("kernels/bench/results")
 

@@ -28,9 +28,9 @@ from pipeline.bench.progress import progress
 from pipeline.bench.results import keep, results_folder
 from pipeline.bench.table import print_figures
 from pipeline.bench.timing import FRESH_SUBNETS, first_steps, median_seconds
-from pipeline.describe import named_space
+from pipeline.console.tables import print_json
 from pipeline.errors import RunFailure
-from pipeline.tables import print_json
+from pipeline.recipe.named_space import named_space
 
 _DEFAULTS: dict[str, tuple[str, tuple[int, ...]]] = {
     "cpu": ("mobilenet_v3_32px", (64,)),

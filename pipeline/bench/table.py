@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.tables import print_table
+from pipeline.console.tables import print_table
 
 
 class _Nothing:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_shards.batch_reader import Batch
+from data_shards.loading.batch_reader import Batch
 from kernels.bench.timing import Clock
 from pipeline.bench.contenders import Contender, SupernetStep, fed
-from pipeline.training.losses import LossConfig
+from pipeline.methods.losses import LossConfig
+from pipeline.methods.schedule import Slot
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Slot
 
 FRESH_SUBNETS = 6
 _SEEN_STEPS = 2

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.engines.base import Engine, EngineConfig, EngineError
-from pipeline.engines.processes import Processes
+from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.protocol import Engine, EngineConfig, EngineError
+from pipeline.processes.group import Processes
 from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.training.optim import OptimizerConfig
 
 
 def build_engine(
@@ -20,7 +20,7 @@ def build_engine(
         EngineError: where the engine cannot run on these processes.
     """
     if config.name == "deepspeed":
-        from pipeline.engines.deepspeed import DeepSpeedEngine
+        from pipeline.engines.deepspeed.engine import DeepSpeedEngine
 
         return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
     if config.name == "ddp":

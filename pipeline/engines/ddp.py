@@ -7,7 +7,8 @@ import warnings
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.engines.base import (
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.protocol import (
     TrainingState,
     average_running_statistics,
     load_unsharded_state,
@@ -16,7 +17,6 @@ from pipeline.engines.base import (
 )
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
-from pipeline.training.optim import OptimizerConfig, build_optimizer
 
 
 class DdpEngine:

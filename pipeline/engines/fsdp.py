@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pipeline.engines.base import (
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.protocol import (
     TrainingState,
     WholeCopy,
     average_running_statistics,
@@ -18,7 +19,6 @@ from pipeline.engines.base import (
 )
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
-from pipeline.training.optim import OptimizerConfig, build_optimizer
 
 
 class FsdpEngine:

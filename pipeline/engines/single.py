@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.engines.base import TrainingState, load_unsharded_state, unsharded_state, update
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.protocol import TrainingState, load_unsharded_state, unsharded_state, update
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
-from pipeline.training.optim import OptimizerConfig, build_optimizer
 
 
 class SingleEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.training.duration import Duration
+from pipeline.duration import Duration
 
 
 class EvaluationConfig(BaseModel):

@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data_shards.damage_record import DamageRecord
+from data_shards.augmentation.normalise import normalise
 from data_shards.errors import ShardDamage
-from data_shards.index import Split
-from data_shards.loader import Batch, DataConfig, EvaluationLoader
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import Batch, DataConfig, EvaluationLoader
+from data_shards.store.damage_record import DamageRecord
+from data_shards.store.index import Split
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.recalibrate import recalibrate
+from pipeline.processes.group import Processes
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Subnet
-from pipeline.training.normalise import normalise
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from pathlib import Path
 import psutil
 
 from data_shards.one_line import shown
-from data_shards.regular_file import read_regular
+from data_shards.store.regular_file import read_regular
 from pipeline.errors import RunFailure
-from pipeline.json_file import read_json, write_json
-from pipeline.whole_file import DamagedError
+from pipeline.files.json_file import read_json, write_json
+from pipeline.files.whole_file import DamagedError
 
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_shards.one_line import shown
-from data_shards.regular_file import open_regular
-from pipeline.json_file import DamagedError, in_json
-from pipeline.tracking.sealed_line import is_torn, sealed, unsealed
-from pipeline.whole_file import failures_named
+from data_shards.store.regular_file import open_regular
+from pipeline.files.json_file import DamagedError, in_json
+from pipeline.files.sealed_line import is_torn, sealed, unsealed
+from pipeline.files.whole_file import failures_named
 
 _LAST_BYTES = 1 << 16  # of the file, in which the last row certainly is
 _LONGEST_LINE = 1 << 20  # bytes

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
-from data_shards.regular_file import open_regular
+from data_shards.store.regular_file import open_regular
 
 
 class UnfitPlaceError(RuntimeError):

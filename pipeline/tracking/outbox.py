@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_shards.regular_file import open_regular
-from pipeline.tracking.sealed_line import sealed, unsealed
-from pipeline.whole_file import failures_named
+from data_shards.store.regular_file import open_regular
+from pipeline.files.sealed_line import sealed, unsealed
+from pipeline.files.whole_file import failures_named
 
 OUTBOX = "outbox.jsonl"
 LINE_START = '{"kind": '

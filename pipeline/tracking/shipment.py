@@ -17,9 +17,11 @@ from typing import IO, NamedTuple
 
 from pydantic import NonNegativeInt, TypeAdapter
 
-from data_shards.regular_file import open_regular
-from pipeline.file_lock import try_lock
-from pipeline.json_file import checked, read_json, write_json
+from data_shards.store.regular_file import open_regular
+from pipeline.files.file_lock import try_lock
+from pipeline.files.json_file import checked, read_json, write_json
+from pipeline.files.sealed_line import is_torn
+from pipeline.files.whole_file import DamagedError
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
@@ -33,9 +35,7 @@ from pipeline.tracking.mlflow_run import (
     local_database,
 )
 from pipeline.tracking.outbox import OUTBOX
-from pipeline.tracking.sealed_line import is_torn
 from pipeline.tracking.tail import complete_lines
-from pipeline.whole_file import DamagedError
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_shards.regular_file import open_regular
+from data_shards.store.regular_file import open_regular
 
 
 def complete_lines(path: Path, offset: int) -> Iterator[tuple[str, int]]:

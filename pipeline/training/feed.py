@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data_shards.augment import Augmentation
-from data_shards.batch_reader import Batch
-from data_shards.device_augment import augment_on_device
-from pipeline.training.normalise import normalise
+from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.normalise import normalise
+from data_shards.augmentation.on_device import augment_on_device
+from data_shards.loading.batch_reader import Batch
 
 
 def feed(batch: Batch, device: torch.device, augmentation: Augmentation, classes: int) -> tuple[Tensor, Tensor]:

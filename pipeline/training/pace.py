@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from pipeline.engines.processes import Processes
+from pipeline.processes.group import Processes
 
 # A process is named for a steady lag only.
 JUDGED_AFTER = 10.0  # seconds of training

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.config import Recipe
-from pipeline.engines.base import TrainingState
-from pipeline.engines.processes import Processes
+from pipeline.checkpoints.checkpoint import Misfit, Progress, of_any_run, remove_newer
+from pipeline.checkpoints.going_on import take_up
+from pipeline.engines.protocol import TrainingState
 from pipeline.errors import PeerFailure, RunFailure
-from pipeline.training.checkpoint import Misfit, Progress, of_any_run, remove_newer
-from pipeline.training.taking_up import take_up
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import Recipe
 from pipeline.training.window import NotFinite
 
 

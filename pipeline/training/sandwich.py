@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pipeline.engines.base import Engine
-from pipeline.training.losses import LossConfig, slot_loss
-from pipeline.training.schedule import StepPlan
+from pipeline.engines.protocol import Engine
+from pipeline.methods.losses import LossConfig, slot_loss
+from pipeline.methods.schedule import StepPlan
 from pipeline.training.shared_trunk import SharedTrunk
 
 

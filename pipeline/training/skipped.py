@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from data_shards.damage_record import DamageRecord
 from data_shards.errors import ShardDamage
-from data_shards.index import Split
-from data_shards.loader import DataConfig
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import DataConfig
+from data_shards.store.damage_record import DamageRecord
+from data_shards.store.index import Split
 from pipeline.errors import RunFailure
-from pipeline.json_file import read_json, write_json
+from pipeline.files.json_file import read_json, write_json
+from pipeline.processes.group import Processes
 
 DAMAGE = "damage.json"  # in the run folder, from the first skipped sample on
 

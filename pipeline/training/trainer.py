@@ -10,28 +10,28 @@ from dataclasses import asdict
 
 import torch
 
-from data_shards.loader import Batch, TrainLoader
+from data_shards.loading.loader import Batch, TrainLoader
 from data_shards.randomness import Purpose
-from pipeline.config import Recipe
-from pipeline.engines.base import Engine, TrainingState
-from pipeline.engines.processes import FAILURES, Processes
+from pipeline.checkpoints.belonging import misfit_of
+from pipeline.checkpoints.checkpoint import Checkpoint, Progress, prepare_checkpoint
+from pipeline.checkpoints.writer import CheckpointWriter
+from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.methods.draws import step_bits
+from pipeline.methods.schedule import Schedule, StepPlan
+from pipeline.processes.group import FAILURES, Processes
+from pipeline.recipe.recipe import Recipe
 from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.belonging import misfit_of
-from pipeline.training.checkpoint import Checkpoint, Progress, prepare_checkpoint
-from pipeline.training.checkpoint_writer import CheckpointWriter
-from pipeline.training.control import StopRequest
-from pipeline.training.draws import step_bits
+from pipeline.training.display import TrainingProgress
 from pipeline.training.feed import feed
-from pipeline.training.intervals import intervals
+from pipeline.training.milestones import intervals
 from pipeline.training.pace import Pace
-from pipeline.training.progress import TrainingProgress
 from pipeline.training.roll_back import passed_over, roll_back
 from pipeline.training.sandwich import StepResult, sandwich_step
-from pipeline.training.schedule import Schedule, StepPlan
 from pipeline.training.skipped import SkippedSamples
+from pipeline.training.stop_request import StopRequest
 from pipeline.training.window import NotFinite, Window
 
 # Where processes agree on the signal to stop for: that a checkpoint could not be written.

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import torch
 
-from pipeline.engines.processes import Processes
 from pipeline.errors import RunFailure
+from pipeline.methods.schedule import StepPlan
+from pipeline.processes.group import Processes
 from pipeline.tracking.ledger import Ledger
 from pipeline.training.sandwich import StepResult
-from pipeline.training.schedule import StepPlan
 
 
 class NotFinite(RunFailure):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from data_shards.sources.digits100 import Digits100
 from tests.data_shards.pictures import Photos

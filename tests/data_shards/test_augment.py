@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data_shards import augment, auto_augment, device_draws, sampler, stream_sampler, substitution
-from data_shards.augment import Augmentation, evaluation_plan, plan
+from data_shards import sampler
+from data_shards.augmentation import auto_augment
+from data_shards.augmentation import crops as augment
+from data_shards.augmentation import draws as device_draws
+from data_shards.augmentation.crops import Augmentation, evaluation_plan, plan
+from data_shards.loading import substitution
 from data_shards.randomness import Purpose
+from data_shards.streaming import sampler as stream_sampler
 
 RANDOM = Augmentation(crop="random_resized", flip=True)
 PADDED = Augmentation(crop="padded", padding=4, flip=True)

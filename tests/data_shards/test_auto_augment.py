@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from data_shards.auto_augment import POLICIES, auto_augment, draw_auto_augment
+from data_shards.augmentation.auto_augment import POLICIES, auto_augment, draw_auto_augment
 from tests.data_shards.pictures import photo
 
 NAMES = ["imagenet", "cifar10"]

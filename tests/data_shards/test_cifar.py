@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import webdataset
 
-from data_shards.augment import evaluation_plan
+from data_shards.augmentation.crops import evaluation_plan
+from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
-from data_shards.python_reader import read_batch
+from data_shards.packing.pack import pack
 from data_shards.sources.cifar import Cifar
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 
 NAMES = {
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],

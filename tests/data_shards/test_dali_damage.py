@@ -8,15 +8,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards import dali_reader, encoded
-from data_shards import index as index_module
-from data_shards.augment import Augmentation
+from data_shards.augmentation.crops import Augmentation
+from data_shards.decoding import dali as dali_reader
+from data_shards.decoding import encoded
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.image_format import encode_png, stored_size
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.manifest import INDEX_NAME
-from data_shards.reader_choice import choose_reader
+from data_shards.loading.choice import choose_reader
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.store import index as index_module
+from data_shards.store.image_format import encode_png, stored_size
+from data_shards.store.index import open_split
+from data_shards.store.manifest import INDEX_NAME
 
 needs_dali = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
 

@@ -8,12 +8,12 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from data_shards import dali_reader
-from data_shards.augment import Augmentation, Plan, plan
-from data_shards.image_format import encode_png
-from data_shards.index import INDEX_DTYPE, open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.python_reader import decode
+from data_shards.augmentation.crops import Augmentation, Plan, plan
+from data_shards.decoding import dali as dali_reader
+from data_shards.decoding.python import decode
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.store.image_format import encode_png
+from data_shards.store.index import INDEX_DTYPE, open_split
 
 pytestmark = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.pack import pack
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
+from data_shards.store.index import open_split
 
 SHARD = "train/train-000001.tar"  # samples 40 … 79
 SAMPLES = range(40, 80)

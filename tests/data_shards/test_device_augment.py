@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from data_shards.augment import Augmentation, RandomErasing
-from data_shards.device_augment import augment_on_device
-from data_shards.device_draws import BLEND, ERASED, FILL, GREY, LABEL_SHARE, MATRIX, PASTED, draw_for_device
+from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.augmentation.draws import BLEND, ERASED, FILL, GREY, LABEL_SHARE, MATRIX, PASTED, draw_for_device
+from data_shards.augmentation.on_device import augment_on_device
 from tests.data_shards.pictures import photo
 
 IDS = np.arange(20, 28)

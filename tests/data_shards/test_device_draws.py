@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_shards.augment import Augmentation, RandomErasing
-from data_shards.colour import MEAN_COLOUR
-from data_shards.device_draws import (
+from data_shards.augmentation.colour import MEAN_COLOUR
+from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.augmentation.draws import (
     BLEND,
     COLUMNS,
     ERASED,

@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from data_shards.errors import ShardUsageError, UndecodableImages
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.file_names import as_name, as_text, readable
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.imagenet import imagenet
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
 from tests.support.command_line import deps, refused
 
 KEEP = Preparation()

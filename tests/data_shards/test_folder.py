@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
 
 KEEP = Preparation()
 

@@ -7,12 +7,12 @@ import zlib
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
+from data_shards.loading.loader import DataConfig, EvaluationLoader
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 from tests.support.damage import KINDS, flip_bytes, garble_a_piece
 
 CASES = 30  # of each kind of damage to each file

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from data_shards import reading_ahead
-from data_shards.answer import Answer, Batch
-from data_shards.batch_reader import BatchReader
 from data_shards.errors import ReaderLost, ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader
+from data_shards.loading import reading_ahead
+from data_shards.loading.answer import Answer, Batch
+from data_shards.loading.batch_reader import BatchReader
+from data_shards.loading.loader import DataConfig, EvaluationLoader
+from data_shards.store.index import open_split
 
 
 class WithoutRoom(BatchReader):

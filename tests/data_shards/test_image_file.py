@@ -6,8 +6,8 @@ import simplejpeg
 from PIL import Image
 
 from data_shards.errors import ShardUsageError
-from data_shards.image_format import decode_whole, extension_of
 from data_shards.sources.image_file import Preparation
+from data_shards.store.image_format import decode_whole, extension_of
 
 
 def saved(image, form, mode="RGB", **options):

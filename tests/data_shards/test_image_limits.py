@@ -10,20 +10,20 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards import image_format
-from data_shards.augment import evaluation_plan
-from data_shards.encoded import read_encoded
+from data_shards.augmentation.crops import evaluation_plan
+from data_shards.decoding.encoded import read_encoded
+from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
-from data_shards.image_format import LONGEST_SIDE, check_size, encode_png, stored_size
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
-from data_shards.python_reader import read_batch
+from data_shards.packing.pack import pack
 from data_shards.sources import Sample
 from data_shards.sources.digits import Digits
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
-from data_shards.verify import verify
+from data_shards.store import image_format
+from data_shards.store.image_format import LONGEST_SIDE, check_size, encode_png, stored_size
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 
 SIDE = 30_000
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from data_shards import image_operations as operations
+from data_shards.augmentation import image_operations as operations
 from tests.data_shards.pictures import photo
 
 PICTURES = {

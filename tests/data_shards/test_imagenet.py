@@ -9,16 +9,16 @@ import webdataset
 from PIL import Image
 from scipy.io import savemat
 
-from data_shards.augment import evaluation_plan
+from data_shards.augmentation.crops import evaluation_plan
+from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.image_format import decode_whole
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
-from data_shards.python_reader import read_batch
+from data_shards.packing.pack import pack
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.imagenet import imagenet
-from data_shards.verify import verify
+from data_shards.store.image_format import decode_whole
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 
 SYNSETS = ["n01440764", "n01443537", "n02119789"]
 IDS = {"n01440764": 449, "n01443537": 442, "n02119789": 1}  # the devkit does not count alphabetically

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import INDEX_DTYPE, open_split
-from data_shards.manifest import FORMAT, Manifest, ShardEntry, SplitEntry
+from data_shards.store.index import INDEX_DTYPE, open_split
+from data_shards.store.manifest import FORMAT, Manifest, ShardEntry, SplitEntry
 
 
 def test_a_split_knows_its_samples(digits_root):

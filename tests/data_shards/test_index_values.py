@@ -6,14 +6,15 @@ import os
 import numpy as np
 import pytest
 
-from data_shards import dali_reader, index_rows
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
+from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split, read_index
-from data_shards.index_rows import INDEX_DTYPE, strange_rows
-from data_shards.loader import EvaluationLoader, TrainLoader
-from data_shards.manifest import ShardEntry, SplitEntry
-from data_shards.verify import verify
+from data_shards.loading.loader import EvaluationLoader, TrainLoader
+from data_shards.store import index_rows
+from data_shards.store.index import open_split, read_index
+from data_shards.store.index_rows import INDEX_DTYPE, strange_rows
+from data_shards.store.manifest import ShardEntry, SplitEntry
+from data_shards.store.verify import verify
 from tests.data_shards.crafted import craft_index
 
 SAMPLE = 47  # of the second shard

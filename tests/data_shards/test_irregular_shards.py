@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from data_shards import dali_reader
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
+from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import EvaluationLoader, TrainLoader
-from data_shards.verify import verify
+from data_shards.loading.loader import EvaluationLoader, TrainLoader
+from data_shards.store.index import open_split
+from data_shards.store.verify import verify
 from tests.support.command_line import deps
 
 needs_dali = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")

@@ -6,13 +6,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augment import Augmentation, Plan, RandomErasing
-from data_shards.device_augment import augment_on_device
-from data_shards.device_draws import MATRIX
+from data_shards.augmentation.crops import Augmentation, Plan, RandomErasing
+from data_shards.augmentation.draws import MATRIX
+from data_shards.augmentation.on_device import augment_on_device
+from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.python_reader import read_batch
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.store.index import open_split
 
 AUGMENTATION = Augmentation(crop="random_resized", scale=(0.5, 1.0), flip=True)
 ALL_OF_IT = Augmentation(

@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, TrainLoader
-from data_shards.machine_share import batches_ahead, cores_here, workers_here
+from data_shards.loading.loader import DataConfig, TrainLoader
+from data_shards.loading.machine_share import batches_ahead, cores_here, workers_here
+from data_shards.store.index import open_split
 
 LAUNCHERS = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")
 SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE")

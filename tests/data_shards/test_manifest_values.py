@@ -4,13 +4,13 @@ import urllib.parse
 
 import pytest
 
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.manifest import ShardEntry, SplitEntry, read_manifest
 from data_shards.open_data import open_data
-from data_shards.remote_split import RemoteSplit
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.manifest import ShardEntry, SplitEntry, read_manifest
+from data_shards.store.verify import verify
+from data_shards.streaming.remote import RemoteSplit
 from tests.data_shards.crafted import craft_manifest
 
 NO_NAMES = [

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from data_shards import open_files
-from data_shards.index import open_split
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
+from data_shards.store import open_files
+from data_shards.store.index import open_split
 
 
 def open_shards(root):
@@ -84,9 +84,9 @@ def test_more_shards_than_open_files_are_allowed_are_read_by_all_readers(many_sh
     program.write_text(
         textwrap.dedent("""
             import resource, sys
-            from data_shards import dali_reader
-            from data_shards.index import open_split
-            from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
+            from data_shards.decoding import dali as dali_reader
+            from data_shards.store.index import open_split
+            from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
             if __name__ == "__main__":
                 resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
                 splits = [open_split(sys.argv[1], name) for name in ("train", "test")]

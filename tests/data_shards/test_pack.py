@@ -15,11 +15,11 @@ import pytest
 import webdataset
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from data_shards.sources.digits100 import Digits100
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
 
 
 def contents(root):
@@ -115,7 +115,7 @@ def test_a_pack_that_fails_leaves_nothing_that_looks_whole(tmp_path):
 def test_a_pack_that_is_killed_leaves_nothing_that_looks_whole(tmp_path):
     program = textwrap.dedent("""
         import sys, time
-        from data_shards.pack import pack
+        from data_shards.packing.pack import pack
         from data_shards.sources.digits import Digits
         class Slow(Digits):
             def samples(self, split, positions):

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from data_shards.cli import app
 from data_shards.errors import ShardUsageError, UndecodableImages
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
 
 
 def run(*arguments):

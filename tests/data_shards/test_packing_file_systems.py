@@ -11,12 +11,12 @@ import textwrap
 import pytest
 
 from data_shards.errors import ShardUsageError
-from data_shards.index import open_split
-from data_shards.pack import pack
-from data_shards.packing_lock import locked
+from data_shards.packing.lock import locked
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from data_shards.sources.digits100 import Digits100
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.verify import verify
 
 SOURCE = Digits100(train=60, test=6)
 NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL]
@@ -55,7 +55,7 @@ PROGRAM = textwrap.dedent("""
     def flock(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
     fcntl.flock = flock
-    from data_shards.pack import pack
+    from data_shards.packing.pack import pack
     from data_shards.sources.digits100 import Digits100
     class Stopping(Digits100):
         def samples(self, split, positions):

@@ -15,7 +15,7 @@ IMAGES = 5000
 PROGRAM = textwrap.dedent("""
     import re, sys
     from pathlib import Path
-    from data_shards.pack import pack
+    from data_shards.packing.pack import pack
     from data_shards.sources.image_file import Preparation
     from data_shards.sources.imagenet import imagenet
     src, out = map(Path, sys.argv[1:])

@@ -7,14 +7,14 @@ import subprocess
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from data_shards.sources.digits100 import Digits100
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 from tests.support.command_line import deps, refused
 
 PACKED = ["manifest.json", "test", "train"]
@@ -122,7 +122,7 @@ def test_a_disk_that_is_full_when_packing_goes_on_keeps_what_was_finished(tmp_pa
     with pytest.raises(ShardDamage):
         pack(SOURCE, out)
     finished = sorted(path.name for path in (out / ".packing").rglob("*.json"))
-    monkeypatch.setattr("data_shards.packing_trial.write_durably", refusing(OSError(28, "No space left on device")))
+    monkeypatch.setattr("data_shards.packing.trial.write_durably", refusing(OSError(28, "No space left on device")))
     refuses(out, "cannot be written: No space left on device", SOURCE)
     assert sorted(path.name for path in (out / ".packing").rglob("*.json")) == finished
 
@@ -248,7 +248,7 @@ def test_what_somebody_put_there_meanwhile_is_not_touched(tmp_path, monkeypatch)
 
 def test_a_pack_is_whole_from_its_last_step_on_whatever_is_left_beside_it(tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr("data_shards.packing_folder.PackingFolder.remove", lambda self: None)
+    monkeypatch.setattr("data_shards.packing.folder.PackingFolder.remove", lambda self: None)
     assert pack(SOURCE, out)
     assert ".packing" in os.listdir(out)
     assert verify(out) == []

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
-from data_shards.index import open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
-from data_shards.shard_plan import kept_positions
+from data_shards.packing.pack import pack
+from data_shards.packing.plan import kept_positions
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.verify import verify
 
 KEEP = Preparation()
 PER_CLASS = 60
@@ -61,7 +61,7 @@ def counting(source):
 PROGRAM = textwrap.dedent("""
     import sys, threading
     from pathlib import Path
-    from data_shards.pack import pack
+    from data_shards.packing.pack import pack
     from data_shards.sources.folder import folder
     from data_shards.sources.image_file import Preparation
     src, out, stop = sys.argv[1:]

@@ -5,10 +5,10 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards.augment import Plan
+from data_shards.augmentation.crops import Plan
+from data_shards.decoding.python import decode, read_batch
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.python_reader import decode, read_batch
+from data_shards.store.index import open_split
 
 
 def picture(height, width):

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from data_shards.errors import ReaderLost
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, TrainLoader
+from data_shards.loading.loader import DataConfig, TrainLoader
+from data_shards.store.index import open_split
 
 
 def session_members(session):
@@ -43,8 +43,8 @@ def test_readers_die_with_a_training_process_that_is_killed(digits_root, tmp_pat
     program.write_text(
         textwrap.dedent("""
             import sys, time
-            from data_shards.index import open_split
-            from data_shards.loader import DataConfig, TrainLoader
+            from data_shards.store.index import open_split
+            from data_shards.loading.loader import DataConfig, TrainLoader
             if __name__ == "__main__":
                 split = open_split(sys.argv[1], "train")
                 loader = TrainLoader(split, DataConfig(shards=sys.argv[1], workers=2), 32, 64, 0, 0, 1, 0, 10**6)
@@ -67,8 +67,8 @@ def test_signals_to_the_process_group_leave_the_readers_to_the_trainer(digits_ro
     program.write_text(
         textwrap.dedent("""
             import signal, sys
-            from data_shards.index import open_split
-            from data_shards.loader import DataConfig, TrainLoader
+            from data_shards.store.index import open_split
+            from data_shards.loading.loader import DataConfig, TrainLoader
             if __name__ == "__main__":
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
                     signal.signal(number, lambda number, frame: None)
@@ -116,8 +116,9 @@ def test_readers_keep_to_one_thread_each(digits_root, tmp_path):
     program.write_text(
         textwrap.dedent("""
             import sys, torch, cv2
-            from data_shards import batch_reader, loader
-            from data_shards.index import open_split
+            from data_shards.loading import batch_reader
+            from data_shards.loading import loader
+            from data_shards.store.index import open_split
             class Asking(batch_reader.BatchReader):
                 def __getitem__(self, request):
                     answer = super().__getitem__(request)

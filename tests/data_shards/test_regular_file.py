@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_shards.regular_file import open_regular, read_regular
+from data_shards.store.regular_file import open_regular, read_regular
 
 
 def test_reads_a_file_and_a_link_to_one(tmp_path: Path) -> None:

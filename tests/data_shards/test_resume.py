@@ -7,10 +7,10 @@ from itertools import chain
 
 import pytest
 
-from data_shards import dali_reader
-from data_shards.augment import Augmentation
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, TrainLoader
+from data_shards.augmentation.crops import Augmentation
+from data_shards.decoding import dali as dali_reader
+from data_shards.loading.loader import DataConfig, TrainLoader
+from data_shards.store.index import open_split
 from tests.support.forked_program import REPOSITORY, Forked
 
 BATCH, SEED, STEPS = 12, 11, 40  # an epoch is 12 steps: kills fall into several

@@ -5,15 +5,17 @@ import random
 import pytest
 import torch
 
-from data_shards import dali_reader, dali_stream, webdataset_stream
-from data_shards.augment import Augmentation, RandomErasing
-from data_shards.batch_reader import training_batch
+from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardUsageError
-from data_shards.index import Split, open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.pack import pack
-from data_shards.sequential_reader import SequentialReader
+from data_shards.loading.batch_reader import training_batch
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
+from data_shards.store.index import Split, open_split
+from data_shards.streaming import dali as dali_stream
+from data_shards.streaming import webdataset as webdataset_stream
+from data_shards.streaming.sequential import SequentialReader
 
 AUGMENTATION = Augmentation(crop="random_resized", flip=True, colour_jitter=(0.4, 0.4, 0.4, 0.1), mixup=0.2)
 ALL_OF_IT = AUGMENTATION.model_copy(

@@ -5,13 +5,13 @@ import os
 import pytest
 import torch
 
-from data_shards import dali_reader
-from data_shards.augment import Augmentation
+from data_shards.augmentation.crops import Augmentation
+from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, TrainLoader
+from data_shards.loading.loader import DataConfig, TrainLoader
+from data_shards.loading.substitution import candidates
 from data_shards.open_data import open_data
-from data_shards.substitution import candidates
+from data_shards.store.index import open_split
 
 needs_dali = pytest.mark.skipif(not dali_reader.installed(), reason="needs NVIDIA DALI: pip install '.[dali]'")
 pytestmark = pytest.mark.parametrize("reader", ["python", pytest.param("dali", marks=needs_dali)])

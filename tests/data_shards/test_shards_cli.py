@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from data_shards.augment import Augmentation
-from data_shards.batch_reader import training_batch
+from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.on_device import augment_on_device
 from data_shards.cli import app
-from data_shards.device_augment import augment_on_device
 from data_shards.errors import ShardUsageError
-from data_shards.index import open_split
-from data_shards.show import contact_sheet, count, spread_over_classes
-from data_shards.show_augmented import AugmentedLook, augmented_sheet, read_look
+from data_shards.loading.batch_reader import training_batch
+from data_shards.looking.augmented import AugmentedLook, augmented_sheet, read_look
+from data_shards.looking.sheet import contact_sheet, count, spread_over_classes
+from data_shards.store.index import open_split
 
 
 def run(*arguments):

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from data_shards import shared_memory
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
 from data_shards.errors import ShardUsageError
-from data_shards.machine_share import batches_ahead
-from data_shards.shared_memory import fit_shared_memory, free_bytes
+from data_shards.loading import shared_memory
+from data_shards.loading.machine_share import batches_ahead
+from data_shards.loading.shared_memory import fit_shared_memory, free_bytes
 
 IMAGES, SIDE = 128, 224
 BATCH = IMAGES * SIDE * SIDE * 3  # bytes: 18.4 MiB

@@ -8,15 +8,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards import dali_reader
-from data_shards.augment import Augmentation, plan
-from data_shards.damage_record import DamageRecord
+from data_shards.augmentation.crops import Augmentation, plan
+from data_shards.decoding import dali as dali_reader
+from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
-from data_shards.python_reader import read_batch
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.loading.substitution import ATTEMPTS, candidates, healthy_ids
 from data_shards.sampler import EpochSampler
-from data_shards.substitution import ATTEMPTS, candidates, healthy_ids
+from data_shards.store.damage_record import DamageRecord
+from data_shards.store.index import open_split
 
 AUGMENTATION = Augmentation(crop="random_resized", scale=(0.5, 1.0), flip=True)
 SEED, BATCH, STEPS = 7, 24, 12  # two epochs of six steps

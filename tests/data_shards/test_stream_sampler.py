@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_shards.errors import ShardUsageError
-from data_shards.stream_sampler import StreamSampler
+from data_shards.streaming.sampler import StreamSampler
 
 SHARDS = (20, 20, 7, 20, 1, 20, 20, 20, 13, 9)  # 150 samples
 FIRST = np.cumsum((0, *SHARDS)).tolist()  # id of each shard's first sample

@@ -9,13 +9,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards import remote_split, webdataset_stream
-from data_shards.augment import Augmentation
+from data_shards.augmentation.crops import Augmentation
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.index import Split, open_split
-from data_shards.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.open_data import open_data
-from data_shards.remote_split import open_remote
+from data_shards.store.index import Split, open_split
+from data_shards.streaming import remote as remote_split
+from data_shards.streaming import webdataset as webdataset_stream
+from data_shards.streaming.remote import open_remote
 from tests.data_shards.shard_server import shard_server
 
 AUGMENTATION = Augmentation(crop="random_resized", flip=True)

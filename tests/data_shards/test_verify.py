@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.image_format import encode_png
-from data_shards.index import INDEX_DTYPE, open_split
-from data_shards.manifest import read_manifest
-from data_shards.pack import pack
-from data_shards.regular_file import open_regular
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
-from data_shards.verify import verify
+from data_shards.store.image_format import encode_png
+from data_shards.store.index import INDEX_DTYPE, open_split
+from data_shards.store.manifest import read_manifest
+from data_shards.store.regular_file import open_regular
+from data_shards.store.verify import verify
 
 SHARD = "train/train-000001.tar"  # samples 40 … 79
 VICTIM = 47
@@ -259,7 +259,7 @@ def test_a_shard_that_cannot_be_opened_is_named_with_its_samples(breaker, monkey
             raise OSError(number, os.strerror(number), str(path))
         return open_regular(path)
 
-    monkeypatch.setattr("data_shards.tar_walk.open_regular", refuse)
+    monkeypatch.setattr("data_shards.store.tar_walk.open_regular", refuse)
     (damage,) = verify(breaker.root)
     assert str(damage) == (
         f"{breaker.path}: sample 000000040: cannot be read: {os.strerror(number)} (40 samples from this one on)"
@@ -273,8 +273,8 @@ def test_a_disk_that_fails_in_mid_shard_costs_what_lies_behind(breaker, monkeypa
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return super().read(size)
 
-    monkeypatch.setattr("data_shards.tar_walk.open_regular", lambda path: path)
-    monkeypatch.setattr("data_shards.tar_walk.open", lambda path, mode: Failing(str(path)), raising=False)
+    monkeypatch.setattr("data_shards.store.tar_walk.open_regular", lambda path: path)
+    monkeypatch.setattr("data_shards.store.tar_walk.open", lambda path, mode: Failing(str(path)), raising=False)
     torn, lost, place = verify(breaker.root)
     assert str(torn).endswith(f".jpg is cut: cannot be read: {os.strerror(errno.EIO)}")
     assert (torn.key, torn.offset) == (f"{VICTIM:09d}", breaker.offset)

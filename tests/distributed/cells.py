@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 
 from kernels import reference
-from pipeline.engines.base import EngineConfig
+from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.protocol import EngineConfig
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.schedule import Schedule, ScheduleConfig, Slot, StepPlan
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.optim import OptimizerConfig
-from pipeline.training.schedule import Schedule, ScheduleConfig, Slot, StepPlan
 
 STEPS = 5
 BATCH = 12  # splits over one, two and three processes

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from pipeline.checkpoints.checkpoint import Checkpoint, Progress, load_newest_checkpoint, save_checkpoint
 from pipeline.engines import build_engine
-from pipeline.engines.base import Engine
-from pipeline.engines.processes import Processes, launched_processes
-from pipeline.training.checkpoint import Checkpoint, Progress, load_newest_checkpoint, save_checkpoint
-from pipeline.training.losses import LossConfig
+from pipeline.engines.protocol import Engine
+from pipeline.methods.losses import LossConfig
+from pipeline.processes.group import Processes, launched_processes
 from pipeline.training.sandwich import sandwich_step
 from tests.distributed.cells import BATCH, STEPS, Cell, batch
 

@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline.engines import build_engine
-from pipeline.engines.processes import Processes, launched_processes
-from pipeline.training.losses import LossConfig
+from pipeline.methods.losses import LossConfig
+from pipeline.processes.group import Processes, launched_processes
 from pipeline.training.sandwich import sandwich_step
 from tests.distributed.cells import BATCH, Cell, batch
 

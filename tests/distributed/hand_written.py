@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.methods.schedule import StepPlan
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.training.schedule import StepPlan
 from tests.distributed.cells import Cell, batch
 
 

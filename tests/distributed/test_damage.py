@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
+from data_shards.store.index import open_split
 from pipeline.tracking.metrics import read_metrics
 from tests.support.processes import small_run, start
 

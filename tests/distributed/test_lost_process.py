@@ -104,7 +104,7 @@ def test_a_process_with_other_code_is_refused_before_anything_is_written(digits:
     other = tmp_path / "checkout"
     for package in ("pipeline", "kernels", "data_shards", "cluster"):
         shutil.copytree(REPOSITORY / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
-    with (other / "pipeline" / "training" / "losses.py").open("a") as source:
+    with (other / "pipeline" / "methods" / "losses.py").open("a") as source:
         source.write("# as it was before\n")
     program = "import sys; sys.path.insert(0, sys.argv.pop()); from pipeline.train import main; main()"
     command = ["-c", program, *small_run(digits, tmp_path), "engine={name: ddp}", "name=torn"]

@@ -13,12 +13,12 @@ from typing import IO
 
 from torch import Tensor
 
-from data_shards.loader import Batch, TrainLoader
+from data_shards.loading.loader import Batch, TrainLoader
 from pipeline import experiment
 from pipeline import train as program
-from pipeline.engines.base import Engine
+from pipeline.checkpoints.checkpoint import FOLDER
+from pipeline.engines.protocol import Engine
 from pipeline.training import feed, trainer
-from pipeline.training.checkpoint import FOLDER
 from pipeline.training.sandwich import StepResult
 
 

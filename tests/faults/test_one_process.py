@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.json_file import read_json, write_json
+from pipeline.checkpoints.checkpoint import load_best_checkpoint
+from pipeline.files.json_file import read_json, write_json
 from pipeline.tracking.metrics import read_metrics
-from pipeline.training.checkpoint import load_best_checkpoint
 from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
 from tests.support.processes import run, small_run, start
 from tests.support.progress import steps_logged, wait_for_steps

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_recipe
+from pipeline.checkpoints.checkpoint import FOLDER
 from pipeline.experiment import train
+from pipeline.recipe.recipe import load_recipe
 from pipeline.tracking.shipment import METRICS
-from pipeline.training.checkpoint import FOLDER
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended
 from tests.support.progress import wait_for_steps
 

@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_shards.index import open_split
-from data_shards.loader import DataConfig
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import DataConfig
+from data_shards.store.index import open_split
+from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.losses import LossConfig
+from pipeline.methods.schedule import Schedule, ScheduleConfig
+from pipeline.processes.group import Processes
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.losses import LossConfig
-from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import StepResult, sandwich_step
-from pipeline.training.schedule import Schedule, ScheduleConfig
 from tests.pipeline.supernet.test_supernet import lively
 from tests.support.trainers import VARIED, digits_recipe, digits_trainer
 

@@ -14,11 +14,11 @@ OURS = ("pipeline", "kernels", "data_shards", "cluster")
 
 # Each is slow to import or may be missing: one file knows it, and imports it when it is needed.
 LAZY = {
-    "deepspeed": {"pipeline/engines/deepspeed.py"},
+    "deepspeed": {"pipeline/engines/deepspeed/engine.py"},
     "mlflow": {"pipeline/tracking/mlflow_run.py"},
     # The benchmark's file holds what users of DALI alone would write: a contender, no part of the pipeline.
-    "nvidia": {"data_shards/dali_graphs.py", "pipeline/bench/reading/dali_sequential.py"},
-    "webdataset": {"data_shards/webdataset_stream.py", "pipeline/bench/reading/pil_pipelines.py"},
+    "nvidia": {"data_shards/decoding/dali_graphs.py", "pipeline/bench/reading/dali_sequential.py"},
+    "webdataset": {"data_shards/streaming/webdataset.py", "pipeline/bench/reading/pil_pipelines.py"},
     "sklearn": {"data_shards/sources/digits.py"},
 }
 
@@ -53,8 +53,13 @@ def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> No
 
 
 # What a job needs of the pipeline: the recipe, how far a run is, how files are read, and how commands speak.
-FOR_CLUSTER = {"pipeline.config", "pipeline.run_status", "pipeline.errors", "pipeline.tables"}
-FOR_CLUSTER |= {"pipeline.json_file", "data_shards.command_line", "data_shards.one_line", "data_shards.regular_file"}
+FOR_CLUSTER = {"pipeline.recipe.recipe", "pipeline.run.status", "pipeline.errors", "pipeline.console.tables"}
+FOR_CLUSTER |= {
+    "pipeline.files.json_file",
+    "data_shards.command_line",
+    "data_shards.one_line",
+    "data_shards.store.regular_file",
+}
 
 
 def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() -> None:
@@ -64,17 +69,6 @@ def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() ->
     for path in files("cluster"):
         others = {module for module in imports(path) if top(module) in OURS[:-1]}
         assert others <= FOR_CLUSTER, path
-
-
-def test_the_supernet_knows_nothing_of_training() -> None:
-    for path in files("pipeline/supernet"):
-        ours = {module for module in imports(path) if top(module) == "pipeline"}
-        files_and_errors = ("pipeline.errors", "pipeline.whole_file", "pipeline.json_file")
-        assert all(module.startswith(("pipeline.supernet", *files_and_errors)) for module in ours), path
-    order = ["space", "networks", "layers", "mobilenet_v3"]
-    for position, name in enumerate(order):
-        later = {f"pipeline.supernet.{each}" for each in order[position + 1 :]}
-        assert not later & set(imports(ROOT / "pipeline" / "supernet" / f"{name}.py"))
 
 
 def test_the_trainer_knows_the_engine_protocol_but_no_engine() -> None:

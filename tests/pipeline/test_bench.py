@@ -14,7 +14,7 @@ from pipeline.bench import memory, ofa_style, step
 from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
 from pipeline.bench.memory import peak_on_cpu
 from pipeline.bench.ofa_style import OfaStyleStep
-from pipeline.engines.base import unsharded_state
+from pipeline.engines.protocol import unsharded_state
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from tests.support.command_line import deps, refused

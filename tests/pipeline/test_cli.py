@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import dry_run
-from pipeline.json_file import read_json, write_json
+from pipeline.checkpoints.checkpoint import load_best_checkpoint
+from pipeline.files.json_file import read_json, write_json
+from pipeline.forecast import dry_run
 from pipeline.tracking.metrics import read_metrics
-from pipeline.training.checkpoint import load_best_checkpoint
 from tests.support.command_line import deps, refused
 from tests.support.processes import REPOSITORY, run, small_run, start
 

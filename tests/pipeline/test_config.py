@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import Recipe, load_recipe, resolved
-from pipeline.engines.base import EngineConfig
-from pipeline.engines.deepspeed_config import deepspeed_config
+from pipeline.engines.deepspeed.config import deepspeed_config
+from pipeline.engines.protocol import EngineConfig
 from pipeline.errors import UsageError
-from pipeline.run_folder import begin, read_recipe, write
+from pipeline.recipe.recipe import Recipe, load_recipe, resolved
+from pipeline.run.folder import begin, read_recipe, write
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))

@@ -16,16 +16,16 @@ import pytest
 import typer
 
 from cluster.cli import status_command
-from pipeline.config import load_recipe
+from pipeline.commands.evaluate import print_evaluation
+from pipeline.commands.report import print_report
+from pipeline.commands.sync import print_sync
+from pipeline.commands.weights import print_weights
+from pipeline.console.exit_codes import one_line_errors
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
-from pipeline.evaluation.pareto import print_evaluation
-from pipeline.evaluation.publish import print_report
-from pipeline.exit_codes import one_line_errors
 from pipeline.experiment import train
-from pipeline.json_file import write_json
+from pipeline.files.json_file import write_json
+from pipeline.recipe.recipe import load_recipe
 from pipeline.tracking import shipment
-from pipeline.tracking.sync import print_sync
-from pipeline.weights import print_weights
 from tests.support.command_line import Done, called
 from tests.support.processes import small_run
 
@@ -94,7 +94,7 @@ def cheap():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Evaluator, "subnet", of_the_weights)
         patched.setattr(Evaluator, "full_model", of_the_weights)
-        patched.setattr("pipeline.evaluation.report._write", lambda approaches, output: [])
+        patched.setattr("pipeline.reports.report._write", lambda approaches, output: [])
         patched.setattr(shipment, "MlflowRun", FakeRun)
         yield
 

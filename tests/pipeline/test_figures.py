@@ -10,16 +10,16 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-import pipeline.figures
+import pipeline.reports.figures
 from pipeline.bench.plots import kernels_plot
-from pipeline.figures import label, svg_figure
+from pipeline.reports.figures import label, svg_figure
 
 STYLE = {"svg.hashsalt": "test"}
 # A figure's program, as a person with settings of their own starts it.
 PROGRAM = """
 import sys
 from pathlib import Path
-import pipeline.figures  # first: tests import Matplotlib themselves
+import pipeline.reports.figures  # first: tests import Matplotlib themselves
 from tests.pipeline.test_figures import draw
 draw(Path(sys.argv[1]))
 """
@@ -73,7 +73,10 @@ def test_a_backend_and_settings_that_cannot_be_used_are_not_used(tmp_path):
 
 def test_settings_that_matplotlib_cannot_be_imported_with_are_told_in_a_line(tmp_path):
     (tmp_path / "matplotlibrc").write_bytes(b"font.family: \xff\n")
-    program = "from pipeline.exit_codes import one_line_errors\nwith one_line_errors('deps'): import pipeline.figures"
+    program = (
+        "from pipeline.console.exit_codes import one_line_errors\n"
+        "with one_line_errors('deps'): import pipeline.reports.figures"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -110,10 +113,10 @@ def test_a_name_is_drawn_as_it_is(name, tmp_path, recwarn):
 
 
 def test_matplotlib_is_imported_in_one_place():
-    root = Path(pipeline.figures.__file__).parents[1]
+    root = Path(pipeline.reports.figures.__file__).parents[1]
     sources = [path for package in ("pipeline", "data_shards", "cluster") for path in (root / package).rglob("*.py")]
     found = [path for path in sources if re.search(r"^\s*(from|import) matplotlib", path.read_text(), re.MULTILINE)]
-    assert found == [root / "pipeline" / "figures.py"]
+    assert found == [root / "pipeline" / "reports" / "figures.py"]
 
 
 def test_a_name_with_an_underscore_first_is_in_the_legend(tmp_path):

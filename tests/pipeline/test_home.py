@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import settle_home
+from pipeline.console.home import settle_home
 
 ROOT = Path(__file__).parents[2]
 NUMBER = "54321"

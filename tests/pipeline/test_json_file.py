@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.json_file import CHECKSUM, DamagedError, parse_json, read_json, write_json
+from pipeline.files.json_file import CHECKSUM, DamagedError, parse_json, read_json, write_json
 
 CONTENT = {"name": "DεpS", "steps": 1000, "rate": 0.1, "phases": [{"start": 0, "end": None}], "whole": True}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import run_folder
-from pipeline.config import load_recipe, resolved
 from pipeline.errors import UsageError
-from pipeline.evaluation.run_record import read_run
-from pipeline.evaluation.summary import group
-from pipeline.keys import NOT_TRAINED, is_trained
+from pipeline.recipe.keys import NOT_TRAINED, is_trained
+from pipeline.recipe.recipe import load_recipe, resolved
+from pipeline.reports.run_record import read_run
+from pipeline.reports.summary import group
+from pipeline.run import folder as run_folder
 from tests.pipeline.evaluation.run_folders import make_run
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.yaml"

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from pipeline import train
-from pipeline.engines.processes import Processes, launched_processes
 from pipeline.errors import RunFailure, UsageError
-from pipeline.launch_environment import has_a_spokesman, place
+from pipeline.processes.environment import has_a_spokesman, place
+from pipeline.processes.group import Processes, launched_processes
 from tests.support.command_line import REPOSITORY
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

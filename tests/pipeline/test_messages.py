@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from data_shards.errors import ReaderLost, ShardDamage, ShardUsageError
+from pipeline.console.exit_codes import one_line_errors
+from pipeline.console.tables import print_json, print_table
 from pipeline.errors import RunFailure, UsageError
-from pipeline.exit_codes import one_line_errors
-from pipeline.tables import print_json, print_table
 from tests.support.command_line import deps, refused
 
 RECIPE = "recipes/digits.yaml"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import trial_steps
-from pipeline.config import load_recipe
-from pipeline.dry_run import schedule_without_data
-from pipeline.engines.processes import Processes
 from pipeline.errors import UsageError
-from pipeline.plan import Links, _columns, plan, print_plan
-from pipeline.step_times import StepTime, StepTimes, _line, computed
+from pipeline.forecast import trial_steps
+from pipeline.forecast.dry_run import schedule_without_data
+from pipeline.forecast.plan import Links, _columns, plan, print_plan
+from pipeline.forecast.step_times import StepTime, StepTimes, _line, computed
+from pipeline.methods.schedule import StepPlan
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import load_recipe
 from pipeline.training.sandwich import StepResult
-from pipeline.training.schedule import StepPlan
 from tests.support.command_line import deps
 
 RECIPE = Path("recipes/digits.yaml")

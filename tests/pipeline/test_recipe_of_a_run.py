@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Recipe, load_recipe
 from pipeline.errors import UsageError
-from pipeline.run_folder import read_recipe, write
+from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.run.folder import read_recipe, write
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.yaml"
 DESCRIPTION = {"started": "2026-01-01T00:00:00+00:00", "data": {}, "classes": 10, "steps": 20, "steps_per_epoch": 5}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import run_lock
 from pipeline.errors import UsageError
-from pipeline.run_lock import hold, is_held
+from pipeline.run import lock as run_lock
+from pipeline.run.lock import hold, is_held
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.run_lock import hold, is_held
-from pipeline.run_status import run_status
+from pipeline.run.lock import hold, is_held
+from pipeline.run.status import run_status
 from pipeline.tracking.ledger import LedgerError
 from pipeline.tracking.metrics import MetricsLog
 

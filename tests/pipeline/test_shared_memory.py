@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_shards.data_config import DataConfig
+from data_shards.config import DataConfig
 from data_shards.errors import ShardUsageError
-from data_shards.index import open_split
-from pipeline import shared_memory
-from pipeline.config import load_recipe
-from pipeline.engines.processes import Processes
-from pipeline.evaluation import evaluate, pareto
+from data_shards.store.index import open_split
+from pipeline.commands import evaluate as pareto
+from pipeline.evaluation import evaluate
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.processes import shared_memory
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import load_recipe
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from tests.support.command_line import REPOSITORY, deps, refused

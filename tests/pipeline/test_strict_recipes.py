@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_recipe
 from pipeline.errors import UsageError
-from pipeline.run_folder import read_recipe
+from pipeline.recipe.recipe import load_recipe
+from pipeline.run.folder import read_recipe
 from tests.support.command_line import REPOSITORY, deps, refused
 
 DIGITS = REPOSITORY / "recipes" / "digits.yaml"

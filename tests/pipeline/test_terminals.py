@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.terminal import prepare_streams
+from pipeline.console.terminal import prepare_streams
 from tests.support.command_line import REPOSITORY
 
 # Several command lines in one process, each as a process of its own would meet it.

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader
-from pipeline.engines.processes import launched_processes
+from data_shards.augmentation.normalise import normalise
+from data_shards.loading.loader import DataConfig, EvaluationLoader
+from data_shards.store.index import open_split
 from pipeline.evaluation.evaluate import count
 from pipeline.evaluation.recalibrate import recalibrate
+from pipeline.processes.group import launched_processes
 from pipeline.supernet.extract import extract
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.normalise import normalise
 from tests.pipeline.supernet.test_supernet import lively
 from tests.support.trainers import VARIED, digits_recipe, digits_trainer
 from tests.support.waits import Waits

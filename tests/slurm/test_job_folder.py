@@ -8,8 +8,8 @@ import pytest
 from cluster import source
 from cluster.job_folder import JobRecord, read_record, write_folder
 from cluster.source import PACKAGES, freeze
-from pipeline.config import load_recipe
 from pipeline.errors import UsageError
+from pipeline.recipe.recipe import load_recipe
 from tests.faults.test_storage import Disk
 from tests.support.processes import REPOSITORY
 

@@ -15,8 +15,8 @@ from cluster.resources import Resources, seconds
 from cluster.script import Start, render
 from cluster.submit import Submission, recipes_of, submit
 from cluster.testing.slurm import Slurm, running_slurm
-from pipeline.config import load_recipe
 from pipeline.errors import RunFailure, UsageError
+from pipeline.recipe.recipe import load_recipe
 from tests.slurm.jobs import Project
 from tests.support.command_line import refused
 from tests.support.processes import REPOSITORY, small_run

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_shards.loader import TrainLoader
-from pipeline.config import Recipe, load_recipe
-from pipeline.engines.base import Engine
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import TrainLoader
+from pipeline.checkpoints.checkpoint import Progress
+from pipeline.engines.protocol import Engine
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.experiment import build, prepare
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import Recipe, load_recipe
 from pipeline.tracking.ledger import Ledger, unit_for
-from pipeline.training.checkpoint import Progress
-from pipeline.training.control import StopRequest
 from pipeline.training.skipped import SkippedSamples
+from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "digits.yaml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from data_shards import dali_reader
+from data_shards.decoding import dali as dali_reader
 from pipeline.bench.reading import ours
 from pipeline.bench.reading.dali_sequential import sequential
 from pipeline.bench.reading.photographs import Photographs

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from data_shards import dali_reader
-from data_shards.index import open_split
+from data_shards.decoding import dali as dali_reader
+from data_shards.store.index import open_split
 from pipeline.bench.reading.photographs import Photographs
 from pipeline.bench.reading.shown import BATCH, PREFETCH, RESOLUTION, SEED, Shown
 

@@ -8,12 +8,12 @@ from collections.abc import Generator
 import simplejpeg
 import torch
 
-from data_shards.augment import Augmentation
-from data_shards.data_config import DataConfig
-from data_shards.index import open_split
-from data_shards.loader import TrainLoader
-from data_shards.reader_choice import ReaderName
+from data_shards.augmentation.crops import Augmentation
+from data_shards.config import DataConfig
+from data_shards.loading.choice import ReaderName
+from data_shards.loading.loader import TrainLoader
 from data_shards.sampler import EpochSampler
+from data_shards.store.index import open_split
 from pipeline.bench.reading.photographs import Photographs
 from pipeline.bench.reading.shown import BATCH, PREFETCH, RESOLUTION, SEED, Shown
 

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from data_shards.index import open_split
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.folder import folder as folder_source
 from data_shards.sources.image_file import Preparation
+from data_shards.store.index import open_split
 
 QUALITY = 90
 CLASSES = ("blue", "green", "orange", "purple")  # in order of their names, as they are numbered

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
+from data_shards.store.index import open_split
 from pipeline.bench.reading.photographs import CASTS, Photographs
 
 RESOLUTION, BATCH, PREFETCH, SEED = 160, 64, 2, 0

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_shards.augment import Augmentation
-from data_shards.data_config import DataConfig
-from data_shards.index import INDEX_DTYPE, open_split
-from data_shards.loader import TrainLoader
-from data_shards.manifest import FORMAT, INDEX_NAME, Manifest, ShardEntry, SplitEntry
+from data_shards.augmentation.crops import Augmentation
+from data_shards.config import DataConfig
+from data_shards.loading.loader import TrainLoader
+from data_shards.store.index import INDEX_DTYPE, open_split
+from data_shards.store.manifest import FORMAT, INDEX_NAME, Manifest, ShardEntry, SplitEntry
 from pipeline.errors import RunFailure
 
 SAMPLES, SHARDS = 1_281_167, 1282

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
 from pipeline.errors import RunFailure
 from pipeline.tracking.ledger import read_ledger

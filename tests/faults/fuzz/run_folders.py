@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from data_shards.pack import pack
+from data_shards.packing.pack import pack
 from data_shards.sources.digits import Digits
 from tests.faults.fuzz.case import Case, command
 from tests.support.damage import KINDS

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader
-from data_shards.manifest import INDEX_NAME, MANIFEST_NAME, read_manifest
-from data_shards.pack import pack
+from data_shards.loading.loader import DataConfig, EvaluationLoader
+from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
-from pipeline.exit_codes import one_line_errors
+from data_shards.store.index import open_split
+from data_shards.store.manifest import INDEX_NAME, MANIFEST_NAME, read_manifest
+from pipeline.console.exit_codes import one_line_errors
 from tests.faults.fuzz.case import Case, command
 from tests.support.damage import KINDS
 from tests.support.forked import Ended, forked

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_shards import dali_reader
+from data_shards.decoding import dali as dali_reader
 from pipeline.bench import data as data_benchmark
 from pipeline.bench.reading import rounds
 from pipeline.bench.reading.contenders import CONTENDERS

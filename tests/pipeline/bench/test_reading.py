@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_shards.index import open_split
 from data_shards.sampler import EpochSampler
-from data_shards.verify import verify
+from data_shards.store.index import open_split
+from data_shards.store.verify import verify
 from pipeline.bench.reading import contenders, ours, start
 from pipeline.bench.reading.aims import aims
 from pipeline.bench.reading.cpu_time import cpu_seconds

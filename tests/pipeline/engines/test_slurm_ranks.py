@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.engines.processes import launched_processes
+from pipeline.processes.group import launched_processes
 
 TASK = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "1"}
 

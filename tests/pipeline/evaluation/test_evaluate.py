@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data_shards.augmentation.normalise import normalise
 from data_shards.errors import ShardDamage
-from data_shards.index import open_split
-from data_shards.loader import DataConfig, EvaluationLoader
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import DataConfig, EvaluationLoader
+from data_shards.store.index import open_split
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator, count, recalibration_ids
 from pipeline.evaluation.recalibrate import recalibrate
+from pipeline.processes.group import Processes
 from pipeline.supernet.extract import extract
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.normalise import normalise
 from tests.pipeline.supernet.test_supernet import lively
 
 ALONE = Processes(0, 1, torch.device("cpu"))

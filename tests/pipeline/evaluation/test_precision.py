@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data_shards.index import open_split
-from data_shards.loader import DataConfig
-from pipeline.engines.processes import Processes
+from data_shards.loading.loader import DataConfig
+from data_shards.store.index import open_split
 from pipeline.evaluation import evaluate
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
+from pipeline.processes.group import Processes
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from tests.pipeline.supernet.test_supernet import lively

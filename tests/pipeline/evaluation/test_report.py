@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.evaluation import plots, publish
-from pipeline.evaluation.publish import print_report
-from pipeline.evaluation.report import ReportError, write_report
-from pipeline.evaluation.run_record import read_run
-from pipeline.evaluation.summary import group
+from pipeline.commands import report as publish
+from pipeline.commands.report import print_report
+from pipeline.reports import plots
+from pipeline.reports.report import ReportError, write_report
+from pipeline.reports.run_record import read_run
+from pipeline.reports.summary import group
 from pipeline.tracking import outbox
 from pipeline.tracking.metrics import MetricsLog, read_rows
 

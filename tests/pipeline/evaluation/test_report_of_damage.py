@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands.report import print_report
 from pipeline.errors import RunFailure
-from pipeline.evaluation import report
-from pipeline.evaluation.publish import print_report
-from pipeline.evaluation.report import ReportError
-from pipeline.evaluation.run_record import read_run
-from pipeline.json_file import write_json
+from pipeline.files.json_file import write_json
+from pipeline.reports import report
+from pipeline.reports.report import ReportError
+from pipeline.reports.run_record import read_run
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.store import save_supernet
 

@@ -9,8 +9,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from data_shards.one_line import readable
-from pipeline.evaluation.page import Code, Figure, Figures, Heading, Table, Text, to_html, to_markdown
-from pipeline.evaluation.report import write_report
+from pipeline.reports.page import Code, Figure, Figures, Heading, Table, Text, to_html, to_markdown
+from pipeline.reports.report import write_report
 
 from .run_folders import make_run
 

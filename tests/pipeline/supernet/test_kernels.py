@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import KernelChoice, KernelError, operations_for
+from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.losses import LossConfig
+from pipeline.methods.schedule import Schedule, ScheduleConfig
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.losses import LossConfig
-from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Schedule, ScheduleConfig
 from tests.pipeline.supernet.test_supernet import images, lively, subnets
 
 SPACE = NETWORKS["mobilenet_v3_digits"]

@@ -12,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 from pydantic import ValidationError
 
+from pipeline.commands.sync import print_sync, sync_run
 from pipeline.errors import UsageError
 from pipeline.tracking import outbox, shipment
 from pipeline.tracking.mlflow import TrackingConfig, sync
 from pipeline.tracking.mlflow_run import MlflowRun, Place, place_of
 from pipeline.tracking.shipment import BusyError, NotTrackedError, State
-from pipeline.tracking.sync import print_sync, sync_run
 from pipeline.tracking.tracker import Tracker
 from tests.support.forked_program import REPOSITORY, Forked
 

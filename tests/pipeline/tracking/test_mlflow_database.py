@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands.sync import sync_run
 from pipeline.errors import UsageError
 from pipeline.tracking import outbox
 from pipeline.tracking.mlflow import root_cause
 from pipeline.tracking.mlflow_database import UnfitPlaceError, prepare_database
 from pipeline.tracking.mlflow_run import place_of
-from pipeline.tracking.sync import sync_run
 
 
 @pytest.fixture

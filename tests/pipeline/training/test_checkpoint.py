@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.engines.base import TrainingState
-from pipeline.errors import RunFailure, UsageError
-from pipeline.training.checkpoint import (
+from pipeline.checkpoints.checkpoint import (
     Checkpoint,
     Progress,
     load_best_checkpoint,
@@ -17,6 +15,8 @@ from pipeline.training.checkpoint import (
     prepare_checkpoint,
     save_checkpoint,
 )
+from pipeline.engines.protocol import TrainingState
+from pipeline.errors import RunFailure, UsageError
 
 
 def checkpoint(step: int) -> Checkpoint:

@@ -10,22 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pipeline.config import load_recipe
-from pipeline.engines.base import TrainingState
-from pipeline.errors import RunFailure
-from pipeline.json_file import CHECKSUM, read_json, write_json
-from pipeline.supernet.belonging import without_memory
-from pipeline.supernet.networks import build_space
-from pipeline.training.belonging import misfit_of
-from pipeline.training.checkpoint import (
+from pipeline.checkpoints.belonging import misfit_of
+from pipeline.checkpoints.checkpoint import (
     Checkpoint,
     Progress,
     load_best_checkpoint,
     load_newest_checkpoint,
     save_checkpoint,
 )
-from pipeline.training.schedule import Schedule
-from pipeline.whole_file import Digest
+from pipeline.engines.protocol import TrainingState
+from pipeline.errors import RunFailure
+from pipeline.files.json_file import CHECKSUM, read_json, write_json
+from pipeline.files.whole_file import Digest
+from pipeline.methods.schedule import Schedule
+from pipeline.recipe.recipe import load_recipe
+from pipeline.supernet.belonging import without_memory
+from pipeline.supernet.networks import build_space
 
 RECIPE = load_recipe(
     Path(__file__).parents[3] / "recipes" / "digits.yaml",

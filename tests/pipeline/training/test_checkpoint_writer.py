@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from pipeline.checkpoints.writer import CheckpointWriter
 from pipeline.errors import RunFailure
-from pipeline.training.checkpoint_writer import CheckpointWriter
 
 
 class Write:

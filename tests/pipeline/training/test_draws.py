@@ -3,10 +3,10 @@
 import torch
 
 from data_shards.randomness import Purpose
+from pipeline.methods.draws import step_bits
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.schedule import Schedule, ScheduleConfig
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.draws import step_bits
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.schedule import Schedule, ScheduleConfig
 
 SLOTS = 2 + 64  # of the largest sandwich that a recipe may ask for
 

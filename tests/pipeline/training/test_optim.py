@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.engines import optimizer as optim
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
 from pipeline.errors import UsageError
-from pipeline.training import optim
-from pipeline.training.optim import OptimizerConfig, build_optimizer
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

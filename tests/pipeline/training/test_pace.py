@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.engines.processes import Processes
+from pipeline.processes.group import Processes
 from pipeline.training.pace import JUDGED_AFTER, Pace
 
 

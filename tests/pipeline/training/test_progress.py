@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.training.progress import TrainingProgress
+from pipeline.training.display import TrainingProgress
 
 METRICS = {"loss/full": 1.2345, "acc/full": 91.25, "speed/images_per_second": 1234.5}
 
@@ -11,7 +11,7 @@ def test_a_line_tells_phase_loss_accuracy_speed_cost_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("pipeline.training.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("pipeline.training.display.time.monotonic", lambda: now)
     with TrainingProgress("demo", steps=100, done=20, visible=True) as progress:
         now += 60  # for 30 steps
         progress.show(50, "ramp", METRICS, "0.125 GPU hours (0.27 $)")
@@ -25,7 +25,7 @@ def test_a_line_tells_phase_loss_accuracy_speed_cost_and_time_left(
 def test_lines_come_now_and_then_but_the_last_step_always(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.progress.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("pipeline.training.display.time.monotonic", lambda: 1000.0)
     with TrainingProgress("demo", steps=100, done=0, visible=True) as progress:
         for step in (10, 20, 30, 100):
             progress.show(step, "full model", METRICS, "cost")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import Recipe, load_recipe
-from pipeline.engines.base import TrainingState
-from pipeline.engines.processes import Processes
+from pipeline.checkpoints.checkpoint import FOLDER, Checkpoint, Progress, save_checkpoint
+from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure
-from pipeline.training.checkpoint import FOLDER, Checkpoint, Progress, save_checkpoint
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import Recipe, load_recipe
 from pipeline.training.roll_back import roll_back
 from pipeline.training.window import NotFinite
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import operations_for
+from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.losses import LossConfig, slot_loss
+from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.learning_rate import LearningRateConfig
-from pipeline.training.losses import LossConfig, slot_loss
-from pipeline.training.optim import OptimizerConfig
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Schedule, ScheduleConfig, StepPlan
 from pipeline.training.trainer import sort_channels
 from tests.pipeline.supernet.test_supernet import images, lively
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.duration import to_steps
+from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
+from pipeline.methods.schedule import Schedule, ScheduleConfig, ScheduleError
 from pipeline.supernet.networks import NETWORKS
-from pipeline.training.duration import to_steps
-from pipeline.training.learning_rate import LearningRateConfig, learning_rate
-from pipeline.training.schedule import Schedule, ScheduleConfig, ScheduleError
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
 PER_EPOCH = 50

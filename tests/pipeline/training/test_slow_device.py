@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.engines.base import Engine, TrainingState
-from pipeline.engines.processes import Processes
+from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.evaluation.evaluate import Accuracy
+from pipeline.methods.schedule import StepPlan
+from pipeline.processes.group import Processes
 from pipeline.training import trainer as trainer_module
 from pipeline.training.sandwich import StepResult
-from pipeline.training.schedule import StepPlan
 from pipeline.training.trainer import Trainer
 from tests.support.slow_device import Clock, SlowDevice
 from tests.support.trainers import Noted, digits_recipe, digits_trainer

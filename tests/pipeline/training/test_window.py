@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.engines.processes import Processes
 from pipeline.errors import RunFailure
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
+from pipeline.processes.group import Processes
 from pipeline.supernet.networks import NETWORKS
 from pipeline.tracking.ledger import IDLE, Ledger
-from pipeline.training.learning_rate import LearningRateConfig
 from pipeline.training.sandwich import StepResult
-from pipeline.training.schedule import Schedule, ScheduleConfig, StepPlan
 from pipeline.training.window import Window
 from tests.support.slow_device import Clock, SlowDevice
 

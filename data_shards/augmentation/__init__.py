@@ -1,0 +1,1 @@
+"""How training images are varied: by the reader before they are a batch, and on the device after."""

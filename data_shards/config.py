@@ -1,0 +1,73 @@
+"""The recipe's `data`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from data_shards.augmentation.crops import Augmentation
+
+ReaderName = Literal["python", "dali", "auto"]
+
+_URL = re.compile(r"https?://[!-~]+/")
+_COMMAND = re.compile(r"pipe:[^\0\ud800-\udfff]*\{\}[^\0\ud800-\udfff]*")
+
+
+class DataConfig(BaseModel):
+    """Where the images are and how they are read.
+
+    `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
+    GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
+    that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
+    decode, at least one. `prefetch`: batches that each worker has ready. `auto` takes both from the machine
+    (`loading.machine_share`). `evaluation_crop`: side of the square that evaluation shows, as a share of the short
+    side (0.875 is ImageNet's convention).
+
+    `on_corrupt`: what a damaged training sample does: `fail` ends the run; `skip` shows another sample, with its own
+    label, in its place (see `loading.substitution`). `max_corrupt`: the largest share of the training samples that
+    may be found damaged before a run that skips fails after all. Samples that results are computed from are never
+    skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
+
+    `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
+    webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time: for
+    storage where random access is slow. The order of the samples then depends on the number of processes too, and with
+    `python` on `workers`, which must be a number (see `streaming.sampler`). `stream_from`: where the training
+    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, with `{}`
+    for `train/train-000000.tar`, which has nothing in it that a shell takes for anything else, in quotation marks or
+    without: the recipe alone decides what runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shards: Path
+    augmentation: Augmentation = Augmentation()
+    reader: ReaderName = "python"
+    access: Literal["random", "sequential"] = "random"
+    shuffle_block: int = Field(default=1024, ge=1)
+    stream_from: str | None = None
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    prefetch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    evaluation_crop: float = Field(default=1.0, gt=0, le=1)
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    max_corrupt: float = Field(default=0.001, ge=0, lt=1)
+
+    @field_validator("stream_from")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        if value is not None and not (_URL.fullmatch(value) or _COMMAND.fullmatch(value)):
+            raise ValueError(
+                f"{value!r} is neither https://HOST/…/ (or http://) in ASCII, with a / at the end, nor 'pipe:COMMAND', "
+                "with {} where the shard's name goes"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _streams(self) -> DataConfig:
+        if self.stream_from is not None and (self.access, self.reader) != ("sequential", "python"):
+            raise ValueError(
+                f"stream_from: is for access: sequential with reader: python, not {self.access} with {self.reader}"
+            )
+        return self

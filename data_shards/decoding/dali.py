@@ -1,0 +1,204 @@
+"""The NVIDIA DALI reader: decodes, cuts, resizes and mirrors on the GPU where there is one, else on the CPU.
+
+DALI gets the bytes, the windows, the flips and the resolution from us, batch by batch, and draws nothing itself: the
+samples and their crops are those of the Python reader, and a resume begins where it likes. The bytes come from
+threads, as `external_source(parallel=True)` would fork a process that has CUDA and threads already.
+
+How near the pixels come to the Python reader's on the CPU, in grey levels, for pictures with as much detail as
+photographs can have (tests/data_shards/test_dali_reader.py): where nothing is shrunk, one level at most; where a window
+is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages over
+boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
+not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from data_shards import DISTRIBUTION
+from data_shards.augmentation.crops import Plan
+from data_shards.decoding import dali_graphs
+from data_shards.decoding.encoded import EncodedBatch, read_ahead
+from data_shards.decoding.fraction import shown
+from data_shards.decoding.python import decode
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.store.image_format import format_name, is_png
+from data_shards.store.index import Split
+
+
+def installed() -> bool:
+    """Whether DALI can be imported; does not import it, which takes seconds."""
+    try:
+        return importlib.util.find_spec("nvidia.dali") is not None
+    except ModuleNotFoundError:  # nothing of NVIDIA's at all
+        return False
+
+
+def require_dali() -> None:
+    """Raises ShardUsageError, which names the extra to install, where there is no DALI."""
+    if not installed():
+        raise ShardUsageError(f"data.reader: dali needs NVIDIA DALI: pip install '{DISTRIBUTION}[dali]'")
+
+
+def device() -> torch.device:
+    """Where DALI leaves the images: this process's GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def read_batches(
+    split: Split,
+    requests: Iterable[tuple[np.ndarray, Plan]],
+    largest: int,
+    threads: int,
+    prefetch: int,
+    beyond_border: bool,
+) -> Iterator[torch.Tensor]:
+    """The images of each request (ids and plan) in turn: uint8 [B, resolution, resolution, 3] on `device()`.
+
+    Raises ShardDamage for the first sample that cannot be read or decoded, when its batch is due.
+
+    Args:
+        largest: number of samples in the largest request.
+        threads: that read, and as many that decode.
+        prefetch: batches that DALI has ready; as many per thread are read ahead of it.
+        beyond_border: whether windows reach beyond the image.
+    """
+    where = device()
+    batches = read_ahead(split, requests, threads, threads * prefetch)
+    source = _Source(split, batches, _given(beyond_border))
+    names = _Inputs._fields[: _given(beyond_border)]
+    pipeline = dali_graphs.decoding(source, names, largest, threads, prefetch, where.index)
+    try:
+        while True:
+            try:
+                # On the GPU the consumer's stream waits for the images, not the consumer, and DALI takes their memory
+                # back only after what that stream does with them.
+                (images,) = pipeline.run(torch.cuda.current_stream(where) if where.type == "cuda" else None)
+            except StopIteration:
+                break
+            except RuntimeError as error:
+                raise _named(split, source.under_way, error) from None
+            yield from source.empty_ones(where)
+            # With its default executor DALI allocates outputs batch by batch: the tensor owns this one from here on.
+            source.under_way.popleft()
+            yield torch.from_dlpack(images.as_tensor())
+        yield from source.empty_ones(where)
+        if source.damage:
+            raise source.damage
+    finally:
+        batches.close()  # ends the threads
+
+
+class _Source:
+    """Draws up DALI's inputs for one batch after another.
+
+    Attributes:
+        under_way: the batches that were handed to DALI and have not come out yet.
+        damage: what ended the batches early, to be raised once those before it have come out.
+    """
+
+    def __init__(self, split: Split, batches: Iterator[EncodedBatch], given: int):
+        self.under_way: deque[EncodedBatch] = deque()
+        self.damage: ShardDamage | None = None
+        self._split, self._batches, self._given = split, batches, given
+
+    def __iter__(self) -> _Source:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        while True:
+            try:
+                batch = next(self._batches)
+            except ShardDamage as damage:
+                self.damage = damage
+                raise StopIteration from None
+            self.under_way.append(batch)
+            if batch.images:  # DALI knows no empty batch
+                return _inputs(self._split, batch)[: self._given]
+
+    def empty_ones(self, where: torch.device) -> Iterator[torch.Tensor]:
+        """The images of the empty batches that are next in turn."""
+        while self.under_way and not self.under_way[0].images:
+            side = self.under_way.popleft().plan.resolution
+            yield torch.empty((0, side, side, 3), dtype=torch.uint8, device=where)
+
+
+class _Inputs(NamedTuple):
+    """What DALI is given of one batch; everything but the images is [B, …]. Places are (down, across), in pixels.
+
+    `part` and `part_shape` (int32): the part to decode. `beside` and `above` (int32 [B, 4]): what continues it beyond
+    the border, by reflection: where the strips before and behind begin in the mirrored part, and how long they are.
+    `begin` and `end` (float32): the window within all that, to be resized to `size` (float32); where the image is to be
+    mirrored, it begins on the right and ends on the left.
+    """
+
+    images: list[np.ndarray]
+    part: np.ndarray
+    part_shape: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    size: np.ndarray
+    beside: np.ndarray
+    above: np.ndarray
+
+
+def _given(beyond_border: bool) -> int:
+    """How many of the inputs a pipeline takes: the strips only where they are needed."""
+    return len(_Inputs._fields) - (0 if beyond_border else 2)
+
+
+def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
+    rows = split.index[batch.ids]
+    sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
+    windows, resolution = batch.plan.windows.tolist(), batch.plan.resolution
+    places = [
+        _edges(image, size, window, resolution)
+        for image, size, window in zip(batch.images, sizes.tolist(), windows, strict=True)
+    ]
+    edges = np.asarray(places)[:, [1, 0, 3, 2]]  # top, left, bottom, right
+    first, last = np.floor(edges[:, :2]).astype(np.int64), np.ceil(edges[:, 2:]).astype(np.int64)
+    part, part_end = np.maximum(first, 0), np.minimum(last, sizes)
+    most = part_end - part - 1  # that a strip can hold; of interest only where rounding adds to a wide padding
+    before, behind = np.minimum(part - first, most), np.minimum(last - part_end, most)
+    strips = np.stack([most - before, before, np.ones_like(before), behind], axis=2)  # [B, axis, 4]
+    begin, end = edges[:, :2] - (part - before), edges[:, 2:] - (part - before)
+    mirrored = batch.plan.flips
+    begin[mirrored, 1], end[mirrored, 1] = end[mirrored, 1], begin[mirrored, 1]
+    return _Inputs(
+        images=[np.frombuffer(image, np.uint8) for image in batch.images],
+        part=np.ascontiguousarray(part, np.int32),
+        part_shape=np.ascontiguousarray(part_end - part, np.int32),
+        begin=np.ascontiguousarray(begin, np.float32),
+        end=np.ascontiguousarray(end, np.float32),
+        size=np.full((len(windows), 2), resolution, np.float32),
+        beside=np.ascontiguousarray(strips[:, 1], np.int32),
+        above=np.ascontiguousarray(strips[:, 0], np.int32),
+    )
+
+
+def _edges(image: bytes, size: list[int], window: list[int], resolution: int) -> tuple[float, ...]:
+    (height, width), (x, y, w, h) = size, window
+    return (x, y, x + w, y + h) if is_png(image) else shown(height, width, (x, y, w, h), resolution)
+
+
+def _named(split: Split, batches: Iterable[EncodedBatch], error: RuntimeError) -> RuntimeError:
+    """What to raise for an error of DALI's, which stops at one bad image and does not say which."""
+    for batch in batches:
+        for sample, image, window in zip(batch.ids.tolist(), batch.images, batch.plan.windows, strict=True):
+            try:
+                decode(image, window, False, batch.plan.resolution)
+            except ValueError as reason:
+                return split.damage(sample, f"not a whole {format_name(image)}: {reason}")
+    said = " ".join(str(error).split())
+    if "decoders.image_slice" not in said:
+        return error
+    samples = ", ".join(split.key(sample) for batch in batches for sample in batch.ids.tolist())
+    return ShardDamage(split.folder, f"DALI cannot decode all of the samples {samples}, the Python reader can: {said}")

@@ -1,0 +1,70 @@
+"""The CPU reader: stored images to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from data_shards.augmentation.crops import Plan
+from data_shards.decoding.encoded import read_image
+from data_shards.decoding.fraction import reduce, reducible
+from data_shards.store.image_format import decode_whole, format_name, is_png
+from data_shards.store.index import Split
+
+
+def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
+    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of an
+    image stored as JPEG or PNG.
+
+    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
+    """
+    x, y, w, h = window = tuple(int(value) for value in window)
+    if reducible(window, resolution) and not is_png(encoded):
+        height, width = (int(side) for side in simplejpeg.decode_jpeg_header(encoded)[:2])
+        reduced = reduce(height, width, window, resolution)
+        image = simplejpeg.decode_jpeg(encoded, min_height=reduced.height, min_width=reduced.width, min_factor=2)
+        x, y, w, h = reduced.window
+    else:
+        image = decode_whole(encoded)
+    part = _cut(image, x, y, w, h)
+    if (h, w) != (resolution, resolution):
+        shrinking = min(h, w) > resolution
+        part = cv2.resize(
+            part, (resolution, resolution), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        )
+    return cv2.flip(part, 1) if flip else np.ascontiguousarray(part)
+
+
+def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
+    """Reads and decodes samples `ids` (int [B]) as `plan` says: uint8 [B, resolution, resolution, 3].
+
+    Raises ShardDamage, which names shard, key and offset, for the first sample that cannot be read or decoded.
+    """
+    cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
+    images = np.empty((len(ids), plan.resolution, plan.resolution, 3), np.uint8)
+    for position, (sample, window, flip) in enumerate(
+        zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
+    ):
+        encoded = read_image(split, sample)
+        try:
+            images[position] = decode(encoded, window, flip, plan.resolution)
+        except ValueError as error:
+            raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
+    return images
+
+
+def _cut(image: np.ndarray, x: int, y: int, w: int, h: int) -> np.ndarray:
+    """The window of an image [H, W, 3]; what lies beyond the border is reflected about the outermost pixel."""
+    H, W = image.shape[:2]
+    if x >= 0 and y >= 0 and x + w <= W and y + h <= H:
+        return image[y : y + h, x : x + w]
+    return image[_reflected(y, h, H)][:, _reflected(x, w, W)]
+
+
+def _reflected(start: int, length: int, size: int) -> np.ndarray:
+    period = max(2 * size - 2, 1)
+    position = np.abs(np.arange(start, start + length)) % period
+    return np.minimum(position, period - position)

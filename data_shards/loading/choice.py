@@ -1,0 +1,42 @@
+"""Which reader a recipe's `data.reader` comes to, on this machine and for this data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from data_shards.augmentation.crops import Augmentation
+from data_shards.config import ReaderName
+from data_shards.decoding import dali as dali_reader
+from data_shards.errors import ShardUsageError
+from data_shards.store.index import Split
+
+
+def choose_reader(wanted: ReaderName, augmentation: Augmentation, split: Split) -> Literal["python", "dali"]:
+    """`auto` is DALI where it is installed, a GPU is there, and the recipe asks for nothing that DALI does not do.
+
+    Raises ShardUsageError where `dali` is wanted and is not installed, or does not do what the recipe asks for.
+    """
+    refusal = _refusal(augmentation, split)
+    if wanted == "dali":
+        dali_reader.require_dali()
+        if refusal:
+            raise ShardUsageError(f"data.reader: dali does not {refusal}; use python")
+        return "dali"
+    if wanted == "auto" and torch.cuda.is_available() and dali_reader.installed() and not refusal:
+        return "dali"
+    return "python"
+
+
+def _refusal(augmentation: Augmentation, split: Split) -> str | None:
+    if augmentation.auto_augment != "none":  # done after cropping, on the CPU: it would keep the trainer waiting
+        return f"do augmentation.auto_augment: {augmentation.auto_augment}"
+    if augmentation.crop == "padded":
+        smallest = int(min(split.index["height"].min(), split.index["width"].min()))
+        if 2 * augmentation.padding >= smallest:
+            return (
+                f"reflect as far as augmentation.padding {augmentation.padding} on images of {smallest} pixels "
+                "(it must be less than half of that)"
+            )
+    return None

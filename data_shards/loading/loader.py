@@ -1,0 +1,165 @@
+"""Batches for training and evaluation: read ahead by worker processes, each global step addressed by its number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from data_shards.config import DataConfig
+from data_shards.errors import ShardDamage, ShardUsageError
+from data_shards.loading.answer import Batch
+from data_shards.loading.batch_reader import BatchReader, Request
+from data_shards.loading.reading_ahead import prepare_workers, read_ahead
+from data_shards.sampler import EpochSampler
+from data_shards.store.index import Split
+from data_shards.streaming.sampler import StreamSampler
+
+
+class TrainLoader:
+    """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
+
+    Batches follow from (seed, step) alone: starting at step k gives what a loader from 0 gives from its k-th batch on,
+    without reading what came before, and ranks together show the same samples whatever their number. With sequential
+    access, they follow from the number of ranks and workers as well, and starting reads a part of a block again.
+
+    Args:
+        split, config: what to read, and how.
+        resolution: side of the images in pixels; a function of the global step where it varies.
+        batch: global batch size; each of `world` ranks gets an equal slice.
+
+    Attributes:
+        sampler: the `EpochSampler` or `StreamSampler` behind it (steps per epoch, epoch of a step).
+        reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8, sequentially".
+        wait_seconds: time that the consumer has waited for data so far.
+        skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
+            reports it, and empties the list.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        config: DataConfig,
+        resolution: int | Callable[[int], int],
+        batch: int,
+        seed: int,
+        rank: int,
+        world: int,
+        start_step: int,
+        end_step: int,
+    ):
+        self._reader = BatchReader(
+            split, config, seed, substitute=config.on_corrupt == "skip", streams=config.access == "sequential"
+        )
+        self.reader = self._reader.description
+        self.sampler = _sampler(split, config, batch, seed, world, self._reader.name)
+        share = self.sampler.share(rank, world)
+        if config.augmentation.mixes and share % 2:
+            raise ShardUsageError(
+                f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
+                f"{batch} over {world} is {share}"
+            )
+        self.wait_seconds = 0.0
+        self.skipped: list[ShardDamage] = []
+        self._steps = range(start_step, end_step)
+        self._rank, self._world, self._share = rank, world, share
+        self._resolution = resolution if callable(resolution) else lambda step: resolution
+        if self._reader.workers and self._reader.name == "python":
+            prepare_workers()  # while the caller builds the model
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share, self.skipped)
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.wait_seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def _requests(self) -> Iterator[Request]:
+        # Drawn up in this process: workers need neither the permutation nor a resolution function that pickles.
+        for step in self._steps:
+            ids = self.sampler.rank_ids(step, self._rank, self._world)
+            blocks = self.sampler.blocks(step, self._rank) if isinstance(self.sampler, StreamSampler) else ()
+            yield Request(self.sampler.epoch(step), ids, self._resolution(step), blocks)
+
+
+def _sampler(split: Split, config: DataConfig, batch: int, seed: int, world: int, reader: str) -> EpochSampler:
+    if config.access == "random":
+        return EpochSampler(len(split), batch, seed)
+    shards = tuple(shard.samples for shard in split.entry.shards)
+    if reader == "dali":
+        streams = 1
+    elif config.workers == "auto":
+        raise ShardUsageError(
+            "data.workers: must be a number with access: sequential, as the order of samples follows it"
+        )
+    else:
+        # DataLoader gives requests to its workers in turn, as the sampler gives steps to streams: each has its own.
+        streams = max(config.workers, 1)
+    return StreamSampler(len(split), batch, seed, shards, world, streams, config.shuffle_block)
+
+
+class EvaluationLoader:
+    """One rank's share of a split as stored, without augmentation: over all ranks, each sample exactly once.
+
+    Every rank gets the same number of batches (so that collective operations stay in step), of at most `batch` samples
+    each, whose sizes differ by no more than one. With fewer samples than ranks, some batches are empty.
+
+    Args:
+        batch: largest number of samples in one rank's batch.
+        ids: the samples to read, in this order; the whole split by default.
+        substitute: where `config` says so, show other samples in place of damaged ones: for samples that no figure is
+            computed from.
+
+    Attributes:
+        reader: as `TrainLoader.reader`.
+        skipped: damage to samples that others were shown in place of, as it was met.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        config: DataConfig,
+        resolution: int,
+        batch: int,
+        rank: int,
+        world: int,
+        ids: Sequence[int] | np.ndarray | None = None,
+        substitute: bool = False,
+    ):
+        if batch < 1:
+            raise ShardUsageError(f"batch: {batch} is not a positive number")
+        chosen = np.arange(len(split)) if ids is None else np.asarray(ids, np.int64)
+        steps = math.ceil(len(chosen) / (batch * world))
+        self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
+        self._resolution = resolution
+        self.skipped: list[ShardDamage] = []
+        self._reader = BatchReader(split, config, seed=0, substitute=substitute and config.on_corrupt == "skip")
+        self.reader = self._reader.description
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __iter__(self) -> Iterator[Batch]:
+        requests = [Request(None, ids, self._resolution) for ids in self._pieces]
+        return read_ahead(self._reader, requests, max(map(len, self._pieces), default=0), self.skipped)
+
+
+class _Requests:
+    """A sized iterable over requests that are drawn up one by one."""
+
+    def __init__(self, length: int, draw_up: Callable[[], Iterator[Request]]):
+        self._length, self._draw_up = length, draw_up
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Request]:
+        return self._draw_up()

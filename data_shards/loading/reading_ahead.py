@@ -1,0 +1,127 @@
+"""Reads batches ahead of their consumer: in worker processes, or by DALI."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from data_shards.augmentation.crops import Plan
+from data_shards.decoding import dali as dali_reader
+from data_shards.errors import ReaderLost, ShardDamage
+from data_shards.loading.answer import Answer, Batch
+from data_shards.loading.batch_reader import BatchReader, Request
+from data_shards.loading.processes import end_with_trainer, reader_context, reader_lost
+
+_Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it was to show instead
+
+
+class Requests(Sized, Iterable[Request], Protocol):
+    """Requests drawn up one by one, whose number is known: what DataLoader wants as its sampler."""
+
+
+def prepare_workers() -> None:
+    """Have worker processes start at once when they are needed, by getting their server ready in the background."""
+    reader_context(BatchReader.__module__)
+
+
+def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
+    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to.
+
+    Adds to `skipped`, with each batch, the damage to samples that it shows others in place of.
+    """
+    dali = reader.name == "dali"
+    for answer in _through_dali(reader, requests, largest) if dali else _through_workers(reader, requests):
+        skipped += answer.skipped
+        yield answer.batch
+
+
+def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iterator[Answer]:
+    coming: Iterator[_Mended] = ((request, []) for request in requests)
+    asked: deque[_Mended] = deque()  # and not answered yet
+
+    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Plan]]:
+        for request, skipped in coming:
+            asked.append((request, skipped))
+            reader.expect(request)
+            yield request.ids, reader.plan(request)
+
+    while True:
+        try:
+            for images in dali_reader.read_batches(
+                reader.split,
+                ask(coming),
+                largest,
+                threads=max(reader.workers, 1),
+                prefetch=reader.prefetch,
+                beyond_border=reader.config.augmentation.crop == "padded",
+            ):
+                request, skipped = asked.popleft()
+                batch = reader.batch(request, images)
+                # What is not on the GPU yet gets there without a wait only from pinned memory.
+                if images.is_cuda:
+                    batch = Batch(*(part if part.is_cuda else part.pin_memory() for part in batch))
+                yield Answer(batch, skipped)
+            return
+        except ShardDamage:
+            if not reader.substitute:
+                raise
+            # DALI's pipeline has ended with it: another one begins with what was asked of this one, mended.
+            found = [reader.substituted(request) for request, _ in asked]
+            if not any(damages for _, damages in found):  # it is no sample's, or DALI alone finds fault with one
+                raise
+            mended = [(request, told + new) for (request, new), (_, told) in zip(found, asked, strict=True)]
+            coming = chain(mended, coming)
+            asked.clear()
+
+
+def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer]:
+    workers = reader.workers
+    loader = DataLoader(
+        reader,
+        sampler=requests,
+        batch_size=None,
+        collate_fn=_unchanged,
+        num_workers=workers,
+        prefetch_factor=reader.prefetch if workers else None,
+        multiprocessing_context=reader_context(BatchReader.__module__) if workers else None,
+        worker_init_fn=end_with_trainer,
+        pin_memory=torch.cuda.is_available(),
+    )
+    answers = iter(loader)
+    while (answer := _next(answers)) is not None:
+        if isinstance(answer, ShardDamage | ReaderLost):
+            raise answer
+        yield answer
+
+
+def _next(answers: Iterator[Answer | ShardDamage | ReaderLost]) -> Answer | ShardDamage | ReaderLost | None:
+    """The next answer; None after the last one.
+
+    Raises:
+        ReaderLost: where a worker is gone, or what it has handed over cannot be taken. torch says so only where it has
+            noticed by then; else what it was about to fetch from the worker ends in the middle. What a worker raises is
+            raised again, as "Caught …".
+    """
+    try:
+        return next(answers, None)
+    except MemoryError as error:
+        raise reader_lost("finds no memory left") from error
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        told = str(error)
+        if told.startswith(("Too many open files", "unable to ")):
+            raise reader_lost(f"has handed over what cannot be taken: {told}") from error
+        if told.startswith(("DataLoader worker", "Pin memory thread")) or not (
+            isinstance(error, RuntimeError) or told.startswith("Caught ")
+        ):
+            raise reader_lost("has ended unexpectedly: killed, perhaps, as memory or /dev/shm was full") from error
+        raise
+
+
+def _unchanged(batch):
+    return batch

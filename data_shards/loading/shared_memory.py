@@ -1,0 +1,73 @@
+"""Whether shared memory holds the batches that reader processes hand over: containers often give it 64 MB.
+
+torch puts a tensor that goes from one process to another into a file of /dev/shm, which has no name there any more but
+lives as long as either process has it. Where that is full, the reader cannot hand its batch over.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+
+from data_shards.config import DataConfig
+from data_shards.errors import ShardUsageError
+from data_shards.loading.choice import choose_reader
+from data_shards.loading.machine_share import batches_ahead, workers_here
+from data_shards.store.index import Split
+
+PLACE = "/dev/shm"
+_TAKEN = 2  # batches of a loader besides those that are ready: the one in use, and the one that comes next
+_MIB = 1 << 20
+
+
+def free_bytes() -> int:
+    """Bytes that can be written into shared memory now; 0 where there is none, or none that this user may write."""
+    try:
+        place = os.statvfs(PLACE)
+    except OSError:
+        return 0
+    return place.f_bavail * place.f_frsize if os.access(PLACE, os.W_OK | os.X_OK, effective_ids=True) else 0
+
+
+def fit_shared_memory(
+    config: DataConfig, split: Split, batches: Iterable[tuple[int, int]], free: int, processes: int
+) -> tuple[DataConfig, str | None]:
+    """`config` with no more workers and batches ahead, where these are left to the machine, than shared memory holds.
+
+    Neither changes what is read.
+
+    Args:
+        split: what is read; it decides about the reader. DALI reads in this process and needs no shared memory.
+        batches: number and side of the images of a batch, for each of the loaders that have batches ready at one time.
+        free: bytes of shared memory that are free on this machine (`free_bytes`) before reading begins.
+        processes: how many on this machine read as much.
+
+    Returns:
+        The configuration, and where something was lowered, a line that says so.
+
+    Raises:
+        ShardUsageError: the recipe names more than there is room for.
+    """
+    workers = workers_here() if config.workers == "auto" else config.workers
+    prefetch = batches_ahead(workers) if config.prefetch == "auto" else config.prefetch
+    one = sum(3 * images * side**2 for images, side in batches)
+    room = max(free // (processes * one) - _TAKEN, 0)  # for batches that are ready
+    if workers * prefetch <= room or choose_reader(config.reader, config.augmentation, split) == "dali":
+        return config, None
+    needed = processes * one * (workers * prefetch + _TAKEN)
+    lack = (
+        f"{workers} workers × {prefetch} batches ready × {processes} processes need {needed / _MIB:,.0f} MiB of "
+        f"{PLACE}, where {free / _MIB:,.0f} can be had"
+    )
+    more = f"docker run --shm-size={64 * math.ceil(needed / _MIB / 64)}m gives it more"
+    most = min(workers, room // (1 if config.prefetch == "auto" else prefetch))
+    if config.workers != "auto" and most < workers:
+        legal = [f"data.workers=0 … {most}" if most else "data.workers=0"]
+        if config.prefetch != "auto" and room >= workers:
+            legal.append(f"data.prefetch=1 … {room // workers}")
+        raise ShardUsageError(f"data.workers: {lack}; legal: {', '.join(legal)}, or smaller batches; {more}")
+    if config.prefetch == "auto":
+        prefetch = max(min(prefetch, room // max(most, 1)), 1)
+    told = f"data.workers: {most} and data.prefetch: {prefetch} it is, as {lack}; {more}"
+    return config.model_copy(update={"workers": most, "prefetch": prefetch}), told

@@ -1,0 +1,165 @@
+"""Packs planned shards with several threads, and takes over those that an earlier attempt finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from rich.progress import Progress, TaskID
+
+from data_shards.errors import ShardUsageError
+from data_shards.packing.folder import PackingFolder, writing
+from data_shards.packing.plan import ShardPlan
+from data_shards.packing.record import RecordFiles, ShardRecord
+from data_shards.packing.writer import ShardWriter
+from data_shards.sources import Sample, Source, Undecodable
+from data_shards.store.image_format import format_name, stored_size
+from data_shards.store.manifest import FORMAT
+from data_shards.store.progress import sample_progress
+
+# Images that cannot be decoded: by split, by position in the source.
+Undecodables: TypeAlias = dict[str, dict[int, Undecodable]]
+
+_UNDECODABLE_NAME = "undecodable.json"
+
+
+class FinishedShard(NamedTuple):
+    """A shard that is written to the end, and the files of its record."""
+
+    record: ShardRecord
+    files: RecordFiles
+
+
+class _Stopped(Exception):  # noqa: N818 (nothing went wrong here)
+    """Raised in a thread because another one met an error."""
+
+
+class ShardPacker:
+    """Packs shards of one source into one folder. Each may be asked for again, as plans change: it is done once.
+
+    Raises what the source raises, and ShardDamage where a shard cannot be written. The threads stop at the next image
+    then; finished shards are kept.
+    """
+
+    def __init__(self, source: Source, folder: PackingFolder, threads: int):
+        self.source, self.folder, self.threads = source, folder, threads
+        self._finished: dict[str, FinishedShard] = {}  # by fingerprint
+        self._stop = threading.Event()
+        self._error: BaseException | None = None  # the first of any thread
+
+    def pack(self, plans: list[ShardPlan]) -> tuple[dict[str, list[FinishedShard]], Undecodables]:
+        """Returns the finished shards by split, in order, and the undecodable images of those not finished."""
+        shards: dict[str, list[FinishedShard]] = {split: [] for split in self.source.splits}
+        found: Undecodables = {}
+        with sample_progress() as progress, ThreadPoolExecutor(self.threads) as pool:
+            task = progress.add_task(f"packing {self.source.name}", total=sum(len(plan.positions) for plan in plans))
+            try:
+                for plan, result in zip(
+                    plans, pool.map(lambda plan: self._guarded(plan, progress, task), plans), strict=True
+                ):
+                    if isinstance(result, FinishedShard):
+                        shards[plan.split].append(result)
+                    else:
+                        found.setdefault(plan.split, {}).update(result)
+            except _Stopped:
+                assert self._error is not None, "a thread stops because another one met an error"
+                raise self._error from None
+            finally:
+                self._stop.set()  # on an interruption; otherwise no thread is at work any more
+        self._stop.clear()
+        self._note(found)
+        return shards, found
+
+    def still_undecodable(self) -> Undecodables:
+        """Images that an earlier attempt could not decode and that cannot be decoded now either."""
+        found: Undecodables = {}
+        for split, positions in self._noted().items():
+            known = [position for position in positions if position < self.source.splits.get(split, 0)]
+            for position, sample in zip(known, self.source.samples(split, np.array(known, int)), strict=True):
+                if isinstance(sample, Undecodable):
+                    found.setdefault(split, {})[position] = sample
+        return found
+
+    def _noted(self) -> dict[str, list[int]]:
+        """Positions of what could not be decoded in earlier attempts, by split."""
+        try:
+            return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # there was no earlier attempt, or it was killed here: they will be met again
+            return {}
+
+    def _note(self, found: Undecodables) -> None:
+        if found:
+            noted = self._noted()
+            both = {split: sorted({*noted.get(split, ()), *found.get(split, ())}) for split in {*noted, *found}}
+            with writing(self.folder.records):
+                (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both), encoding="utf-8")
+
+    def _guarded(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
+        """As `_shard`; an error makes the other threads stop."""
+        if self._stop.is_set():
+            raise _Stopped
+        try:
+            return self._shard(plan, progress, task)
+        except _Stopped:
+            raise
+        except BaseException as error:
+            self._error = self._error or error
+            self._stop.set()
+            raise
+
+    def _shard(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
+        fingerprint = self._fingerprint(plan)
+        files = RecordFiles(self.folder.records, plan.name)
+        path = self.folder.shards / plan.split / f"{plan.name}.tar"
+        if fingerprint not in self._finished and (record := files.read(fingerprint, path)):
+            self._finished[fingerprint] = FinishedShard(record, files)
+        if fingerprint in self._finished:
+            progress.advance(task, len(plan.positions))
+            return self._finished[fingerprint]
+        undecodable: dict[int, Undecodable] = {}
+        changed: Counter[str] = Counter()
+        with writing(path), ShardWriter(path, plan.number, plan.first) as writer:
+            for position, sample in zip(
+                plan.positions.tolist(), self.source.samples(plan.split, plan.positions), strict=True
+            ):
+                if self._stop.is_set():
+                    raise _Stopped
+                if isinstance(sample, Undecodable):
+                    undecodable[position] = sample
+                    writer.discard()
+                    progress.advance(task)
+                    continue
+                self._check(plan.split, position, sample)
+                if not undecodable:
+                    writer.write(sample)
+                    if sample.change is not None:
+                        changed[sample.change] += 1
+                progress.advance(task)
+        if undecodable:
+            return undecodable
+        with writing(self.folder.records):
+            record = files.write(fingerprint, writer.entry, writer.rows, dict(changed))
+        self._finished[fingerprint] = FinishedShard(record, files)
+        return self._finished[fingerprint]
+
+    def _check(self, split: str, position: int, sample: Sample) -> None:
+        """Whatever source it comes from, nothing is packed that cannot be read."""
+        place, classes = f"{self.source.name}: sample {position} of {split}", len(self.source.classes)
+        if not 0 <= sample.label < classes:
+            raise ShardUsageError(f"{place} has the label {sample.label}, which is not one of 0 … {classes - 1}")
+        try:
+            height, width = stored_size(sample.encoded)
+        except ValueError as error:
+            raise ShardUsageError(f"{place} is not a whole {format_name(sample.encoded)}: {error}") from None
+        if (height, width) != (sample.height, sample.width):
+            raise ShardUsageError(f"{place} is {width}×{height} pixels, not {sample.width}×{sample.height} as it says")
+
+    def _fingerprint(self, plan: ShardPlan) -> str:
+        """Of all that decides a shard's bytes."""
+        what = f"{FORMAT} {self.source.name} {plan.split} {plan.number} {plan.first} {len(plan.positions)} "
+        return hashlib.sha256(what.encode() + self.source.identity(plan.split, plan.positions)).hexdigest()

@@ -1,0 +1,89 @@
+"""Walks a tar block by block, going on behind what is broken: readers of tars stop there and call it the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from data_shards.store.regular_file import open_regular
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Member(NamedTuple):
+    """A file in a tar. `payload` is shorter than `size` where the tar ends within it."""
+
+    name: str
+    offset: int  # of the payload
+    size: int
+    payload: bytes
+
+
+class Break(NamedTuple):
+    """A place where a header, or the end mark, should be and is not."""
+
+    offset: int
+    reason: str
+
+
+class TarWalk:
+    """Iterates over the members of the tar at `path`, and the breaks between them, in one sequential read.
+
+    After the iteration, `sha256` (hex) and `bytes` are those of the whole file, unless `unreadable` tells why the disk
+    gave no more than the first `bytes` of it. Raises OSError where it gives nothing.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.bytes = 0
+        self.unreadable: str | None = None
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def __iter__(self) -> Iterator[Member | Break]:
+        with open(open_regular(self.path), "rb") as self._file:
+            self._length = os.fstat(self._file.fileno()).st_size
+            lost, ended = False, False
+            while block := self._read(BLOCK):
+                offset = self.bytes - len(block)
+                if not any(block):
+                    ended = True
+                    continue
+                member, reason = _parse(block)
+                if member is not None:
+                    payload = self._read(member.size)
+                    yield Member(member.name, offset + BLOCK, member.size, payload)
+                    self._read(-member.size % BLOCK)
+                    ended, lost = False, False
+                elif not lost:  # one break, however many blocks until the next header
+                    yield Break(offset, reason)
+                    lost = True
+            if not ended and self.unreadable is None:
+                yield Break(self.bytes, "the tar ends without its end mark")
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._file.read(min(size, self._length))  # a damaged header may claim more than memory holds
+        except OSError as error:
+            if self.bytes == 0:
+                raise
+            self.unreadable = f"cannot be read: {error.strerror}"
+            return b""
+        self._digest.update(data)
+        self.bytes += len(data)
+        return data
+
+
+def _parse(block: bytes) -> tuple[tarfile.TarInfo | None, str]:
+    try:
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        return None, f"not a tar header ({error})"
+    return (member, "") if member.size >= 0 else (None, "not a tar header (negative size)")

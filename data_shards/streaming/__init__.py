@@ -1,0 +1,1 @@
+"""Shards read from one end to the other, for storage where random access is slow."""

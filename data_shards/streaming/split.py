@@ -1,0 +1,100 @@
+"""A split whose samples come out of streams, read ahead block by block, to whoever then asks for them one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from data_shards.errors import ShardDamage
+from data_shards.store.index import Split
+from data_shards.streaming import dali as dali_stream
+from data_shards.streaming import webdataset as webdataset_stream
+from data_shards.streaming.remote import RemoteSplit
+from data_shards.streaming.sampler import Block
+from data_shards.streaming.sequential import SequentialReader
+
+
+class StreamedSplit(Split):
+    """Reads in `split` what it is told to expect, in the order in which it is stored; other samples at their places.
+
+    What it holds is a cache: nothing but time depends on it. A thread of its own reads, so that network and decoder
+    work at the same time. Threads may share it.
+
+    Args:
+        split: where the samples are.
+        reader: "python" for streams through the webdataset library, "dali" through DALI.
+        keeps: how many calls of `expect` may pass before what was expected must be read.
+    """
+
+    def __init__(self, split: Split, reader: Literal["python", "dali"], keeps: int):
+        super().__init__(split.root, split.name, split.entry, split.classes)
+        self._split, self._reader, self._keeps = split, reader, keeps
+        self._expected: deque[tuple[Block, ...]] = deque(maxlen=keeps)
+        self._wanted: set[Block] = set()
+        self._blocks: dict[Block, Future[dict[int, bytes | ShardDamage]]] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self):
+        return StreamedSplit, (self._split, self._reader, self._keeps)
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        return self._split.index
+
+    def place(self, shard: int) -> Path | str:
+        return self._split.place(shard)
+
+    def expect(self, blocks: tuple[Block, ...]) -> None:
+        """Begins to read these blocks, where it has not yet, and lets go of those that are not expected any more."""
+        with self._lock:
+            self._expected.append(blocks)
+            self._wanted = set(chain.from_iterable(self._expected))
+            for block in self._blocks.keys() - self._wanted:
+                self._blocks.pop(block).cancel()
+            for block in blocks:
+                if block not in self._blocks:
+                    self._blocks[block] = self._thread.submit(self._read_block, block)
+
+    def read(self, sample: int) -> bytes:
+        """The image's bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        found = self._found(sample)
+        if found is None:  # it was not expected
+            with self._lock:
+                return self._split.read(sample)
+        if isinstance(found, ShardDamage):
+            raise found
+        return found
+
+    def _found(self, sample: int) -> bytes | ShardDamage | None:
+        with self._lock:
+            blocks = list(self._blocks.items())
+        for block, future in blocks:
+            if any(first <= sample < end for first, end in block):
+                with suppress(CancelledError):  # let go of meanwhile
+                    return future.result().get(sample)
+        return None
+
+    def _read_block(self, block: Block) -> dict[int, bytes | ShardDamage]:
+        found: dict[int, bytes | ShardDamage] = {}
+        for sample, image in chain.from_iterable(self._stream.read(*run) for run in block):
+            found[sample] = image
+            if block not in self._wanted:  # let go of meanwhile
+                break
+        return found
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="stream")
+
+    @cached_property
+    def _stream(self) -> SequentialReader:
+        open_stream = dali_stream.stream_shard if self._reader == "dali" else webdataset_stream.stream_shard
+        return SequentialReader(self._split, open_stream, stops=isinstance(self._split, RemoteSplit))

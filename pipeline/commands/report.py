@@ -1,0 +1,71 @@
+"""`deps report`: write the page, and give each tracked run of it its copy in MLflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.commands.sync import sync_run
+from pipeline.console.tables import print_json
+from pipeline.errors import RunFailure, UsageError
+from pipeline.reports import summary
+from pipeline.reports.report import Report, ReportError, write_report
+from pipeline.tracking import outbox
+from pipeline.tracking.mlflow_run import PlaceGoneError
+from pipeline.tracking.shipment import NotTrackedError, last_start
+
+logger = logging.getLogger(__name__)
+
+
+def print_report(runs: Sequence[Path], output: Path | None, as_json: bool) -> None:
+    """Write the report and print where it is, or with `as_json` its figures too; see `publish_report`."""
+    report = publish_report(runs, output)
+    pages = [str(page) for page in report.pages]
+    if as_json:
+        print_json({"pages": pages, **summary.as_json(report.approaches)})
+    else:
+        print("\n".join(pages))
+
+
+def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
+    """Write the report of `runs` into `output` (default: `report/` in the only run's folder).
+
+    A report of one run, in its folder, becomes an artifact of it in MLflow, where it was tracked; a server that does
+    not answer is said so, and the report stays.
+
+    Raises:
+        UsageError: where a run is missing or malformed, several runs come without `output`, or it cannot be written.
+    """
+    if output is None and len(runs) > 1:
+        raise UsageError("--output: is needed for a report of several runs, for example --output reports/comparison")
+    folder = output or runs[0] / "report"
+    try:
+        report = write_report(list(runs), folder)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    for run in (run for approach in report.approaches for run in approach.runs if run.subnets is None):
+        logger.warning("%s: not evaluated yet; deps evaluate %s measures its subnets", run.folder, run.folder)
+    if len(runs) == 1:
+        _attach(runs[0], report)
+    return report
+
+
+def _attach(run: Path, report: Report) -> None:
+    try:
+        last_start(run)
+    except NotTrackedError:
+        return
+    except PlaceGoneError as error:
+        logger.warning("%s; MLflow does not get the report", error)
+        return
+    if not all(page.resolve().is_relative_to(run.resolve()) for page in report.pages):
+        logger.warning("MLflow gets reports in the run's own folder only: deps report %s", run)
+        return
+    for page in (*report.pages, run / "evaluation.json"):
+        if page.exists():
+            outbox.append(run, "artifact", outbox.artifact_entry(run, page, "report"))
+    try:
+        sync_run(run)
+    except (RunFailure, UsageError) as error:
+        logger.warning("%s; then: deps sync %s", error, run)

@@ -1,0 +1,1 @@
+"""The recipe: every component's configuration in one, and how it is read from YAML."""

@@ -1,0 +1,25 @@
+"""The space that a command is given: by a network's name, or out of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.recipe.recipe import load_recipe
+from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.space import Space
+
+
+def named_space(name: str, width: float = 1.0) -> Space:
+    """The space of a network's name, or of a recipe file.
+
+    Raises:
+        UsageError: naming the legal networks.
+    """
+    if name in NETWORKS:
+        return build_space(SpaceConfig.model_validate({"network": name, "width": width}))
+    if Path(name).suffix in (".yaml", ".yml"):
+        if width != 1.0:
+            raise UsageError("--width: is for a network's name; a recipe has its own")
+        return build_space(load_recipe(Path(name)).space)
+    raise UsageError(f"space '{name}': is no network and no recipe file; networks: {', '.join(NETWORKS)}")

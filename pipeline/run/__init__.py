@@ -1,0 +1,1 @@
+"""The folder of a run: who may use it, and how far the run is."""
