@@ -5,9 +5,9 @@ samples and their crops are those of the Python reader, and a resume begins wher
 threads, as `external_source(parallel=True)` would fork a process that has CUDA and threads already.
 
 How near the pixels come to the Python reader's on the CPU, in grey levels, for pictures with as much detail as
-photographs can have (tests/data_shards/test_dali_reader.py): where nothing is shrunk, one level at most; where a window
-is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages over
-boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
+photographs can have (tests/data_shards/decoding/test_dali.py): where nothing is shrunk, one level at most; where a
+window is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages
+over boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
 not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
 """
 

@@ -10,7 +10,7 @@ from cluster.cli import status_command
 from cluster.status import Status, status
 from pipeline.tracking.metrics import MetricsLog
 from pipeline.tracking.shipment import METRICS
-from tests.pipeline.test_run_status import write_run
+from tests.pipeline.run.test_status import write_run
 from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 
 Row = tuple[str, str, int]  # job, state, seconds

@@ -12,7 +12,7 @@ from cluster import slurm
 from cluster.cli import status_command
 from cluster.status import Status, status
 from pipeline.errors import UsageError
-from tests.pipeline.test_run_status import write_run
+from tests.pipeline.run.test_status import write_run
 from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from tests.data_shards.test_cifar import FOLDERS, Content
+from tests.data_shards.sources.test_cifar import FOLDERS, Content
 from tests.faults.fuzz.case import Case, command
 from tests.support.damage import KINDS
 from tests.support.forked import Ended

@@ -20,7 +20,7 @@ RESOLUTIONS = (24, 32, 40)
 # One rank of a run: tells each step's samples as soon as it has them, then waits a little, as training would.
 RANK = """
 import sys, time
-from tests.data_shards.test_resume import loader, shown
+from tests.data_shards.loading.test_resume import loader, shown
 if __name__ == "__main__":
     reader, root, rank, world = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     # Of several ranks, starting a process that reads ahead for each would take most of the time.

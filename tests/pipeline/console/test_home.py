@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.console.home import settle_home
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NUMBER = "54321"
 
 

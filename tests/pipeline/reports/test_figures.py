@@ -20,7 +20,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import pipeline.reports.figures  # first: tests import Matplotlib themselves
-from tests.pipeline.test_figures import draw
+from tests.pipeline.reports.test_figures import draw
 draw(Path(sys.argv[1]))
 """
 
@@ -113,7 +113,7 @@ def test_a_name_is_drawn_as_it_is(name, tmp_path, recwarn):
 
 
 def test_matplotlib_is_imported_in_one_place():
-    root = Path(pipeline.reports.figures.__file__).parents[1]
+    root = Path(pipeline.reports.figures.__file__).parents[2]
     sources = [path for package in ("pipeline", "data_shards", "cluster") for path in (root / package).rglob("*.py")]
     found = [path for path in sources if re.search(r"^\s*(from|import) matplotlib", path.read_text(), re.MULTILINE)]
     assert found == [root / "pipeline" / "reports" / "figures.py"]

@@ -121,7 +121,7 @@ def test_whatever_waits_is_counted(waiting: Callable[[torch.Tensor], Any]) -> No
     with Waits() as waits:
         waiting(torch.ones(4, dtype=torch.bool))
     assert len(waits.found) >= 1
-    assert all("tests/pipeline/test_waits.py" in found for found in waits.found)
+    assert all("tests/pipeline/training/test_waits.py" in found for found in waits.found)
 
 
 def test_what_does_not_wait_is_not_counted() -> None:

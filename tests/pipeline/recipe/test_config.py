@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.recipe.recipe import Recipe, load_recipe, resolved
 from pipeline.run.folder import begin, read_recipe, write
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 DIGITS = next(path for path in RECIPES if path.stem == "digits")
 

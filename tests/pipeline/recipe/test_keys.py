@@ -12,9 +12,9 @@ from pipeline.recipe.recipe import load_recipe, resolved
 from pipeline.reports.run_record import read_run
 from pipeline.reports.summary import group
 from pipeline.run import folder as run_folder
-from tests.pipeline.evaluation.run_folders import make_run
+from tests.pipeline.reports.run_folders import make_run
 
-DIGITS = Path(__file__).parents[2] / "recipes" / "digits.yaml"
+DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
 
 ANOTHER = {  # one of each, other than in the recipe
     "runs": "runs=elsewhere",

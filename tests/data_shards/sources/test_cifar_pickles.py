@@ -12,7 +12,7 @@ from data_shards.errors import ShardDamage
 from data_shards.sources import restricted_pickle
 from data_shards.sources.cifar import Cifar
 from data_shards.sources.restricted_pickle import load_arrays
-from tests.data_shards.test_cifar import FOLDERS, Content, pickled
+from tests.data_shards.sources.test_cifar import FOLDERS, Content, pickled
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 3072), np.uint8)
 BATCH = {b"batch_label": b"", b"labels": [3, 0, 255, 70_000], b"data": PIXELS, b"filenames": [b"a.png", b"b\xff.png"]}

@@ -8,7 +8,7 @@ from pipeline.errors import UsageError
 from pipeline.recipe.recipe import Recipe, load_recipe
 from pipeline.run.folder import read_recipe, write
 
-DIGITS = Path(__file__).parents[2] / "recipes" / "digits.yaml"
+DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
 DESCRIPTION = {"started": "2026-01-01T00:00:00+00:00", "data": {}, "classes": 10, "steps": 20, "steps_per_epoch": 5}
 
 

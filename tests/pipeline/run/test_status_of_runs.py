@@ -10,7 +10,7 @@ import pytest
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.store import save_supernet
 from pipeline.tracking.metrics import MetricsLog
-from tests.pipeline.test_run_status import write_run
+from tests.pipeline.run.test_status import write_run
 from tests.support.command_line import Done, deps, refused
 
 
