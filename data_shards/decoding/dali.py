@@ -7,8 +7,8 @@ threads, as `external_source(parallel=True)` would fork a process that has CUDA 
 How near the pixels come to the Python reader's on the CPU, in grey levels, for pictures with as much detail as
 photographs can have (tests/data_shards/decoding/test_dali.py): where nothing is shrunk, one level at most; where a
 window is shrunk, 3.5 on average, rarely more than 13, at most 60, the sharpest edges being in question (OpenCV averages
-over boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a GPU,
-not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
+over boxes, DALI over triangles; libjpeg does the first part of it where the Python reader decodes at a fraction). On a
+GPU, not measured yet, nvJPEG's decoders add a few levels; which of them takes an image may depend on the batch.
 """
 
 from __future__ import annotations
