@@ -70,7 +70,7 @@ def prepare(recipe: Recipe) -> Experiment:
     space = build_space(recipe.space, train.num_classes)
     if recipe.batch_size > len(train):
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
-    schedule = Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed)
+    schedule = Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed, recipe.loss)
     intervals(recipe, schedule)  # refused here, before anything is written
     return Experiment(train, test, schedule)
 

@@ -36,7 +36,8 @@ FLOORS = {
         errors
         duration files
         supernet processes
-        methods engines tracking
+        engines tracking
+        methods
         console checkpoints evaluation
         recipe
         run training

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.contenders import Contender, batch, build, exact
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.phases import StepPlan
 from pipeline.supernet.space import Space
 
 _IMAGES = 8

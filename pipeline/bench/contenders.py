@@ -13,12 +13,14 @@ from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
 from pipeline.bench.ofa_style import OfaStyleStep
 from pipeline.engines.optimizer import OptimizerConfig
-from pipeline.engines.protocol import unsharded_state
+from pipeline.engines.protocol import copy_momentum
 from pipeline.engines.single import SingleEngine
 from pipeline.forecast.trial_steps import made_up_batch
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.losses import LossConfig, slot_loss
-from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
+from pipeline.methods.losses import Targets
+from pipeline.methods.phases import FULL, StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.extract import extract
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
@@ -63,10 +65,10 @@ class SupernetStep:
         return images.contiguous(memory_format=torch.channels_last)
 
     def step(self, images: Tensor, labels: Tensor) -> Sequence[Tensor]:
-        return sandwich_step(self.engine, self.plan, images, labels, LossConfig()).losses
+        return sandwich_step(self.engine, self.plan, images, labels).losses
 
     def first_gradient(self) -> Mapping[str, Tensor]:
-        return unsharded_state(self.engine.supernet, self.engine.optimizer).momentum
+        return copy_momentum(self.engine.supernet, self.engine.optimizer)
 
 
 class OfaStyle:
@@ -84,7 +86,7 @@ class OfaStyle:
         return self._step(images, labels)
 
     def first_gradient(self) -> Mapping[str, Tensor]:
-        return unsharded_state(self._step.supernet, self._step.optimizer).momentum
+        return copy_momentum(self._step.supernet, self._step.optimizer)
 
 
 class PlainNetworks:
@@ -111,14 +113,15 @@ class PlainNetworks:
 
     def step(self, images: Tensor, labels: Tensor) -> Sequence[Tensor]:
         losses: list[Tensor] = []
-        teacher: Tensor | None = None
+        targets = Targets(labels)
         for slot, network in zip(self._plan.slots, self._networks, strict=True):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 logits = network(images)
-            loss = slot_loss(slot, logits.float(), labels, teacher, LossConfig(), self._operations)
+            loss = slot.loss(logits.float(), targets, self._operations)
             (slot.scale * loss).backward()
             losses.append(loss.detach())
-            teacher = logits.detach().float() if slot.role == "full" else teacher
+            if slot.name == FULL:
+                targets = targets._replace(full=logits.detach().float())
         self._optimizer.step()
         self._optimizer.zero_grad()
         return losses
@@ -181,7 +184,7 @@ def exact(space: Space, plan: StepPlan, weights: Mapping[str, Tensor], device: t
 def sandwich_plan(space: Space) -> StepPlan:
     """Full, smallest and two random subnets with ε = 1."""
     settings: dict[str, Any] = {"duration": "1 steps", "full_model_warmup": "0 steps", "epsilon_ramp": "0 steps"}
-    config = ScheduleConfig(learning_rate=LearningRateConfig(base=0.01), **settings)
+    config = DepsConfig(learning_rate=LearningRateConfig(base=0.01), **settings)
     return Schedule(config, space, steps_per_epoch=1, seed=0).at(0)
 
 

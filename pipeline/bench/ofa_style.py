@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.phases import FULL, StepPlan
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticSqueezeExcite
 from pipeline.supernet.mobilenet_v3 import ElasticMBConv, Supernet
 from pipeline.supernet.space import BlockShape, Subnet
@@ -42,7 +42,7 @@ class OfaStyleStep:
             (slot.scale * loss).backward()
             losses.append(loss.item())
             accuracies.append(_accuracies(logits, labels))
-            if slot.role == "full":
+            if slot.name == FULL:
                 soft = F.softmax(logits.detach(), dim=1)
         self.optimizer.step()
         return losses

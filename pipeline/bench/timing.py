@@ -14,7 +14,7 @@ from data_shards.loading.batch_reader import Batch
 from kernels.bench.timing import Clock
 from pipeline.bench.contenders import Contender, SupernetStep, fed
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import Slot
+from pipeline.methods.phases import Slot
 from pipeline.training.sandwich import sandwich_step
 
 FRESH_SUBNETS = 6
@@ -58,10 +58,10 @@ def first_steps(ours: SupernetStep, images: Tensor, labels: Tensor, advance: Cal
     generator = torch.Generator().manual_seed(2**31)  # the plan's random subnets are others
     unseen, seen = [], []
     for _ in range(FRESH_SUBNETS):
-        slot = Slot("random", space.sample(generator), "labels", 1.0)
+        slot = Slot("random", space.sample(generator), LossConfig().of_labels(), 1.0)
         plan = replace(ours.plan, slots=(slot,))
         first, *later = (
-            clock.time(lambda plan=plan: sandwich_step(ours.engine, plan, images, labels, LossConfig()))[0]
+            clock.time(lambda plan=plan: sandwich_step(ours.engine, plan, images, labels))[0]
             for _ in range(1 + _SEEN_STEPS)
         )
         unseen.append(first)

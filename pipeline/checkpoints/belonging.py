@@ -19,6 +19,8 @@ def misfit_of(schedule: Schedule) -> Misfit:
             return f"the weights are not of the run's network: {reason}"
         if reason := difference(momentum, state.momentum):
             return f"the momentum is not of the run's network: {reason}"
+        if state.teacher and (reason := difference(weights, state.teacher)):
+            return f"the teacher is not of the run's network: {reason}"
         try:
             LedgerRecord.from_json(checkpoint.ledger)
         except LedgerError as error:
@@ -33,8 +35,8 @@ def _beside_the_schedule(progress: Progress, schedule: Schedule) -> str | None:
         return f"it tells of step {progress.step}, the run has {schedule.steps}"
     if progress.passed_over > progress.step:
         return f"it tells of {progress.passed_over} steps passed over of {progress.step}"
-    sorted_by_now = schedule.config.reorganise and progress.step > schedule.shrink_start
-    # A run that went back is at a later step than its weights, which are sorted before its next one.
-    if progress.reorganised != sorted_by_now and (progress.reorganised or not progress.roll_backs):
-        return f"at step {progress.step} channels are {'' if sorted_by_now else 'not '}sorted, it tells the contrary"
+    # A run that went back is at a later step than its weights, which enter the phases since before its next one.
+    entered = len(schedule.entries(progress.step - 1))
+    if progress.entered > entered or (progress.entered < entered and not progress.roll_backs):
+        return f"at step {progress.step} the entries of {entered} phases are done, it tells of {progress.entered}"
     return None

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -51,13 +51,13 @@ class Progress:
 
     Attributes:
         step: optimizer steps done.
-        reorganised: whether channels have been sorted.
+        entered: how many of the phases that change the state on being entered have done so.
         roll_backs: how often it has gone back to a checkpoint.
         passed_over: how many of its steps the weights were not trained by, as it went back behind them.
     """
 
     step: int = 0
-    reorganised: bool = False
+    entered: int = 0
     roll_backs: int = 0
     passed_over: int = 0
 
@@ -98,6 +98,7 @@ def prepare_checkpoint(
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
+    tensors |= {f"teacher/{name}": tensor.contiguous() for name, tensor in (checkpoint.state.teacher or {}).items()}
     content, progress = save(tensors), asdict(checkpoint.progress)
 
     def write() -> Path:
@@ -210,13 +211,22 @@ class _Sidecar(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     step: int = Field(ge=0)
-    reorganised: bool
+    entered: int = Field(ge=0)
     bytes: int
     sha256: str
     roll_backs: int = Field(default=0, ge=0)
     passed_over: int = Field(default=0, ge=0)
     ledger: dict[str, Any]
     accuracy: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, content: Any) -> Any:
+        """Earlier versions said whether channels were sorted, which was all that a phase could do on being entered."""
+        if isinstance(content, dict) and isinstance(content.get("reorganised"), bool) and "entered" not in content:
+            content = {**content, "entered": int(content["reorganised"])}
+            del content["reorganised"]
+        return content
 
 
 class _DamagedCheckpointError(Exception):
@@ -277,8 +287,12 @@ def _load(sidecar_path: Path, misfit: Misfit) -> Checkpoint:
     try:
         tensors = load(read_whole(path, Digest(sidecar.bytes, sidecar.sha256)))
         checkpoint = Checkpoint(
-            progress=Progress(sidecar.step, sidecar.reorganised, sidecar.roll_backs, sidecar.passed_over),
-            state=TrainingState(dict(_part(tensors, "weights/")), dict(_part(tensors, "momentum/"))),
+            progress=Progress(sidecar.step, sidecar.entered, sidecar.roll_backs, sidecar.passed_over),
+            state=TrainingState(
+                dict(_part(tensors, "weights/")),
+                dict(_part(tensors, "momentum/")),
+                dict(_part(tensors, "teacher/")) or None,
+            ),
             ledger=sidecar.ledger,
             accuracy=sidecar.accuracy,
         )

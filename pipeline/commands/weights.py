@@ -27,7 +27,7 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
     """
     recipe, description = run_folder.read_recipe(run), run_folder.read_description(run)
     space = build_space(recipe.space, description["classes"])
-    misfit = misfit_of(Schedule(recipe.schedule, space, description["steps_per_epoch"], recipe.seed))
+    misfit = misfit_of(Schedule(recipe.schedule, space, description["steps_per_epoch"], recipe.seed, recipe.loss))
     if output.resolve() == run.resolve():
         raise UsageError(
             f"--output {output}: is the run's own folder, whose weights are those of its end; name another"

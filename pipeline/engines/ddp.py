@@ -15,6 +15,7 @@ from pipeline.engines.protocol import (
     unsharded_state,
     update,
 )
+from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
@@ -24,6 +25,7 @@ class DdpEngine:
         # torch 2.13 has a new name for it, with another meaning before the first forward; 2.11 does not know that name.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         self.supernet = supernet
+        self.teacher = FrozenTeacher(supernet)
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
@@ -43,11 +45,11 @@ class DdpEngine:
 
     def full_state(self) -> TrainingState:
         average_running_statistics(self.supernet)
-        return unsharded_state(self.supernet, self.optimizer)
+        return unsharded_state(self.supernet, self.optimizer, self.teacher)
 
     def whole_supernet(self) -> Supernet:
         average_running_statistics(self.supernet)
         return self.supernet
 
     def load_state(self, state: TrainingState) -> None:
-        load_unsharded_state(self.supernet, self.optimizer, state)
+        load_unsharded_state(self.supernet, self.optimizer, self.teacher, state)

@@ -17,6 +17,7 @@ from pipeline.engines.protocol import (
     complete_gradients,
     set_learning_rate,
 )
+from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
@@ -26,6 +27,7 @@ class FsdpEngine:
         # torch's own calls of functions that it has given other names.
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         self.supernet = supernet
+        self.teacher = FrozenTeacher(supernet)
         for block in supernet.blocks:
             fully_shard(block)
         self.fsdp = fully_shard(supernet)
@@ -63,7 +65,7 @@ class FsdpEngine:
         for (name, parameter), shard in zip(self.supernet.named_parameters(), self.shards, strict=True):
             buffer = self.optimizer.state[shard].get("momentum_buffer")
             momentum[name] = torch.zeros(parameter.shape) if buffer is None else _whole(_like(buffer, parameter)).cpu()
-        return TrainingState(weights, momentum)
+        return TrainingState(weights, momentum, self.teacher.weights())
 
     def whole_supernet(self) -> Supernet:
         average_running_statistics(self.supernet)
@@ -71,6 +73,7 @@ class FsdpEngine:
 
     @torch.no_grad()
     def load_state(self, state: TrainingState) -> None:
+        self.teacher.load(state.teacher)
         for (name, parameter), shard in zip(self.supernet.named_parameters(), self.shards, strict=True):
             parameter.copy_(_sharded(state.weights[name], parameter))
             self.optimizer.state[shard]["momentum_buffer"] = _local(_sharded(state.momentum[name], parameter))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.engines.deepspeed.config import check_additions
+from pipeline.engines.teacher import FrozenTeacher
 from pipeline.errors import UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
@@ -55,11 +56,13 @@ class EngineError(UsageError):
 class TrainingState:
     """Weights (with batch-norm statistics) and momentum by parameter name, unsharded, on the CPU.
 
-    The canonical form: every engine at every world size gives and takes it.
+    The canonical form: every engine at every world size gives and takes it. `teacher`: weights that were frozen to be
+    learned from; None where the method has none, or not yet.
     """
 
     weights: dict[str, Tensor]
     momentum: dict[str, Tensor]
+    teacher: dict[str, Tensor] | None = None
 
 
 class Engine(Protocol):
@@ -71,6 +74,7 @@ class Engine(Protocol):
     """
 
     supernet: Supernet
+    teacher: FrozenTeacher
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         """Logits of `subnet`; `last` tells that this is the step's last sub-step (DDP must know before backward)."""
@@ -123,18 +127,26 @@ def average_running_statistics(model: nn.Module) -> None:
         buffer.copy_(part.view_as(buffer))
 
 
-def unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """The state of a model and optimizer that every process holds whole; momentum is zero before the first step."""
+def unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer, teacher: FrozenTeacher) -> TrainingState:
+    """The state of a model and optimizer that every process holds whole."""
+    return TrainingState(copy_weights(model), copy_momentum(model, optimizer), teacher.weights())
+
+
+def copy_momentum(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The momentum of all parameters, copied to the CPU; zero before the first step."""
     momentum = {}
     for name, parameter in model.named_parameters():
         buffer = optimizer.state[parameter].get("momentum_buffer")
         momentum[name] = torch.zeros(parameter.shape) if buffer is None else buffer.detach().cpu().clone()
-    return TrainingState(copy_weights(model), momentum)
+    return momentum
 
 
 @torch.no_grad()
-def load_unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+def load_unsharded_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, teacher: FrozenTeacher, state: TrainingState
+) -> None:
     """The inverse of `unsharded_state`."""
+    teacher.load(state.teacher)
     model.load_state_dict(state.weights)
     for name, parameter in model.named_parameters():
         optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(state.momentum[name])

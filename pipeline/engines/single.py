@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
 from pipeline.engines.protocol import TrainingState, load_unsharded_state, unsharded_state, update
+from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
@@ -13,6 +14,7 @@ from pipeline.supernet.space import Subnet
 class SingleEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
         self.supernet = supernet
+        self.teacher = FrozenTeacher(supernet)
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
@@ -27,10 +29,10 @@ class SingleEngine:
         return update(self.parameters, self.optimizer, learning_rate, self.clip)
 
     def full_state(self) -> TrainingState:
-        return unsharded_state(self.supernet, self.optimizer)
+        return unsharded_state(self.supernet, self.optimizer, self.teacher)
 
     def whole_supernet(self) -> Supernet:
         return self.supernet
 
     def load_state(self, state: TrainingState) -> None:
-        load_unsharded_state(self.supernet, self.optimizer, state)
+        load_unsharded_state(self.supernet, self.optimizer, self.teacher, state)

@@ -10,7 +10,8 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.experiment import build, prepare
 from pipeline.forecast.trial_steps import in_pairs, seconds_per_step
-from pipeline.methods.schedule import Phase, Schedule
+from pipeline.methods.phases import Phase
+from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import macs_per_image
 from pipeline.processes.group import launched_processes
 from pipeline.recipe.recipe import Recipe
@@ -115,7 +116,8 @@ def schedule_without_data(recipe: Recipe) -> Schedule:
         raise UsageError("space.classes: is needed for a dry run without data")
     if recipe.batch_size > recipe.train_samples:
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
-    return Schedule(recipe.schedule, build_space(recipe.space), recipe.train_samples // recipe.batch_size, recipe.seed)
+    steps_per_epoch = recipe.train_samples // recipe.batch_size
+    return Schedule(recipe.schedule, build_space(recipe.space), steps_per_epoch, recipe.seed, recipe.loss)
 
 
 def _trial_images(space: Space, per_process: int) -> int:
@@ -126,13 +128,13 @@ def _trial_images(space: Space, per_process: int) -> int:
 def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
     steps = phase.end - phase.start
     per_image = _BACKWARD_AND_FORWARD * macs_per_image(phase, schedule)
-    roles = Counter(phase.roles)
+    names = Counter(phase.slot_names)
     return {
         "name": phase.name,
         "start": phase.start,
         "end": phase.end,
         "epochs": steps / schedule.steps_per_epoch,
-        "subnets": " + ".join(role if count == 1 else f"{count} {role}" for role, count in roles.items()),
+        "subnets": " + ".join(name if count == 1 else f"{count} {name}" for name, count in names.items()),
         "giga_macs_per_image": per_image / 1e9,
         "tera_macs": per_image * steps * batch_size / 1e12,
         "hours": seconds_per_image * steps * batch_size / 3600,

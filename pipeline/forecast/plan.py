@@ -13,7 +13,8 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.step_times import StepTimes
-from pipeline.methods.schedule import Phase, Schedule
+from pipeline.methods.phases import Phase
+from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import machine
 from pipeline.supernet.mobilenet_v3 import Supernet
@@ -85,7 +86,7 @@ def plan(
 
         seconds = _seconds(schedule, times, each, talking)
         steps = {
-            _step_column(phase): times.phases[phase.name](each) + talking(len(phase.roles)) for phase in schedule.phases
+            _step_column(phase): times.phases[phase.name](each) + talking(len(phase.slots)) for phase in schedule.phases
         }
         hours = count * seconds / 3600
         rows.append(
@@ -94,7 +95,7 @@ def plan(
                 "nodes": nodes,
                 "images_per_accelerator": each,
                 **steps,
-                "all_reduce_seconds": talking(len(schedule.phases[-1].roles)),
+                "all_reduce_seconds": talking(len(schedule.phases[-1].slots)),
                 "efficiency": alone / (count * seconds),
                 "wall_hours": seconds / 3600,
                 "accelerator_hours": hours,
@@ -143,7 +144,7 @@ def _check_machine(gpu: str, device_type: str, name: str) -> None:
 def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
     """Of the whole run, at `images` per accelerator."""
     return sum(
-        (phase.end - phase.start) * (times.phases[phase.name](images) + talking(len(phase.roles)))
+        (phase.end - phase.start) * (times.phases[phase.name](images) + talking(len(phase.slots)))
         for phase in schedule.phases
     )
 
@@ -197,7 +198,7 @@ def print_plan(
         f"{times.images[1]} images: a fixed part and one in proportion to images",
         f"links: {links.within:g} GB/s within a node of {per_node}, {links.between:g} GB/s between nodes, one way; "
         f"collective operations reach {links.share:.0%} of that, and hide behind nothing",
-        f"sent in a step of phase {last.name}: {_passes(recipe, len(last.roles)):g} × the all-reduce of the "
+        f"sent in a step of phase {last.name}: {_passes(recipe, len(last.slots)):g} × the all-reduce of the "
         f"gradients ({recipe.engine.name})",
         "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
     ]

@@ -111,7 +111,7 @@ def computed(recipe: Recipe, schedule: Schedule) -> dict[str, Any]:
         "MACs": [complexity(space, subnet).macs for subnet in (space.smallest(), space.largest())],
         "precision": recipe.model.precision,
         "kernels": recipe.kernels,
-        "subnets": {phase.name: list(phase.roles) for phase in schedule.phases},
+        "subnets": {phase.name: list(phase.slot_names) for phase in schedule.phases},
     }
 
 

@@ -15,7 +15,8 @@ from data_shards.augmentation.draws import draw_for_device
 from data_shards.loading.batch_reader import Batch
 from pipeline.engines.protocol import Engine
 from pipeline.errors import UsageError
-from pipeline.methods.schedule import Phase, Schedule, StepPlan
+from pipeline.methods.phases import Phase, StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe
 from pipeline.training.feed import feed
@@ -38,7 +39,7 @@ def seconds_per_step(
 
     def step(plan: StepPlan, batch: Batch) -> None:
         images, labels = feed(batch, processes.device, augmentation, classes)
-        float(sandwich_step(engine, plan, images, labels, recipe.loss).gradient_norm)  # waits for the device
+        float(sandwich_step(engine, plan, images, labels).gradient_norm)  # waits for the device
 
     return {
         phase.name: fmean(_seconds(step, _plans(schedule, phase), batch) for batch in batches)

@@ -2,7 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
 import numpy as np
+import torch
+
+from data_shards.randomness import Purpose
+from pipeline.supernet.space import Space, Subnet
+
+
+class Key(NamedTuple):
+    """Of what a slot's subnet is drawn: the run's seed, the global step, and the slot's place in the step."""
+
+    seed: int
+    step: int
+    slot: int
+
+
+class Draw(Protocol):
+    """The subnet of a slot, at whatever resolution: the step's own takes its place."""
+
+    def __call__(self, key: Key) -> Subnet: ...
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Always the full model."""
+
+    space: Space
+
+    def __call__(self, key: Key) -> Subnet:
+        return self.space.largest()
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """Always the smallest subnet."""
+
+    space: Space
+
+    def __call__(self, key: Key) -> Subnet:
+        return self.space.smallest()
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every choice of the space drawn independently and uniformly."""
+
+    space: Space
+
+    def __call__(self, key: Key) -> Subnet:
+        bits = step_bits(key.seed, key.step, Purpose.SUBNET + key.slot)
+        return self.space.sample(torch.Generator().manual_seed(bits))
 
 
 def step_bits(seed: int, step: int, *purpose: int) -> int:

@@ -24,8 +24,8 @@ from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.protocol import DEEPSPEED_KEYS, EngineConfig
 from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import ScheduleConfig
 from pipeline.recipe.yaml_file import read_yaml
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
@@ -79,7 +79,7 @@ class Recipe(BaseModel):
     model: ModelConfig = ModelConfig()
     kernels: KernelChoice = Field(default="auto", description="whose operations compute the elastic layers")
     data: DataConfig
-    schedule: ScheduleConfig
+    schedule: DepsConfig
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     engine: EngineConfig = EngineConfig()

@@ -21,10 +21,8 @@ NETWORKS: dict[str, tuple[str, Any]] = {
     "smallest": ("smallest subnet", "--"),
     "random": ("random subnets", ":"),
 }
-CATEGORY_COLOURS = {
-    "full model": "#4C78A8",
-    "ramp": "#9ECAE9",
-    "supernet": "#F2A65A",
+PHASE_COLOURS = ("#4C78A8", "#9ECAE9", "#F2A65A", "#8C6D9E", "#E0C97F", "#6FB7B7", "#A0785A")
+CATEGORY_COLOURS = {  # of what is no phase
     "evaluation": "#7FB08A",
     "checkpoint": "#B8A1CF",
     "data wait": "#C44E52",
@@ -243,17 +241,19 @@ def _around_shrinking(run: RunRecord) -> tuple[np.ndarray, np.ndarray] | None:
     return (series.steps[near] - start) / run.info.steps_per_epoch, series.values[near]
 
 
-def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], unit: str) -> Path:
-    """Stacked bars of mean hours by category, one bar per approach."""
+def category_plot(path: Path, rows: Mapping[str, Mapping[str, float]], phases: Sequence[str], unit: str) -> Path:
+    """Stacked bars of mean hours by category, one bar per approach: the phases in their order, then the rest."""
+    colours = {name: PHASE_COLOURS[place % len(PHASE_COLOURS)] for place, name in enumerate(phases)}
+    colours |= CATEGORY_COLOURS
 
     def draw(axes: Axes) -> None:
-        names = list(dict.fromkeys([*CATEGORY_COLOURS, *(name for row in rows.values() for name in row)]))
+        names = list(dict.fromkeys([*colours, *(name for row in rows.values() for name in row)]))
         left = np.zeros(len(rows))
         positions = np.arange(len(rows))
         for name in names:
             widths = np.array([row.get(name, 0.0) for row in rows.values()])
             if widths.any():
-                colour = CATEGORY_COLOURS.get(name, "#8a94a0")
+                colour = colours.get(name, "#8a94a0")
                 axes.barh(positions, widths, left=left, height=0.55, color=colour, label=label(name))
                 left += widths
         axes.set_yticks(positions, [label(name, 45) for name in rows])

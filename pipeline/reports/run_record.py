@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
+from pipeline.methods.phases import FULL
 from pipeline.run.folder import read_config
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
@@ -28,11 +29,19 @@ class ReportError(ValueError):
 
 
 class Phase(BaseModel):
-    """A stretch of the schedule, in optimizer steps [start, end)."""
+    """A stretch of the schedule, in optimizer steps [start, end), and what each of them trains."""
 
     name: str
     start: int = Field(ge=0)
     end: int
+    slots: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _of_before(self) -> Phase:
+        """Earlier versions did not tell the slots; they knew one method, whose first phase bears their name."""
+        if not self.slots:
+            self.slots = (FULL,) if self.name == "full model" else (FULL, "smallest", "random")
+        return self
 
 
 class RunInfo(BaseModel):
@@ -115,10 +124,9 @@ class RunRecord:
 
     @property
     def shrink_start(self) -> int | None:
-        """The step at which shrinking begins, in a run that first trains the full model alone."""
-        if len(self.phases) < 2 or self.phases[0].name != "full model":
-            return None
-        return self.phases[1].start
+        """The step from which subnets are trained, in a run that first trains the full model alone."""
+        shrinking = (phase.start for phase in self.phases if set(phase.slots) != {FULL})
+        return next(shrinking, None) or None  # from the first step on, nothing was there to shrink
 
     def epochs(self, series: Series) -> np.ndarray:
         """The steps of a series in epochs."""

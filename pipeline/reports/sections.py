@@ -106,6 +106,7 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
         note += " Without accelerators, a process takes the place of one; its hours do not compare with those of a GPU."
     blocks.append(Text(note, note=True))
     figures = []
+    phases = list(dict.fromkeys(phase.name for a in approaches for run in a.runs for phase in run.phases))
     for number, unit in enumerate(_units(approaches)):
         members = [approach for approach in approaches if approach.unit == unit]
         suffix = f"_{number}" if number else ""
@@ -115,9 +116,11 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
             figures.append(
                 Figure(path, f"Held-out accuracy in training against cost so far, in {unit}; a line per run.")
             )
-        path = plots.category_plot(output / f"cost_split{suffix}.svg", {a.name: _split(a) for a in members}, unit)
+        split = {approach.name: _split(approach) for approach in members}
+        path = plots.category_plot(output / f"cost_split{suffix}.svg", split, phases, unit)
         figures.append(Figure(path, f"What the {unit} went into: mean of each approach's runs."))
-    categories = list(dict.fromkeys([*plots.CATEGORY_COLOURS, *(name for a in approaches for name in _split(a))]))
+    named = [*phases, *plots.CATEGORY_COLOURS]
+    categories = list(dict.fromkeys([*named, *(name for a in approaches for name in _split(a))]))
     categories = [name for name in categories if any(_split(a).get(name) for a in approaches)]
     rows = [[a.name, *(_share(_split(a), name) for name in categories)] for a in approaches]
     return [*blocks, Figures(figures), Table(["share of cost", *categories], rows)]

@@ -99,6 +99,7 @@ def describe(
                 "name": phase.name,
                 "start": phase.start,
                 "end": phase.end,
+                "slots": list(phase.slot_names),
                 "macs_per_image": macs_per_image(phase, schedule),
             }
             for phase in schedule.phases

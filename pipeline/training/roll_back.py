@@ -62,7 +62,7 @@ def roll_back(
         f"(roll-back {count} of {most})"
     )
     passed = checkpoint.progress.passed_over + end - first
-    return RollBack(checkpoint.state, Progress(end, checkpoint.progress.reorganised, count, passed), (*warnings, told))
+    return RollBack(checkpoint.state, Progress(end, checkpoint.progress.entered, count, passed), (*warnings, told))
 
 
 def passed_over(progress: Progress) -> dict[str, float]:

@@ -18,10 +18,10 @@ from pipeline.checkpoints.writer import CheckpointWriter
 from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.methods.draws import step_bits
-from pipeline.methods.schedule import Schedule, StepPlan
+from pipeline.methods.phases import StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import FAILURES, Processes
 from pipeline.recipe.recipe import Recipe
-from pipeline.supernet.reorganise import channel_orders, reorganise
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.display import TrainingProgress
@@ -142,16 +142,23 @@ class Trainer:
 
     def _step(self, plan: StepPlan, batch: Batch, began: float, waited: float) -> StepResult:
         self.accuracy = None
-        if plan.reorganised and not self.progress.reorganised:
-            self.window.wait()
-            self.engine.load_state(sort_channels(self.engine.full_state()))
-            self.progress.reorganised = True
+        self._enter_phases(plan.step)
         self._seed_dropout(plan.step)
         images, labels = feed(batch, self.processes.device, self.recipe.data.augmentation, self.schedule.space.classes)
-        result = sandwich_step(self.engine, plan, images, labels, self.recipe.loss)
+        result = sandwich_step(self.engine, plan, images, labels)
         self.window.add(plan, result, began, waited)
         self.progress.step += 1
         return result
+
+    def _enter_phases(self, step: int) -> None:
+        """Do what phases do on being entered, for those since the last step."""
+        for phase in self.schedule.entries(step)[self.progress.entered :]:
+            self.window.wait()
+            state = self.engine.full_state()
+            for change in phase.enter:
+                state = change(state)
+            self.engine.load_state(state)
+            self.progress.entered += 1
 
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.
@@ -211,9 +218,8 @@ class Trainer:
 
     def _shrinking(self, done: int) -> bool:
         """Whether the full model is evaluated once more, as its accuracy may dip where shrinking begins."""
-        since = done - self.schedule.shrink_start
-        lasts = max(self.schedule.ramp, self.schedule.steps_per_epoch)
-        return 0 <= since <= lasts and _due(self.every.evaluate_full_when_shrinking, since)
+        every = self.every.evaluate_full_when_shrinking
+        return any(first <= done <= last and _due(every, done - first) for first, last in self.schedule.dips())
 
     def _log(self, plan: StepPlan, done: int, figures: dict[str, float]) -> None:
         waiting, slow = self.pace.read()
@@ -270,12 +276,3 @@ class Trainer:
 
 def _due(interval: int, done: int) -> bool:
     return interval > 0 and done % interval == 0
-
-
-def sort_channels(state: TrainingState) -> TrainingState:
-    """`state` with channels sorted by importance, momentum with them: the full model trains on as if nothing had been.
-
-    Done once in a run's life, before the first subnet trains (METHOD §2.2).
-    """
-    orders = channel_orders(state.weights)
-    return TrainingState(reorganise(state.weights, orders), reorganise(state.momentum, orders))

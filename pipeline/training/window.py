@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from pipeline.errors import RunFailure
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.phases import StepPlan
 from pipeline.processes.group import Processes
 from pipeline.tracking.ledger import Ledger
 from pipeline.training.sandwich import StepResult
@@ -93,15 +93,15 @@ class Window:
         return metrics
 
     def _means(self, steps: list[_Figures]) -> dict[str, float]:
-        """Over steps and processes: the loss by role, and the full model's accuracy where it was trained."""
+        """Over steps and processes: the loss by slot, and the full model's accuracy where it was trained."""
         losses: dict[str, list[float]] = {}
         for step in steps:
             for slot, loss in zip(step.plan.slots, step.losses, strict=True):
-                losses.setdefault(slot.role, []).append(loss)
+                losses.setdefault(slot.name, []).append(loss)
         correct = [step.correct for step in steps if step.correct is not None]
         own = [sum(values) / len(values) for values in losses.values()]
         *totals, right = self.processes.total([*own, float(sum(correct))])
-        metrics = {f"loss/{role}": total / self.processes.world for role, total in zip(losses, totals, strict=True)}
+        metrics = {f"loss/{name}": total / self.processes.world for name, total in zip(losses, totals, strict=True)}
         if correct:
             metrics["acc/train"] = 100 * right / (len(correct) * self.batch_size)
         return metrics
@@ -112,7 +112,7 @@ class Window:
             where = f"at step {plan.step} ({plan.phase})"
             for place, (slot, loss) in enumerate(zip(plan.slots, losses, strict=True)):
                 if not math.isfinite(loss):
-                    what = f"loss is {loss} {where}, {slot.role} subnet {slot.subnet}"
+                    what = f"loss is {loss} {where}, {slot.name} subnet {slot.subnet}"
                     found.append((plan.step, place, self.processes.rank, what))
             if not math.isfinite(norm):
                 found.append((plan.step, len(plan.slots), self.processes.rank, f"gradient norm is {norm} {where}"))

@@ -18,8 +18,11 @@ import torch.nn.functional as F
 from kernels import reference
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.protocol import EngineConfig
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig, Slot, StepPlan
+from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
+from pipeline.methods.phases import Slot, StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 
@@ -119,6 +122,11 @@ class Cell:
         return SITUATIONS[self.situation]()
 
     @property
+    def freezes_at(self) -> int | None:
+        """The step before which the weights become the teacher."""
+        return 2 if self.situation == "frozen teacher" else None
+
+    @property
     def optimizer(self) -> OptimizerConfig:
         return OptimizerConfig(weight_decay=1e-2, gradient_clip=0.5 if self.situation == "clip" else None)
 
@@ -146,7 +154,7 @@ def smooth() -> Iterator[None]:
 
 def ramp() -> list[StepPlan]:
     """One step of the full model alone, a ramp of two, then the supernet with ε = 1."""
-    config = ScheduleConfig(
+    config = DepsConfig(
         duration=f"{STEPS} steps",
         full_model_warmup="3 steps",
         epsilon_ramp="2 steps",
@@ -170,7 +178,15 @@ def blocks_unused() -> list[StepPlan]:
     return _plans([[full, half], [smallest, shallow], [smallest, full], [half, smallest], [shallow]])
 
 
+def frozen_teacher() -> list[StepPlan]:
+    """Two steps of the full model, which then becomes the teacher of subnets: see `Cell.freezes_at`."""
+    full, taught = _slot("full", "d2.2-k5-e6-r32"), SoftCrossEntropy("teacher", 1.0)
+    smallest, half = (replace(_slot("subnet", text), loss=taught) for text in ("d1.1-k3-e3-r32", "d2.1-k5-e6-r32"))
+    return _plans([[full], [full], [smallest, half], [full, half], [half]])
+
+
 SITUATIONS: dict[str, Callable[[], list[StepPlan]]] = {
+    "frozen teacher": frozen_teacher,
     "transforms unused": transforms_unused,
     "blocks unused": blocks_unused,
     "clip": ramp,
@@ -185,8 +201,8 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.randint(10, (BATCH,), generator=generator)
 
 
-def _slot(role: Any, subnet: str) -> Slot:
-    return Slot(role, SPACE.parse(subnet), "labels", 1.0 if role == "full" else 0.7)
+def _slot(name: str, subnet: str) -> Slot:
+    return Slot(name, SPACE.parse(subnet), LabelCrossEntropy(0.1), 1.0 if name == "full" else 0.7)
 
 
 def _plans(slots: list[list[Slot]]) -> list[StepPlan]:

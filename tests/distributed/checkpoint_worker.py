@@ -12,7 +12,7 @@ import torch
 from pipeline.checkpoints.checkpoint import Checkpoint, Progress, load_newest_checkpoint, save_checkpoint
 from pipeline.engines import build_engine
 from pipeline.engines.protocol import Engine
-from pipeline.methods.losses import LossConfig
+from pipeline.methods.entries import freeze_teacher
 from pipeline.processes.group import Processes, launched_processes
 from pipeline.training.sandwich import sandwich_step
 from tests.distributed.cells import BATCH, STEPS, Cell, batch
@@ -23,8 +23,10 @@ LEDGER = {"unit": "CPU process hours", "segments": [{"seconds": 1.5}]}
 
 def steps(engine: Engine, cell: Cell, numbers: range, processes: Processes) -> None:
     for step in numbers:
+        if step == cell.freezes_at:
+            engine.load_state(freeze_teacher(engine.full_state()))
         images, labels = (tensor.chunk(processes.world)[processes.rank] for tensor in batch(step))
-        sandwich_step(engine, cell.plans[step], images, labels, LossConfig())
+        sandwich_step(engine, cell.plans[step], images, labels)
 
 
 def save(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
@@ -32,7 +34,7 @@ def save(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     state = engine.full_state()
     if processes.is_main:
         folder = out / f"{processes.world}-{cell.engine}"
-        save_checkpoint(folder, Checkpoint(Progress(SAVED, True), state, LEDGER), keep=1)
+        save_checkpoint(folder, Checkpoint(Progress(SAVED, 1), state, LEDGER), keep=1)
 
 
 def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
@@ -41,9 +43,9 @@ def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     for folder in sorted(out.glob("?-*")):
         checkpoint = load_newest_checkpoint(folder, warnings := [])
         assert checkpoint is not None
-        assert (checkpoint.step, checkpoint.progress.reorganised, checkpoint.ledger, warnings) == (
+        assert (checkpoint.step, checkpoint.progress.entered, checkpoint.ledger, warnings) == (
             SAVED,
-            True,
+            1,
             LEDGER,
             [],
         )
@@ -59,7 +61,7 @@ def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
 if __name__ == "__main__":
     with launched_processes() as launched:
         for name in sys.argv[3:]:
-            cell = Cell(name, "ε ramp")
+            cell = Cell(name, "frozen teacher")
             with cell.functions():
                 engine = build_engine(cell.engine_config, cell.supernet(), cell.optimizer, launched, BATCH)
                 {"save": save, "resume": resume}[sys.argv[2]](engine, cell, launched, Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline.engines import build_engine
-from pipeline.methods.losses import LossConfig
+from pipeline.methods.entries import freeze_teacher
 from pipeline.processes.group import Processes, launched_processes
 from pipeline.training.sandwich import sandwich_step
 from tests.distributed.cells import BATCH, Cell, batch
@@ -27,10 +27,12 @@ def train(cell: Cell, processes: Processes) -> dict:
     for step, plan in enumerate(cell.plans):
         if step == 3:  # the state must survive a round trip through the canonical form
             engine.load_state(engine.full_state())
+        if step == cell.freezes_at:
+            engine.load_state(freeze_teacher(engine.full_state()))
         images, labels = (tensor.chunk(processes.world)[processes.rank].to(processes.device) for tensor in batch(step))
         counts = processes.is_main and step in cell.counted_steps
         with counted(collectives, len(plan.slots)) if counts else nullcontext():
-            result = sandwich_step(engine, plan, images, labels, LossConfig())
+            result = sandwich_step(engine, plan, images, labels)
         norms.append(float(result.gradient_norm))
     held = sum(local(parameter).numel() for parameter in engine.supernet.parameters())
     state, whole = engine.full_state(), engine.whole_supernet()

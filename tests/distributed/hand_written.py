@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.losses import LabelCrossEntropy
+from pipeline.methods.phases import StepPlan
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from tests.distributed.cells import Cell, batch
 
@@ -25,14 +27,17 @@ def train(cell: Cell, parts: Sequence[int], device: str = "cpu") -> dict:
     momentum = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     statistics = [dict(model.named_buffers())]
     norms = []
+    teacher = None
     for step, plan in enumerate(cell.plans):
         model.zero_grad()
+        if step == cell.freezes_at:
+            teacher = copy.deepcopy(model)
         if len(statistics) != parts[step]:
             statistics = [_mean(statistics) for _ in range(parts[step])]
         images, labels = (tensor.to(device) for tensor in batch(step))
         for own, *part in zip(statistics, images.chunk(parts[step]), labels.chunk(parts[step]), strict=True):
             _exchange_statistics(model, own)
-            _add_gradients(model, plan, *part, parts[step])
+            _add_gradients(model, teacher, plan, *part, parts[step])
             _exchange_statistics(model, own)
         gradients = {
             name: torch.zeros_like(each) if each.grad is None else each.grad for name, each in parameters.items()
@@ -54,19 +59,24 @@ def _kept(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _add_gradients(model: Supernet, plan: StepPlan, images: Tensor, labels: Tensor, parts: int) -> None:
+def _add_gradients(
+    model: Supernet, teacher: Supernet | None, plan: StepPlan, images: Tensor, labels: Tensor, parts: int
+) -> None:
     """Of each subnet's loss times ε; those that learn from the full model come after it.
 
     Their gradients meet at the end of the trunk, which gets the sum: in the order of the plan, as bfloat16 rounds it.
     """
-    features = model.trunk(images, full=any(slot.role == "full" for slot in plan.slots)).features
+    features = model.trunk(images, full=any(slot.name == "full" for slot in plan.slots)).features
     end = features.detach().requires_grad_()
     target = torch.zeros((), device=images.device)
+    if teacher is not None:
+        with torch.no_grad():
+            target = teacher(images, teacher.space.largest()).softmax(1)  # of batch statistics
     for slot in plan.slots:
         logits = model(Trunk(end), slot.subnet)
-        if slot.role == "full":
+        if slot.name == "full" and teacher is None:
             target = logits.detach().softmax(1)
-        if slot.learns_from == "labels":
+        if isinstance(slot.loss, LabelCrossEntropy):
             loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
         else:
             loss = -(target * logits.log_softmax(1)).sum(1).mean()

@@ -46,7 +46,7 @@ def resumed(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def whole_runs() -> dict[tuple[int, int], dict]:
     """What a hand-written process trains that never stops, by the number of processes before and after."""
-    cell, saved = Cell("single", "ε ramp"), checkpoint_worker.SAVED
+    cell, saved = Cell("single", "frozen teacher"), checkpoint_worker.SAVED
     with cell.functions():
         return {
             (before, after): hand_written.train(cell, [before] * saved + [after] * (STEPS - saved))

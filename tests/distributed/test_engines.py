@@ -33,8 +33,12 @@ ON_ONE = [
     Cell("single", "ε ramp", "fp32 fused", recompute=True),
     Cell("single", "ε ramp", "bf16", recompute=True),
     *(Cell(engine, "clip") for engine in ("fsdp", "zero0", "zero1", "zero3")),
+    *(Cell(engine, "frozen teacher") for engine in ("single", *CORE)),
 ]
-ON_THREE = [Cell(engine, "blocks unused") for engine in ("ddp", "fsdp", "zero2", "zero3")]  # no weight divides by three
+ON_THREE = [  # no weight divides by three
+    *(Cell(engine, "blocks unused") for engine in ("ddp", "fsdp", "zero2", "zero3")),
+    *(Cell(engine, "frozen teacher") for engine in CORE),
+]
 CELLS = {1: ON_ONE, 2: ON_TWO, 3: ON_THREE}
 
 

@@ -13,9 +13,9 @@ from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig
+from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
-CONFIG = ScheduleConfig(
+CONFIG = DepsConfig(
     duration="20 steps",
     full_model_warmup="0 steps",
     epsilon_ramp="0 steps",
@@ -54,7 +54,7 @@ def supernet_on_gpu(bf16: bool) -> Supernet:
 def train(supernet: Supernet, steps: int) -> list[StepResult]:
     engine = SingleEngine(supernet, OptimizerConfig())
     images, labels = batch()
-    return [sandwich_step(engine, SCHEDULE.at(step), images, labels, LossConfig()) for step in range(steps)]
+    return [sandwich_step(engine, SCHEDULE.at(step), images, labels) for step in range(steps)]
 
 
 def losses(results: list[StepResult]) -> Tensor:
@@ -66,7 +66,7 @@ def test_twenty_steps_stay_as_near_to_float64_as_those_of_plain_pytorch(bf16: bo
     exact = lively(SPACE).double()
     engine, (images, labels) = SingleEngine(exact, OptimizerConfig()), batch()
     images, labels = images.double().cpu(), labels.cpu()
-    wanted = losses([sandwich_step(engine, SCHEDULE.at(step), images, labels, LossConfig()) for step in range(20)])
+    wanted = losses([sandwich_step(engine, SCHEDULE.at(step), images, labels) for step in range(20)])
     plain, fast = supernet_on_gpu(bf16), supernet_on_gpu(bf16)
     plain.kernels, fast.kernels = "reference", "triton"
     astray, mine = (float((losses(train(each, 20)) - wanted).abs().mean()) for each in (plain, fast))

@@ -29,6 +29,7 @@ from pipeline.engines.protocol import (
     set_learning_rate,
     unsharded_state,
 )
+from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.mobilenet_v3 import ElasticMBConv, Supernet, Trunk
 from pipeline.supernet.space import Subnet
 
@@ -50,6 +51,7 @@ class DeepSpeedEngine:
     ) -> None:
         deepspeed = import_deepspeed()
         self.supernet = supernet
+        self.teacher = FrozenTeacher(supernet)
         self.stage = config.zero_stage
         if self.stage == 3:
             # A block uses some of its weights, and reads them in its layers' stead: it is gathered whole, at once.
@@ -90,7 +92,7 @@ class DeepSpeedEngine:
     def full_state(self) -> TrainingState:
         average_running_statistics(self.supernet)
         if not self.stage:
-            return unsharded_state(self.supernet, self.optimizer)
+            return unsharded_state(self.supernet, self.optimizer, self.teacher)
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         weights, momentum = copy_weights(self.supernet), {}
@@ -98,7 +100,7 @@ class DeepSpeedEngine:
             if self.stage == 3:
                 weights[name] = _present(safe_get_full_fp32_param(parameter)).cpu()
             momentum[name] = _present(safe_get_full_optimizer_state(parameter, MOMENTUM)).cpu()
-        return TrainingState(weights, momentum)
+        return TrainingState(weights, momentum, self.teacher.weights())
 
     def whole_supernet(self) -> Supernet:
         average_running_statistics(self.supernet)
@@ -107,8 +109,10 @@ class DeepSpeedEngine:
     @torch.no_grad()
     def load_state(self, state: TrainingState) -> None:
         if not self.stage:
-            load_unsharded_state(self.supernet, self.optimizer, state)
-        elif self.stage < 3:
+            load_unsharded_state(self.supernet, self.optimizer, self.teacher, state)
+            return
+        self.teacher.load(state.teacher)
+        if self.stage < 3:
             self._load_beside_whole_weights(state)
         else:
             self._load_sharded_weights(state)

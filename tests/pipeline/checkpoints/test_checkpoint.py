@@ -22,7 +22,7 @@ from pipeline.errors import RunFailure, UsageError
 def checkpoint(step: int) -> Checkpoint:
     weights = {"stem.weight": torch.full((4, 3), float(step)), "stem_bn.running_mean": torch.arange(4.0)}
     momentum = {"stem.weight": torch.full((4, 3), step / 2)}
-    progress = Progress(step, reorganised=step > 1, roll_backs=1, passed_over=2 * step)
+    progress = Progress(step, entered=int(step > 1), roll_backs=1, passed_over=2 * step)
     return Checkpoint(progress, TrainingState(weights, momentum), {"unit": "CPU process hours"})
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(damage: str, 
     elif damage == "sidecar cut":
         path.with_suffix(".json").write_text('{"step": 2, "by')
     else:
-        path.with_suffix(".json").write_text('{"step": "2", "reorganised": 1}')
+        path.with_suffix(".json").write_text('{"step": "2", "entered": 1}')
     found, warnings = newest(tmp_path)
     assert step_of(found) == 1
     assert len(warnings) == 1

@@ -45,7 +45,7 @@ def state() -> TrainingState:
 
 
 def checkpoint(step: int, **progress: int) -> Checkpoint:
-    return Checkpoint(Progress(step, step > SCHEDULE.shrink_start, **progress), state(), LEDGER)
+    return Checkpoint(Progress(step, len(SCHEDULE.entries(step - 1)), **progress), state(), LEDGER)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_one_written_by_an_earlier_version_is_taken(newest: Path) -> None:
 
 @pytest.mark.parametrize(
     "edit",
-    [{"step": 8}, {"reorganised": False}, {"roll_backs": 1}, {"passed_over": 3}, {"ledger": {}}, {"accuracy": 1}],
+    [{"step": 8}, {"entered": 0}, {"roll_backs": 1}, {"passed_over": 3}, {"ledger": {}}, {"accuracy": 1}],
 )
 def test_whatever_is_changed_in_its_json_is_told(newest: Path, edit: dict[str, Any]) -> None:
     path = newest.with_suffix(".json")
@@ -126,7 +126,7 @@ def with_fields(**fields: Any) -> Edit:
         (with_tensor("momentum/more", torch.zeros(1)), "the momentum is not of the run's network: has 'more'"),
         (with_tensor("weights/stem.weight", torch.zeros(7)), "stem.weight is float32 [7], not float32 [16, 3, 3, 3]"),
         (with_fields(step=10), "it tells of step 10"),
-        (with_fields(reorganised=False), "at step 9 channels are sorted, it tells the contrary"),
+        (with_fields(entered=0), "at step 9 the entries of 1 phases are done, it tells of 0"),
         (with_fields(passed_over=10), "it tells of 10 steps passed over of 9"),
         (with_fields(step=-9), "step: Input should be greater than or equal to 0"),
         (with_fields(more=1), "more: Extra inputs are not permitted"),
@@ -144,8 +144,10 @@ def test_what_is_whole_but_cannot_be_of_the_run_is_told(newest: Path, edit: Edit
 
 def test_channels_sorted_before_their_time_are_told(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, checkpoint(3), keep=2)
-    rewrite(path, with_fields(reorganised=True))
-    with pytest.raises(RunFailure, match=r"no checkpoint is whole: .* at step 3 channels are not sorted, it tells the"):
+    rewrite(path, with_fields(entered=1))
+    with pytest.raises(
+        RunFailure, match=r"no checkpoint is whole: .* at step 3 the entries of 0 phases are done, it tells"
+    ):
         taken_up(path)
 
 
@@ -158,7 +160,7 @@ def test_a_step_behind_the_end_of_the_run_is_told(tmp_path: Path) -> None:
 
 
 def test_a_run_that_went_back_may_be_at_a_step_where_its_channels_would_be_sorted(tmp_path: Path) -> None:
-    gone_back = Checkpoint(Progress(9, False, roll_backs=1, passed_over=6), state(), LEDGER)
+    gone_back = Checkpoint(Progress(9, 0, roll_backs=1, passed_over=6), state(), LEDGER)
     assert taken_up(save_checkpoint(tmp_path, gone_back, keep=2)) == (9, [])
 
 

@@ -13,7 +13,7 @@ from pipeline.forecast import trial_steps
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.plan import Links, _columns, plan, print_plan
 from pipeline.forecast.step_times import StepTime, StepTimes, _line, computed
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.phases import StepPlan
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import load_recipe
 from pipeline.training.sandwich import StepResult

@@ -3,9 +3,10 @@
 import torch
 
 from data_shards.randomness import Purpose
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.draws import step_bits
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.networks import NETWORKS
 
 SLOTS = 2 + 64  # of the largest sandwich that a recipe may ask for
@@ -30,7 +31,7 @@ def test_subnets_and_resolutions_are_those_of_runs_that_were_begun_before() -> N
     assert step_bits(7, 0, Purpose.SUBNET + 2) == 532540957440739557
     assert step_bits(7, 123456, Purpose.SUBNET + 2) == 13424420099885800412
     assert step_bits(7, 123456, Purpose.RESOLUTION) == 9064593068722346852
-    config = ScheduleConfig(
+    config = DepsConfig(
         duration="9 steps",
         full_model_warmup="0 steps",
         epsilon_ramp="0 steps",

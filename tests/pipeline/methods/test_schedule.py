@@ -8,8 +8,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.duration import to_steps
+from pipeline.methods.deps import DepsConfig
+from pipeline.methods.entries import reorganise
 from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
-from pipeline.methods.schedule import Schedule, ScheduleConfig, ScheduleError
+from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
+from pipeline.methods.phases import ScheduleError
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.networks import NETWORKS
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
@@ -31,7 +35,7 @@ def exponential(step: float) -> float:
     return 0.4 * max(0.9 ** (step / PER_EPOCH), 0.05)
 
 
-def schedule(seed: int = 0, **changes: object) -> Schedule:
+def deps(**changes: object) -> DepsConfig:
     config = {
         "duration": "10 epochs",
         "full_model_warmup": "50%",
@@ -39,7 +43,11 @@ def schedule(seed: int = 0, **changes: object) -> Schedule:
         "learning_rate": COSINE,
         **changes,
     }
-    return Schedule(ScheduleConfig.model_validate(config), SPACE, PER_EPOCH, seed)
+    return DepsConfig.model_validate(config)
+
+
+def schedule(seed: int = 0, **changes: object) -> Schedule:
+    return Schedule(deps(**changes), SPACE, PER_EPOCH, seed)
 
 
 def test_the_phases_meet_at_t_fw_minus_w_and_t_fw() -> None:
@@ -67,14 +75,14 @@ def test_epsilon_is_zero_before_the_ramp_small_at_its_start_and_one_after_it() -
 
 def test_the_full_model_trains_alone_then_the_sandwich() -> None:
     run = schedule()
-    assert [slot.role for slot in run.at(0).slots] == ["full"]
+    assert [slot.name for slot in run.at(0).slots] == ["full"]
     for step in (START, SHRUNK, TOTAL - 1):
         plan = run.at(step)
-        assert [slot.role for slot in plan.slots] == ["full", "smallest", "random", "random"]
+        assert [slot.name for slot in plan.slots] == ["full", "smallest", "random", "random"]
         assert plan.slots[0].subnet == SPACE.largest()
         assert plan.slots[1].subnet == SPACE.smallest()
         assert [slot.scale for slot in plan.slots] == [1.0, *[plan.epsilon] * 3]
-        assert [slot.learns_from for slot in plan.slots] == ["labels", *["full model"] * 3]
+        assert [slot.loss for slot in plan.slots] == [LabelCrossEntropy(0.1), *[SoftCrossEntropy("full", 1.0)] * 3]
 
 
 def test_random_subnets_depend_on_seed_step_and_slot_alone() -> None:
@@ -92,10 +100,10 @@ def test_random_subnets_depend_on_seed_step_and_slot_alone() -> None:
 def test_each_step_draws_the_resolution_of_its_whole_batch() -> None:
     """Of (seed, step) alone, in all phases: the same on all ranks, and after a resume."""
     space = replace(SPACE, resolutions=(24, 32, 40))
-    run = Schedule(schedule().config, space, PER_EPOCH, seed=0)
+    run = Schedule(deps(), space, PER_EPOCH, seed=0)
     drawn = [run.at(step).resolution for step in range(TOTAL)]
-    assert drawn == [Schedule(run.config, space, PER_EPOCH, seed=0).resolution(step) for step in range(TOTAL)]
-    assert drawn != [Schedule(run.config, space, PER_EPOCH, seed=1).resolution(step) for step in range(TOTAL)]
+    assert drawn == [Schedule(deps(), space, PER_EPOCH, seed=0).resolution(step) for step in range(TOTAL)]
+    assert drawn != [Schedule(deps(), space, PER_EPOCH, seed=1).resolution(step) for step in range(TOTAL)]
     for phase in run.phases:
         counts = Counter(drawn[phase.start : phase.end])
         assert set(counts) == set(space.resolutions)
@@ -111,8 +119,9 @@ def test_one_resolution_is_that_of_every_step() -> None:
 
 def test_channels_are_sorted_from_the_first_supernet_step_on() -> None:
     run = schedule()
-    assert [run.at(step).reorganised for step in (START - 1, START, TOTAL - 1)] == [False, True, True]
-    assert not schedule(reorganise=False).at(START).reorganised
+    assert [len(run.entries(step)) for step in (START - 1, START, TOTAL - 1)] == [0, 1, 1]
+    assert run.phase(START).enter == (reorganise,)
+    assert not schedule(reorganise=False).entries(START)
 
 
 def test_without_a_ramp_epsilon_jumps_to_one() -> None:
@@ -128,7 +137,7 @@ def test_without_warmup_the_sandwich_starts_at_once() -> None:
 
 def test_without_distillation_subnets_learn_from_labels() -> None:
     plan = schedule(distillation="off").at(SHRUNK)
-    assert {slot.learns_from for slot in plan.slots} == {"labels"}
+    assert {slot.loss for slot in plan.slots} == {LabelCrossEntropy(0.1)}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from torch import Tensor
 from kernels.dispatch import KernelChoice, KernelError, operations_for
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from pipeline.training.sandwich import sandwich_step
@@ -64,7 +65,7 @@ def test_logits_and_gradients_are_as_exact_as_those_of_plain_pytorch(number: int
 
 def test_twenty_steps_of_training_stay_as_near_to_float64_as_those_of_plain_pytorch() -> None:
     """Training doubles any rounding every few steps, so what counts is who strays farther."""
-    config = ScheduleConfig(
+    config = DepsConfig(
         duration="20 steps",
         full_model_warmup="8 steps",
         epsilon_ramp="4 steps",
@@ -77,7 +78,7 @@ def test_twenty_steps_of_training_stay_as_near_to_float64_as_those_of_plain_pyto
         supernet.kernels = choice
         engine = SingleEngine(supernet, OptimizerConfig())
         pixels = images(16).to(dtype)
-        steps = [sandwich_step(engine, schedule.at(step), pixels, LABELS, LossConfig()) for step in range(20)]
+        steps = [sandwich_step(engine, schedule.at(step), pixels, LABELS) for step in range(20)]
         return torch.stack([loss for step in steps for loss in step.losses]).double()
 
     exact, plain, fast = losses("auto", torch.float64), losses("reference", torch.float32), losses("cpu", torch.float32)
@@ -90,11 +91,11 @@ def test_gradients_of_a_shared_trunk_are_those_of_a_trunk_for_each_subnet() -> N
     """A sandwich against the sum of separate backward passes."""
     supernet = lively(SPACE)
     separate = copy.deepcopy(supernet)
-    config = ScheduleConfig(
+    config = DepsConfig(
         duration="2 steps", full_model_warmup="0 steps", epsilon_ramp="0 steps", distillation="off",
         learning_rate=LearningRateConfig(base=0.05),
     )  # fmt: skip
-    plan = Schedule(config, SPACE, steps_per_epoch=2, seed=0).at(0)
+    plan = Schedule(config, SPACE, steps_per_epoch=2, seed=0, loss=LossConfig(label_smoothing=0)).at(0)
     assert len(plan.slots) == 4
     for slot in plan.slots:
         F.cross_entropy(separate(images(16), slot.subnet), LABELS).backward()
@@ -103,7 +104,7 @@ def test_gradients_of_a_shared_trunk_are_those_of_a_trunk_for_each_subnet() -> N
     engine.optimizer.register_step_pre_hook(
         lambda *_: seen.update({name: each.grad.clone() for name, each in supernet.named_parameters()})
     )
-    sandwich_step(engine, plan, images(16), LABELS, LossConfig(label_smoothing=0))
+    sandwich_step(engine, plan, images(16), LABELS)
     for name, parameter in separate.named_parameters():
         wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(seen[name], wanted, rtol=1e-3, atol=1e-5)

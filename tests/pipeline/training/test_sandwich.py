@@ -10,12 +10,14 @@ from torch import Tensor
 from kernels.dispatch import operations_for
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
+from pipeline.methods.deps import DepsConfig
+from pipeline.methods.entries import reorganise
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.losses import LossConfig, slot_loss
-from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
+from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy, Targets
+from pipeline.methods.phases import StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.networks import NETWORKS
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.trainer import sort_channels
 from tests.pipeline.supernet.test_supernet import images, lively
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
@@ -26,7 +28,7 @@ OPERATIONS = operations_for("reference", "cpu", torch.float32)
 
 def plan(step: int = 1, distillation: str = "in_place") -> StepPlan:
     """Step 1 is in the middle of a ramp of four."""
-    config = ScheduleConfig(
+    config = DepsConfig(
         duration="8 steps",
         full_model_warmup="4 steps",
         epsilon_ramp="4 steps",
@@ -68,7 +70,7 @@ def test_the_gradient_is_full_plus_epsilon_times_the_sum_of_the_subnets(distilla
     engine.optimizer.register_step_pre_hook(
         lambda *_: seen.update({name: each.grad.clone() for name, each in supernet.named_parameters()})
     )
-    result = sandwich_step(engine, this, pixels, LABELS, LossConfig(label_smoothing=SMOOTHING))
+    result = sandwich_step(engine, this, pixels, LABELS)
 
     for name, gradient in expected.items():
         wanted = torch.zeros_like(seen[name]) if gradient is None else gradient.float()
@@ -85,21 +87,20 @@ def test_the_teacher_is_detached() -> None:
     supernet = lively(SPACE)
     teacher = supernet(images(), this.slots[0].subnet)
     logits = supernet(images(), this.slots[1].subnet)
-    slot_loss(this.slots[1], logits, LABELS, teacher.detach(), LossConfig(), OPERATIONS).backward()
+    this.slots[1].loss(logits, Targets(LABELS, full=teacher.detach()), OPERATIONS).backward()
     assert supernet.blocks[2].project.weight.grad is None
     assert supernet.blocks[1].project.weight.grad is not None
 
 
 def test_distillation_has_its_minimum_at_the_teacher_and_scales_with_temperature_squared() -> None:
-    slot = plan().slots[1]
     teacher = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     student = teacher.clone().requires_grad_()
-    slot_loss(slot, student, LABELS, teacher, LossConfig(temperature=3), OPERATIONS).backward()
+    SoftCrossEntropy("full", 3)(student, Targets(LABELS, full=teacher), OPERATIONS).backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros_like(student), atol=1e-6, rtol=0)
     other = torch.randn(4, 10, generator=torch.Generator().manual_seed(1))
-    cold = slot_loss(slot, other / 3, LABELS, teacher / 3, LossConfig(temperature=1), OPERATIONS)
-    hot = slot_loss(slot, other, LABELS, teacher, LossConfig(temperature=3), OPERATIONS)
+    cold = SoftCrossEntropy("full", 1)(other / 3, Targets(LABELS, full=teacher / 3), OPERATIONS)
+    hot = SoftCrossEntropy("full", 3)(other, Targets(LABELS, full=teacher), OPERATIONS)
     torch.testing.assert_close(hot, 9 * cold)
 
 
@@ -109,8 +110,8 @@ def test_weight_decay_and_momentum_act_on_parameters_that_no_subnet_used() -> No
     transform = supernet.blocks[1].depthwise.transforms["5to3"]  # the full model has no use for it
     before = transform.detach().clone()
     alone = plan(step=1)
-    full_only = StepPlan(0, "full model", 0.1, 0.0, alone.resolution, alone.slots[:1], False)
-    sandwich_step(engine, full_only, images(), LABELS, LossConfig())
+    full_only = StepPlan(0, "full model", 0.1, alone.resolution, alone.slots[:1])
+    sandwich_step(engine, full_only, images(), LABELS)
     # Nesterov's first step: decay · (1 + momentum) times the rate.
     torch.testing.assert_close(transform.detach(), before * (1 - 0.1 * 0.5 * 1.9))
 
@@ -140,15 +141,11 @@ def test_mixed_labels_are_smoothed_too() -> None:
     mixed = soft(torch.tensor([0.7, 1.0, 0.2, 0.5], dtype=torch.float64))
     target = (1 - SMOOTHING) * mixed + SMOOTHING / 10
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
-    full = plan().slots[0]
-    torch.testing.assert_close(
-        slot_loss(full, logits, mixed, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS), expected
-    )
+    loss = LabelCrossEntropy(SMOOTHING)
+    torch.testing.assert_close(loss(logits, Targets(mixed), OPERATIONS), expected)
     whole = soft(torch.ones(4, dtype=torch.float64))
-    from_classes = slot_loss(full, logits, LABELS, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS)
-    torch.testing.assert_close(
-        slot_loss(full, logits, whole, None, LossConfig(label_smoothing=SMOOTHING), OPERATIONS), from_classes
-    )
+    from_classes = loss(logits, Targets(LABELS), OPERATIONS)
+    torch.testing.assert_close(loss(logits, Targets(whole), OPERATIONS), from_classes)
 
 
 def test_a_mixed_image_counts_as_right_where_its_greater_part_is_recognised() -> None:
@@ -158,7 +155,7 @@ def test_a_mixed_image_counts_as_right_where_its_greater_part_is_recognised() ->
     own, other = F.one_hot(guesses, 10), F.one_hot(others, 10)
     for share, right in ((0.8, 4), (0.2, 0)):
         engine = SingleEngine(lively(SPACE), OptimizerConfig())
-        result = sandwich_step(engine, plan(), images(), share * own + (1 - share) * other, LossConfig())
+        result = sandwich_step(engine, plan(), images(), share * own + (1 - share) * other)
         assert (int(result.correct), result.correct.dtype) == (right, torch.int64)
 
 
@@ -168,13 +165,13 @@ def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
     for sorted_between in (False, True):
         supernet = lively(SPACE)
         engine = SingleEngine(supernet, OptimizerConfig())
-        alone = StepPlan(0, "full model", 0.05, 0.0, plan().resolution, plan().slots[:1], False)
+        alone = StepPlan(0, "full model", 0.05, plan().resolution, plan().slots[:1])
         for step in range(4):
             if step == 2 and sorted_between:
                 before = supernet.blocks[1].project.weight.detach().clone()
-                engine.load_state(sort_channels(engine.full_state()))
+                engine.load_state(reorganise(engine.full_state()))
                 assert not torch.equal(supernet.blocks[1].project.weight, before)
-            sandwich_step(engine, alone, images(), LABELS, LossConfig())
+            sandwich_step(engine, alone, images(), LABELS)
         with torch.no_grad():
             logits.append(supernet(images(), SPACE.largest()))
     torch.testing.assert_close(logits[1], logits[0], atol=1e-4, rtol=1e-3)

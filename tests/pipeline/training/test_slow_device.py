@@ -8,7 +8,7 @@ import torch
 
 from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.evaluation.evaluate import Accuracy
-from pipeline.methods.schedule import StepPlan
+from pipeline.methods.phases import StepPlan
 from pipeline.processes.group import Processes
 from pipeline.training import trainer as trainer_module
 from pipeline.training.sandwich import StepResult

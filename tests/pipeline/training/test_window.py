@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from pipeline.errors import RunFailure
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig, StepPlan
+from pipeline.methods.phases import StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.supernet.networks import NETWORKS
 from pipeline.tracking.ledger import IDLE, Ledger
@@ -16,7 +18,7 @@ from pipeline.training.window import Window
 from tests.support.slow_device import Clock, SlowDevice
 
 SPACE = NETWORKS["mobilenet_v3_digits"]
-CONFIG = ScheduleConfig(
+CONFIG = DepsConfig(
     duration="8 steps",
     full_model_warmup="4 steps",
     epsilon_ramp="2 steps",
@@ -47,7 +49,7 @@ def window(ledger: Ledger) -> Window:
 
 def result(plan: StepPlan, device: SlowDevice, loss: float = 1.0, norm: float = 1.0, right: int = 2) -> StepResult:
     losses = tuple(device.holding(loss) for _ in plan.slots)
-    full = any(slot.role == "full" for slot in plan.slots)
+    full = any(slot.name == "full" for slot in plan.slots)
     return StepResult(losses, device.holding(right) if full else None, device.holding(norm), worked_until=0.0)
 
 
@@ -112,7 +114,7 @@ def test_the_accuracy_in_training_is_over_the_steps_that_train_the_full_model(
 ) -> None:
     for number, plan in enumerate(PLANS[4:6]):
         slots = plan.slots[1:] if number else plan.slots
-        without = StepPlan(plan.step, plan.phase, 0.1, 1.0, plan.resolution, slots, True)
+        without = StepPlan(plan.step, plan.phase, 0.1, plan.resolution, slots)
         device.work(1.0)
         window.add(without, result(without, device, right=3), 0.0, 0.0)
     assert window.read()["acc/train"] == 75
@@ -122,7 +124,7 @@ def test_there_is_no_accuracy_in_training_where_no_step_trains_the_full_model(
     window: Window, device: SlowDevice
 ) -> None:
     for plan in PLANS[4:6]:
-        without = StepPlan(plan.step, plan.phase, 0.1, 1.0, plan.resolution, plan.slots[1:], True)
+        without = StepPlan(plan.step, plan.phase, 0.1, plan.resolution, plan.slots[1:])
         device.work(1.0)
         window.add(without, result(without, device), 0.0, 0.0)
     figures = window.read()

@@ -1,0 +1,125 @@
+"""A method as a value: phases, in each of which every step trains the same slots. The training loop knows no method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.duration import to_steps
+from pipeline.errors import UsageError
+from pipeline.methods.draws import Draw
+from pipeline.methods.entries import Entry
+from pipeline.methods.losses import Loss
+from pipeline.supernet.space import Subnet
+
+FULL = "full"  # the slot that trains the full model, which other slots may learn from
+
+
+class ScheduleError(UsageError):
+    """A method whose phases do not fit together, or into the run."""
+
+
+def unscaled(step: int) -> float:
+    """The factor of a slot whose gradient counts as it is."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class SlotRule:
+    """One sub-step of each of a phase's steps.
+
+    Attributes:
+        name: by which figures and reports know it; several slots of a phase may share one.
+        draw: the subnet that it trains, of (seed, step, slot) alone.
+        loss: what its subnet learns from.
+        scale: factor of its loss at a step (DεpS's ε).
+    """
+
+    name: str
+    draw: Draw
+    loss: Loss
+    scale: Callable[[int], float] = unscaled
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps [start, end) of the run.
+
+    Attributes:
+        slots: in the order in which they are trained; FULL comes first where others learn from it.
+        rate: learning rate at a step.
+        enter: what happens to the training state before the first of these steps, once in a run's life.
+        dip_steps: for how many steps after its start the full model may lose accuracy, and is evaluated more often.
+    """
+
+    name: str
+    start: int
+    end: int
+    slots: tuple[SlotRule, ...]
+    rate: Callable[[int], float]
+    enter: tuple[Entry, ...] = ()
+    dip_steps: int = 0
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        return tuple(slot.name for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One sub-step of one step: the subnet that is trained, what it learns from, and the factor of its loss."""
+
+    name: str
+    subnet: Subnet
+    loss: Loss
+    scale: float
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """All that the trainer needs to know about one optimizer step.
+
+    Attributes:
+        phase: its name.
+        resolution: side of the batch's images in pixels, which all slots share.
+    """
+
+    step: int
+    phase: str
+    learning_rate: float
+    resolution: int
+    slots: tuple[Slot, ...]
+
+    @property
+    def epsilon(self) -> float:
+        """Factor of the gradients of subnets below the full model; 0 where none is trained."""
+        return next((slot.scale for slot in reversed(self.slots) if slot.name != FULL), 0.0)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Turns a method's durations into steps.
+
+    Attributes:
+        steps_per_epoch: optimizer steps of one pass over the training data.
+        total: steps of the run.
+    """
+
+    steps_per_epoch: int
+    total: int
+
+    def steps(self, key: str, duration: str) -> int:
+        """Raises ScheduleError for a duration that is no number of steps; `key` of the recipe's `schedule` is named."""
+        return duration_in_steps(key, duration, self.steps_per_epoch, self.total)
+
+
+def duration_in_steps(key: str, duration: str, steps_per_epoch: int, total: int | None) -> int:
+    """Steps of a duration of the recipe's `schedule`; of `total` where it is a percentage.
+
+    Raises:
+        ScheduleError: naming the key.
+    """
+    try:
+        return to_steps(duration, steps_per_epoch, total)
+    except UsageError as error:
+        raise ScheduleError(f"schedule.{key}: {error}") from None
