@@ -16,7 +16,8 @@ from pipeline.tracking.metrics import Series
 # Okabe and Ito's palette, told apart with any colour vision; markers repeat the distinction for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-NETWORKS: dict[str, tuple[str, Any]] = {
+# Name and dashes of what is measured in training: by the slots that train it.
+_NETWORKS: dict[str, tuple[str, Any]] = {
     "full": ("full model", "-"),
     "smallest": ("smallest subnet", "--"),
     "random": ("random subnets", ":"),
@@ -101,7 +102,8 @@ def curves_plot(
 
     def draw(axes: Axes) -> None:
         colour = looks.colour(approach)
-        for network, (name, dashes) in NETWORKS.items():
+        for network in networks(approach):
+            name, dashes = _NETWORKS.get(network, (network, "-."))
             metric = f"{kind}/{network}"
             found = [(run, run.metrics[metric]) for run in approach.runs if metric in run.metrics]
             if not found:
@@ -122,6 +124,12 @@ def curves_plot(
         axes.legend(loc="upper right" if kind == "loss" else "lower right")
 
     return _draw(path, draw)
+
+
+def networks(approach: Approach) -> list[str]:
+    """What was measured in training: the full model and the smallest subnet, and whatever else slots train."""
+    slots = (slot for run in approach.runs for phase in run.phases for slot in phase.slots)
+    return list(dict.fromkeys([*_NETWORKS, *slots]))
 
 
 def _mark_phases(axes: Axes, run: RunRecord) -> None:
@@ -163,7 +171,7 @@ def cost_plot(path: Path, approaches: Sequence[Approach], looks: Looks, unit: st
                     axes.plot(
                         hours,
                         series.values,
-                        NETWORKS[network][1],
+                        _NETWORKS[network][1],
                         color=looks.colour(approach),
                         linewidth=1.3,
                         alpha=0.8 if len(approach.runs) > 1 else 1.0,
@@ -291,7 +299,7 @@ def _approach_lines(approaches: Sequence[Approach], looks: Looks) -> list[Line2D
 def _network_lines(*networks: str) -> list[Line2D]:
     lines = []
     for network in networks:
-        name, dashes = NETWORKS[network]
+        name, dashes = _NETWORKS[network]
         lines.append(Line2D([], [], color="#5b6675", linestyle=dashes, label=name))
     return lines
 

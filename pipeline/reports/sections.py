@@ -213,7 +213,7 @@ def curves(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[B
     figures = []
     for number, approach in enumerate(approaches):
         for kind, label in (("acc", "held-out top-1 (%)"), ("loss", "training loss (nats)")):
-            drawn = [f"{kind}/{network}" for network in plots.NETWORKS]
+            drawn = [f"{kind}/{network}" for network in plots.networks(approach)]
             if not any(name in run.metrics for run in approach.runs for name in drawn):
                 continue
             limits = plots.common_limits(

@@ -52,10 +52,10 @@ class TrainingProgress:
         self._bar.update(self._task, completed=step)
 
     def show(self, step: int, phase: str, metrics: dict[str, float], cost: str) -> None:
-        """Show the newest figures: loss and accuracy of the full model, speed, cost so far."""
+        """Show the newest figures: loss of the first slot, accuracy of the full model, speed, cost so far."""
         figures = [phase]
-        if "loss/full" in metrics:
-            figures.append(f"loss {metrics['loss/full']:.3f}")
+        if loss := next((value for name, value in metrics.items() if name.startswith("loss/")), None):
+            figures.append(f"loss {loss:.3f}")
         if "acc/full" in metrics:
             figures.append(f"held-out {metrics['acc/full']:.1f} %")
         elif "acc/train" in metrics:

@@ -80,7 +80,8 @@ def test_what_is_whole_and_of_the_run_is_taken_without_a_word(newest: Path) -> N
 
 def test_one_written_by_an_earlier_version_is_taken(newest: Path) -> None:
     sidecar = json.loads(newest.with_suffix(".json").read_text())
-    del sidecar[CHECKSUM], sidecar["roll_backs"], sidecar["passed_over"]
+    del sidecar[CHECKSUM], sidecar["roll_backs"], sidecar["passed_over"], sidecar["entered"]
+    sidecar["reorganised"] = True  # all that could happen on entering a phase
     newest.with_suffix(".json").write_text(json.dumps(sidecar))
     assert taken_up(newest) == (9, [])
 

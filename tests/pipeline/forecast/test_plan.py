@@ -230,7 +230,7 @@ def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_d
     run = recipe("batch_size=8", "data.augmentation.mixup=0.5", "data.augmentation.random_erasing.probability=1")
     seen: list[tuple[torch.dtype, torch.Size, torch.Size]] = []
 
-    def step(engine: object, plan: StepPlan, images: torch.Tensor, labels: torch.Tensor, _: object) -> StepResult:
+    def step(engine: object, plan: StepPlan, images: torch.Tensor, labels: torch.Tensor) -> StepResult:
         seen.append((images.dtype, images.shape, labels.shape))
         return StepResult((), None, torch.tensor(1.0), 0.0)
 

@@ -435,3 +435,24 @@ def test_a_tracked_run_gets_the_report_in_its_folder_and_nothing_else(tmp_path, 
     pages = {path.name for path in (run / "report").iterdir()}
     assert sent() == pages - {"diary.txt"} | {"evaluation.json"}
     assert {"report.md", "report.html"} < sent()
+
+
+def test_phases_and_slots_of_any_method_are_shown_by_their_names(tmp_path, monkeypatch):
+    folder = make_run(tmp_path / "run")
+    info = json.loads((folder / "run.json").read_text())
+    names = [("teacher", ["full"]), ("elastic kernel", ["subnet"]), ("elastic depth", ["subnet", "subnet"])]
+    for phase, (name, slots) in zip(info["phases"], names, strict=True):
+        phase |= {"name": name, "slots": slots}
+    (folder / "run.json").write_text(json.dumps(info))
+    log = MetricsLog(folder / "metrics.jsonl")
+    log.log(info["steps"], {"loss/subnet": 0.5})
+    markdown, _ = report([folder], tmp_path / "report")
+    assert "When shrinking begins" in markdown  # the first step of the first phase that trains subnets
+    assert read_run(folder).shrink_start == info["phases"][1]["start"]
+    approaches = group([read_run(folder)])
+    looks = plots.Looks(approaches)
+    axes = drawn(
+        lambda: plots.curves_plot(tmp_path / "x.svg", approaches[0], looks, "loss", "training loss", None), monkeypatch
+    )
+    assert [text.get_text() for text in axes.texts] == ["teacher", "elastic kernel", "elastic depth"]
+    assert "subnet" in axes.get_legend_handles_labels()[1]
