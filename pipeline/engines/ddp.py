@@ -15,8 +15,9 @@ from pipeline.engines.protocol import (
     unsharded_state,
     update,
 )
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 
 class DdpEngine:
@@ -24,6 +25,7 @@ class DdpEngine:
         # torch 2.13 has a new name for it, with another meaning before the first forward; 2.11 does not know that name.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         self.supernet = supernet
+        self.graphs: Graphs = {}
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
@@ -33,7 +35,7 @@ class DdpEngine:
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         # What no_sync() sets, and DDP reads it in forward as well as in backward: reduce in the last sub-step only.
         self.ddp.require_backward_grad_sync = last
-        return self.ddp(images, subnet)
+        return self.ddp(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
         loss.backward()

@@ -17,8 +17,9 @@ from pipeline.engines.protocol import (
     complete_gradients,
     set_learning_rate,
 )
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 
 class FsdpEngine:
@@ -26,8 +27,9 @@ class FsdpEngine:
         # torch's own calls of functions that it has given other names.
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         self.supernet = supernet
-        for block in supernet.blocks:
-            fully_shard(block)
+        self.graphs: Graphs = {}
+        for unit in supernet.units():
+            fully_shard(unit)
         self.fsdp = fully_shard(supernet)
         # Computed apart from the subnets, it gathers and shards like a forward pass of its own.
         register_fsdp_forward_method(supernet, "trunk")

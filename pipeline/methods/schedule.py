@@ -17,7 +17,8 @@ from pipeline.duration import Duration, to_steps
 from pipeline.errors import UsageError
 from pipeline.methods.draws import step_bits
 from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
-from pipeline.supernet.space import Space, Subnet
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
 
 Role = Literal["full", "smallest", "random"]
 PhaseName = Literal["full model", "ramp", "supernet"]

@@ -21,7 +21,8 @@ from pipeline.methods.draws import step_bits
 from pipeline.methods.schedule import Schedule, StepPlan
 from pipeline.processes.group import FAILURES, Processes
 from pipeline.recipe.recipe import Recipe
-from pipeline.supernet.reorganise import channel_orders, reorganise
+from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
+from pipeline.supernet.space import Space
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.display import TrainingProgress
@@ -144,7 +145,7 @@ class Trainer:
         self.accuracy = None
         if plan.reorganised and not self.progress.reorganised:
             self.window.wait()
-            self.engine.load_state(sort_channels(self.engine.full_state()))
+            self.engine.load_state(sort_channels(self.engine.full_state(), self.schedule.space))
             self.progress.reorganised = True
         self._seed_dropout(plan.step)
         images, labels = feed(batch, self.processes.device, self.recipe.data.augmentation, self.schedule.space.classes)
@@ -272,10 +273,10 @@ def _due(interval: int, done: int) -> bool:
     return interval > 0 and done % interval == 0
 
 
-def sort_channels(state: TrainingState) -> TrainingState:
+def sort_channels(state: TrainingState, space: Space) -> TrainingState:
     """`state` with channels sorted by importance, momentum with them: the full model trains on as if nothing had been.
 
     Done once in a run's life, before the first subnet trains (METHOD §2.2).
     """
-    orders = channel_orders(state.weights)
+    orders = channel_orders(state.weights, channel_groups(space))
     return TrainingState(reorganise(state.weights, orders), reorganise(state.momentum, orders))

@@ -20,8 +20,8 @@ from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.protocol import EngineConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.schedule import Schedule, ScheduleConfig, Slot, StepPlan
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 
 STEPS = 5
 BATCH = 12  # splits over one, two and three processes

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.methods.schedule import StepPlan
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
+from pipeline.supernet.supernet import Supernet, Trunk
 from tests.distributed.cells import Cell, batch
 
 

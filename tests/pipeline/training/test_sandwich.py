@@ -172,7 +172,7 @@ def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
         for step in range(4):
             if step == 2 and sorted_between:
                 before = supernet.blocks[1].project.weight.detach().clone()
-                engine.load_state(sort_channels(engine.full_state()))
+                engine.load_state(sort_channels(engine.full_state(), SPACE))
                 assert not torch.equal(supernet.blocks[1].project.weight, before)
             sandwich_step(engine, alone, images(), LABELS, LossConfig())
         with torch.no_grad():
