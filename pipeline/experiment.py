@@ -29,9 +29,9 @@ from pipeline.recipe.recipe import Recipe
 from pipeline.run import folder as run_folder
 from pipeline.run.lock import hold
 from pipeline.supernet.graphs import capture
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
+from pipeline.supernet.supernet import Supernet
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
 from pipeline.tracking.metrics import lost_rows
 from pipeline.tracking.shipment import METRICS
@@ -242,7 +242,7 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
             images = torch.zeros(per_process, 3, side, side, device=processes.device)
             images = images.to(memory_format=torch.channels_last)
             extremes = (schedule.space.largest(), schedule.space.smallest())
-            capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
+            engine.graphs |= capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
     return engine
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from data_shards.augmentation.crops import Augmentation
 from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
-from pipeline.bench.ofa_style import OfaStyleStep
+from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.protocol import copy_momentum
 from pipeline.engines.single import SingleEngine
@@ -22,8 +22,8 @@ from pipeline.methods.losses import Targets
 from pipeline.methods.phases import FULL, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.supernet.extract import extract
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.feed import feed
 from pipeline.training.sandwich import sandwich_step
 
@@ -76,7 +76,7 @@ class OfaStyle:
 
     shares_weights = True
 
-    def __init__(self, supernet: Supernet, plan: StepPlan) -> None:
+    def __init__(self, supernet: OfaStyleSupernet, plan: StepPlan) -> None:
         self._step = OfaStyleStep(supernet, plan)
 
     def lay_out(self, images: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class PlainNetworks:
     shares_weights = False
 
     def __init__(self, supernet: Supernet, plan: StepPlan) -> None:
-        self._plan, self._bf16, self._device = plan, supernet.bf16, supernet.stem.weight.device
+        self._plan, self._bf16, self._device = plan, supernet.bf16, next(supernet.parameters()).device
         self._operations = supernet.operations(self._device.type)  # for the loss
         networks = [extract(supernet, slot.subnet).train().to(self._device) for slot in plan.slots]
         parameters = [parameter for network in networks for parameter in network.parameters()]
@@ -138,7 +138,7 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 # Kernels and class of each; ours first, whose time the ratios are to.
-_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Supernet, StepPlan], Contender]]] = {
+_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Any, StepPlan], Contender]]] = {
     "ours": ("auto", SupernetStep),
     "strong eager": ("reference", SupernetStep),
     "plain networks": ("reference", PlainNetworks),
@@ -169,7 +169,7 @@ def build(
     """
     kernels, kind = _CONTENDERS[name]
     bf16 = device.type == "cuda" and kind is not OfaStyle and not float32
-    supernet = Supernet(space, bf16=bf16, kernels=kernels)
+    supernet = (OfaStyleSupernet if kind is OfaStyle else Supernet)(space, bf16=bf16, kernels=kernels)
     supernet.load_state_dict(dict(weights))
     return kind(supernet.to(device), plan)
 

@@ -6,27 +6,27 @@ subnet computes the stem again, and the host waits for the losses and accuracies
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels import reference
+from kernels.dispatch import Operations
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import FULL, StepPlan
-from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticSqueezeExcite
-from pipeline.supernet.mobilenet_v3 import ElasticMBConv, Supernet
-from pipeline.supernet.space import BlockShape, Subnet
+from pipeline.supernet.supernet import Supernet
 
 
 class OfaStyleStep:
     """Trains the weights of `supernet` by SGD on the subnets of `plan`.
 
     Args:
-        supernet: in training mode, without dropout; only its weights and its space are used.
+        supernet: in training mode, without dropout.
     """
 
-    def __init__(self, supernet: Supernet, plan: StepPlan) -> None:
+    def __init__(self, supernet: OfaStyleSupernet, plan: StepPlan) -> None:
         self.supernet, self.plan = supernet, plan
         self.optimizer = torch.optim.SGD(supernet.parameters(), plan.learning_rate, momentum=0.9, nesterov=True)
 
@@ -37,7 +37,7 @@ class OfaStyleStep:
         accuracies: list[tuple[float, float]] = []
         soft = _smoothed(labels, self.supernet.space.classes, LossConfig().label_smoothing)
         for slot in self.plan.slots:
-            logits = ofa_style_logits(self.supernet, images, slot.subnet)
+            logits = self.supernet(images, slot.subnet)
             loss = _soft_target_loss(logits, soft)
             (slot.scale * loss).backward()
             losses.append(loss.item())
@@ -48,64 +48,77 @@ class OfaStyleStep:
         return losses
 
 
-def ofa_style_logits(supernet: Supernet, images: Tensor, subnet: Subnet) -> Tensor:
-    """Logits [N, classes] of `subnet` in training mode, with the supernet's weights."""
-    x = F.conv2d(images, supernet.stem.weight, stride=supernet.space.stem_stride, padding=1)
-    x = _h_swish(_batch_norm(supernet.stem_bn, x))
-    for shape in supernet.space.blocks(subnet):
-        block = supernet.blocks[shape.index]
-        assert isinstance(block, ElasticMBConv)
-        x = _mbconv(block, x, shape)
-    x = _h_swish(_batch_norm(supernet.final_bn, _pointwise(supernet.final_expand.weight, x, supernet.space.last[0])))
-    x = x.mean(3, keepdim=True).mean(2, keepdim=True)
-    x = _h_swish(F.conv2d(x, supernet.feature_mix.weight[:, :, None, None]))
-    return F.linear(x.flatten(1), supernet.classifier.weight, supernet.classifier.bias)
+class OfaStyleSupernet(Supernet):
+    """A supernet with `OfaStyleOperations`."""
+
+    def operations(self, device: str) -> Operations:
+        return OfaStyleOperations()
 
 
-def _mbconv(block: ElasticMBConv, x: Tensor, shape: BlockShape) -> Tensor:
-    activation: Callable[[Tensor], Tensor] = F.relu if shape.activation == "relu" else _h_swish
-    y = x
-    if shape.has_expand_conv:
-        y = activation(_batch_norm(block.expand_bn, _pointwise(block.expand.weight, y, shape.expanded)))
-    weight = _kernel(block.depthwise, shape.expanded, shape.kernel)
-    y = F.conv2d(y, weight, stride=shape.stride, padding=shape.kernel // 2, groups=shape.expanded)
-    y = activation(_batch_norm(block.depthwise_bn, y))
-    if shape.squeeze_excite:
-        y = _squeeze_excite(block.squeeze_excite, y, shape.reduced)
-    y = _batch_norm(block.project_bn, _pointwise(block.project.weight, y, shape.outputs))
-    return x + y if shape.has_residual else y
+class OfaStyleOperations:
+    """The operations of elastic layers, each by itself and on copies of the weights' slices; see `Operations`."""
+
+    name = "OFA style"
+    soft_cross_entropy = staticmethod(reference.soft_cross_entropy)
+
+    def pointwise_conv(self, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
+        return F.conv2d(x, weight[:outputs, : x.shape[1]].contiguous())
+
+    def depthwise_conv(
+        self, x: Tensor, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
+    ) -> Tensor:
+        channels = x.shape[1]
+        active = _kernel(weight[:channels].contiguous(), kernel, transforms)
+        return F.conv2d(x, active, stride=stride, padding=kernel // 2, groups=channels)
+
+    def batch_norm(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running: tuple[Tensor, Tensor] | None,
+        training: bool,
+        momentum: float,
+        epsilon: float,
+        activation: str,
+    ) -> Tensor:
+        channels = x.shape[1]
+        # Such code moves the statistics with every subnet.
+        mean, variance = running or (torch.zeros_like(bias), torch.ones_like(bias))
+        y = F.batch_norm(
+            x, mean[:channels], variance[:channels], weight[:channels], bias[:channels], training, momentum, epsilon
+        )
+        return _h_swish(y) if activation == "h_swish" else reference.ACTIVATIONS[activation](y)
+
+    def squeeze_excite(
+        self, x: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
+    ) -> Tensor:
+        channels = x.shape[1]
+        y = x.mean(3, keepdim=True).mean(2, keepdim=True)
+        y = F.conv2d(y, reduce[0][:reduced, :channels, None, None].contiguous(), reduce[1][:reduced].contiguous())
+        y = F.relu(y)
+        y = F.conv2d(y, expand[0][:channels, :reduced, None, None].contiguous(), expand[1][:channels].contiguous())
+        return x * (F.relu6(y + 3) / 6)
+
+    def settle(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
+        return x if shortcut is None else shortcut + x
+
+    def pool(self, x: Tensor) -> Tensor:
+        return x.mean(3, keepdim=True).mean(2, keepdim=True).flatten(1)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
+        weight = weight[:outputs, : x.shape[1]].contiguous()
+        return F.linear(x, weight, None if bias is None else bias[:outputs].contiguous())
 
 
-def _pointwise(weight: Tensor, x: Tensor, outputs: int) -> Tensor:
-    return F.conv2d(x, weight[:outputs, : x.shape[1]].contiguous())
-
-
-def _kernel(layer: ElasticDepthwise, channels: int, kernel: int) -> Tensor:
+def _kernel(weight: Tensor, kernel: int, transforms: Mapping[str, Tensor]) -> Tensor:
     """The centre of each kernel, from size to size through the learned matrices."""
-    weight = layer.weight[:channels].contiguous()
     sizes = range(weight.shape[-1] - 2, kernel - 2, -2)
     for smaller in sizes:
         centre = weight[:, :, 1:-1, 1:-1].contiguous()
-        matrix = layer.transforms[f"{smaller + 2}to{smaller}"]
-        weight = F.linear(centre.view(-1, smaller**2), matrix).view(centre.shape)
+        matrix = transforms.get(f"{smaller + 2}to{smaller}")
+        weight = centre if matrix is None else F.linear(centre.view(-1, smaller**2), matrix).view(centre.shape)
     return weight
-
-
-def _batch_norm(layer: ElasticBatchNorm, x: Tensor) -> Tensor:
-    channels = x.shape[1]
-    running = (layer.running_mean[:channels], layer.running_var[:channels])
-    scale, shift = layer.weight[:channels], layer.bias[:channels]
-    return F.batch_norm(x, *running, scale, shift, True, layer.momentum, layer.epsilon)
-
-
-def _squeeze_excite(layer: ElasticSqueezeExcite, x: Tensor, reduced: int) -> Tensor:
-    channels = x.shape[1]
-    y = x.mean(3, keepdim=True).mean(2, keepdim=True)
-    reduce = layer.reduce.weight[:reduced, :channels, None, None].contiguous()
-    y = F.relu(F.conv2d(y, reduce, layer.reduce.bias[:reduced].contiguous()))
-    expand = layer.expand.weight[:channels, :reduced, None, None].contiguous()
-    y = F.conv2d(y, expand, layer.expand.bias[:channels].contiguous())
-    return x * (F.relu6(y + 3) / 6)
 
 
 def _h_swish(x: Tensor) -> Tensor:

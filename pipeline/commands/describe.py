@@ -6,7 +6,8 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.recipe.named_space import named_space
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.space import Space, Subnet
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
 
 _COLUMNS = {"subnet": ("subnet", ""), "macs": ("MACs", ",d"), "params": ("parameters", ",d")}
 
@@ -35,11 +36,7 @@ def print_description(
     if subnet_text is not None:
         subnets = [space.parse(subnet_text)]
     elif chosen:
-        largest = (space.depths[-1], space.kernels[-1], space.expands[-1], space.resolution)
-        given = (depth, kernel, expand, resolution)
-        subnets = [
-            space.uniform(*(full if choice is None else choice for choice, full in zip(given, largest, strict=True)))
-        ]
+        subnets = [space.uniform(depth, kernel, expand, resolution)]
     else:
         subnets = [subnet for _, subnet in space.pareto_row()]
     rows = [describe_subnet(space, subnet) for subnet in subnets]

@@ -18,8 +18,8 @@ from pipeline.processes.shared_memory import fit_readers
 from pipeline.reports.run_record import EVALUATION
 from pipeline.run.folder import check_data, read_recipe
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.space import Subnet
 from pipeline.supernet.store import load_supernet
+from pipeline.supernet.subnet import Subnet
 
 _COLUMNS = {
     "label": ("subnet", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.protocol import Engine, EngineConfig, EngineError
 from pipeline.processes.group import Processes
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.supernet import Supernet
 
 
 def build_engine(

@@ -16,8 +16,9 @@ from pipeline.engines.protocol import (
     update,
 )
 from pipeline.engines.teacher import FrozenTeacher
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 
 class DdpEngine:
@@ -26,6 +27,7 @@ class DdpEngine:
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)
+        self.graphs: Graphs = {}
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
@@ -35,7 +37,7 @@ class DdpEngine:
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         # What no_sync() sets, and DDP reads it in forward as well as in backward: reduce in the last sub-step only.
         self.ddp.require_backward_grad_sync = last
-        return self.ddp(images, subnet)
+        return self.ddp(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
         loss.backward()

@@ -18,8 +18,9 @@ from pipeline.engines.protocol import (
     set_learning_rate,
 )
 from pipeline.engines.teacher import FrozenTeacher
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 
 class FsdpEngine:
@@ -28,8 +29,9 @@ class FsdpEngine:
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)
-        for block in supernet.blocks:
-            fully_shard(block)
+        self.graphs: Graphs = {}
+        for unit in supernet.units():
+            fully_shard(unit)
         self.fsdp = fully_shard(supernet)
         # Computed apart from the subnets, it gathers and shards like a forward pass of its own.
         register_fsdp_forward_method(supernet, "trunk")

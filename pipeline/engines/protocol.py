@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from pipeline.engines.deepspeed.config import check_additions
 from pipeline.engines.teacher import FrozenTeacher
 from pipeline.errors import UsageError
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 DEEPSPEED_KEYS = ("zero_stage", "deepspeed")  # of `engine`: no other engine has a use for them
 
@@ -75,6 +76,7 @@ class Engine(Protocol):
 
     supernet: Supernet
     teacher: FrozenTeacher
+    graphs: Graphs  # of subnets that are replayed; none where weights are sharded
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         """Logits of `subnet`; `last` tells that this is the step's last sub-step (DDP must know before backward)."""
@@ -169,9 +171,7 @@ class WholeCopy:
     def get(self) -> Supernet:
         """The copy, with the weights and statistics of now."""
         if self._copy is None:
-            with torch.device("meta"):
-                copy = Supernet(self._sharded.space, bf16=self._sharded.bf16, kernels=self._sharded.kernels)
-            self._copy = copy.to_empty(device=next(self._sharded.buffers()).device).train(self._sharded.training)
+            self._copy = self._sharded.blank(next(self._sharded.buffers()).device)
         for name, parameter in self._sharded.named_parameters():
             self._copy.get_parameter(name).copy_(self._whole(parameter))
         for name, buffer in self._sharded.named_buffers():

@@ -7,20 +7,22 @@ from torch import Tensor
 from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
 from pipeline.engines.protocol import TrainingState, load_unsharded_state, unsharded_state, update
 from pipeline.engines.teacher import FrozenTeacher
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 
 class SingleEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)
+        self.graphs: Graphs = {}
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
         self.clip = config.gradient_clip
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
-        return self.supernet(images, subnet)
+        return self.supernet(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
         loss.backward()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.supernet.layers import ElasticBatchNorm
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.supernet import Supernet
 
 
 class FrozenTeacher:
@@ -29,12 +29,12 @@ class FrozenTeacher:
             self._supernet = None
             return
         if self._supernet is None:
-            with torch.device("meta"):
-                supernet = Supernet(self._like.space, bf16=self._like.bf16, kernels=self._like.kernels)
+            supernet = self._like.blank(self._device).requires_grad_(False).train()
+            supernet.dropout.p = 0.0
             for layer in supernet.modules():
                 if isinstance(layer, ElasticBatchNorm):
                     layer.momentum = 0.0  # it computes by each batch's own statistics, and keeps none
-            self._supernet = supernet.to_empty(device=self._device).requires_grad_(False).train()
+            self._supernet = supernet
         self._supernet.load_state_dict(weights)
 
     def weights(self) -> dict[str, Tensor] | None:

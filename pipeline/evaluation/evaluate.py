@@ -21,8 +21,8 @@ from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.processes.group import Processes
 from pipeline.supernet.extract import extract
-from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet
 
 
 @dataclass(frozen=True)

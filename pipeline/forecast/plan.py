@@ -17,7 +17,7 @@ from pipeline.methods.phases import Phase
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import machine
-from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.supernet import Supernet
 from pipeline.tracking.ledger import unit_for
 
 _BYTES_PER_GRADIENT = 4  # gradients are fp32 also where autocast computes in bf16

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.duration import Duration
 from pipeline.methods.draws import Largest, Smallest, Uniform
-from pipeline.methods.entries import reorganise
+from pipeline.methods.entries import Reorganise
 from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import FULL, Clock, Phase, ScheduleError, SlotRule
@@ -53,7 +53,10 @@ class DepsConfig(BaseModel):
         taught = loss.soft(FULL) if self.distillation == "in_place" else loss.of_labels()
         random = (SlotRule("random", Uniform(space), taught, epsilon),) * self.random_subnets
         sandwich = (full, SlotRule("smallest", Smallest(space), taught, epsilon), *random)
-        entered = {"enter": (reorganise,) if self.reorganise else (), "dip_steps": max(ramp, clock.steps_per_epoch)}
+        entered = {
+            "enter": (Reorganise(space),) if self.reorganise else (),
+            "dip_steps": max(ramp, clock.steps_per_epoch),
+        }
         first, second = (entered, {}) if ramp else ({}, entered)
         return (
             Phase("full model", 0, shrinking, (full,), rate),

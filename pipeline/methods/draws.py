@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from data_shards.randomness import Purpose
-from pipeline.supernet.space import Space, Subnet
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
 
 
 class Key(NamedTuple):

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.engines.protocol import TrainingState
-from pipeline.supernet.reorganise import channel_orders
-from pipeline.supernet.reorganise import reorganise as permute
+from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
+from pipeline.supernet.space import Space
 
 Entry = Callable[[TrainingState], TrainingState]
 
 
-def reorganise(state: TrainingState) -> TrainingState:
+@dataclass(frozen=True)
+class Reorganise:
     """Channels sorted by importance, momentum with them: the full model trains on as if nothing had been.
 
     OFA (Cai et al., ICLR 2020, §3.3); METHOD §2.2.
+
+    Attributes:
+        trained: the restriction of `space` whose subnets train already, which keep their channels; None for the full
+            model alone.
     """
-    orders = channel_orders(state.weights)
-    return replace(state, weights=permute(state.weights, orders), momentum=permute(state.momentum, orders))
+
+    space: Space
+    trained: Space | None = None
+
+    def __call__(self, state: TrainingState) -> TrainingState:
+        orders = channel_orders(state.weights, channel_groups(self.space, self.trained))
+        return replace(state, weights=reorganise(state.weights, orders), momentum=reorganise(state.momentum, orders))
 
 
 def freeze_teacher(state: TrainingState) -> TrainingState:

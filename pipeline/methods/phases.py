@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.methods.draws import Draw
 from pipeline.methods.entries import Entry
 from pipeline.methods.losses import Loss
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.subnet import Subnet
 
 FULL = "full"  # the slot that trains the full model, which other slots may learn from
 

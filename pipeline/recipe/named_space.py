@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from pipeline.errors import UsageError
 from pipeline.recipe.recipe import load_recipe
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
@@ -17,7 +19,7 @@ def named_space(name: str, width: float = 1.0) -> Space:
         UsageError: naming the legal networks.
     """
     if name in NETWORKS:
-        return build_space(SpaceConfig.model_validate({"network": name, "width": width}))
+        return build_space(TypeAdapter(SpaceConfig).validate_python({"network": name, "width": width}))
     if Path(name).suffix in (".yaml", ".yml"):
         if width != 1.0:
             raise UsageError("--width: is for a network's name; a recipe has its own")

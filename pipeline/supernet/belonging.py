@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
+from pipeline.supernet.supernet import Supernet
 
 
 def without_memory(space: Space) -> Supernet:

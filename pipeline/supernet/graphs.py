@@ -7,19 +7,22 @@ batch size that never change, and for engines that leave the weights where they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UsageError
-from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet
+
+# Captured ones, from a trunk's features to logits; for training.
+Graphs = dict[Subnet, Callable[[Tensor], Tensor]]
 
 
-def capture(supernet: Supernet, subnets: Iterable[Subnet], images: Tensor) -> None:
-    """Have `subnets` replayed from graphs in training, on batches of the shape of `images` (normalised, on the device).
+def capture(supernet: Supernet, subnets: Iterable[Subnet], images: Tensor) -> Graphs:
+    """Graphs of `subnets` in training, for batches of the shape of `images` (normalised, on the device).
 
     Weights and running statistics are as before.
 
@@ -29,12 +32,12 @@ def capture(supernet: Supernet, subnets: Iterable[Subnet], images: Tensor) -> No
     if images.device.type != "cuda":
         raise UsageError(f"model.cuda_graphs: needs a CUDA device, not {images.device.type}; set it to false")
     before = {name: buffer.clone() for name, buffer in supernet.named_buffers()}  # warming up moves them
-    features = supernet.trunk(images, full=False).features.detach().requires_grad_()
-    graphs = {subnet: _graph(supernet, subnet, features) for subnet in subnets}
+    features = supernet.trunk(images, full=False).features.detach().requires_grad_(supernet.shares_trunk)
+    graphs: Graphs = {subnet: _graph(supernet, subnet, features) for subnet in subnets}
     with torch.no_grad():
         for name, buffer in supernet.named_buffers():
             buffer.copy_(before[name])
-    supernet.graphs.update(graphs)
+    return graphs
 
 
 def _graph(supernet: Supernet, subnet: Subnet, features: Tensor) -> Any:

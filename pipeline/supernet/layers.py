@@ -9,10 +9,26 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.dispatch import Operations
 from kernels.reference import centre_kernel
+
+
+class ElasticConv(nn.Conv2d):
+    """Convolution of several pixels over all channels, without bias; the active input channels are those of `x`.
+
+    No operations have it: plain PyTorch computes it, and so must what follows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def forward(self, operations: Operations, x: Tensor, outputs: int) -> Tensor:
+        weight = leading(self.weight, outputs, x.shape[1])
+        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
 
 
 class ElasticPointwise(nn.Module):
@@ -55,13 +71,14 @@ class ElasticDepthwise(nn.Module):
 class ElasticBatchNorm(nn.Module):
     """Batch norm over leading channels. Its running statistics are the full model's alone."""
 
+    STATE = ("weight", "bias", "running_mean", "running_var")
     momentum = 0.1
-    epsilon = 1e-5
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, epsilon: float) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -94,6 +111,13 @@ class ElasticSqueezeExcite(nn.Module):
         return operations.squeeze_excite(
             x, (self.reduce.weight, self.reduce.bias), (self.expand.weight, self.expand.bias), reduced
         )
+
+
+def leading(tensor: Tensor, *sizes: int) -> Tensor:
+    """The leading block of `tensor`: that many along each of its first axes. All of it is the tensor itself."""
+    if tensor.shape[: len(sizes)] == sizes:
+        return tensor
+    return tensor[tuple(slice(size) for size in sizes)]
 
 
 def _he_fan_out(weight: nn.Parameter, groups: int = 1) -> None:

@@ -1,16 +1,22 @@
-"""Sorting of expanded channels by importance, so that leading-channel subnets keep the important ones.
+"""Sorting of channels by importance, so that leading-channel subnets keep the important ones.
 
-Done once, before the first subnet trains (METHOD §2.2; OFA, Cai et al., ICLR 2020, §3.3). The full model computes
-the same function afterwards, up to rounding.
+Done before narrower subnets train (METHOD §2.2; OFA, Cai et al., ICLR 2020, §3.3). The full model computes the same
+function afterwards, up to rounding; so do subnets that were trained before, where channels are sorted between the
+bounds that they use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from pipeline.supernet.blocks import BLOCKS
+from pipeline.supernet.blocks.block import ChannelGroup
+from pipeline.supernet.shapes import parts
+from pipeline.supernet.space import Space, StageSpace
 
 
 @dataclass(frozen=True)
@@ -22,32 +28,39 @@ class ChannelOrder:
     order: Tensor
 
 
-def channel_orders(state: Mapping[str, Tensor]) -> list[ChannelOrder]:
-    """The permutations that sort each block's expanded channels, and squeeze-and-excite's reduced ones.
+def channel_groups(space: Space, trained: Space | None = None) -> list[ChannelGroup]:
+    """What may be sorted in the supernet of `space`.
+
+    Args:
+        trained: the restriction of `space` whose subnets train already, so that they keep their channels; by default
+            the full model alone, so that all channels of a group change places.
+    """
+    groups: list[ChannelGroup] = []
+    shapes = iter(parts(space, space.largest()).stages)
+    inputs = next(part.widths for part in reversed(space.stem) if part.widths)
+    for index, stage in enumerate(space.stages):
+        for position in range(stage.depths[-1]):
+            middles = _middles(trained.stages[index], position, inputs) if trained else ()
+            groups += BLOCKS[stage.block].channel_groups(next(shapes), middles)
+            inputs = stage.widths
+    return groups
+
+
+def channel_orders(state: Mapping[str, Tensor], groups: Iterable[ChannelGroup]) -> list[ChannelOrder]:
+    """The permutations that sort the channels of each group, between its bounds.
 
     A channel's importance is the L1 norm of the weights that read it: point-linear's for the expanded channels, the
-    excite layer's for the reduced ones. The fixed first block, which has no expand convolution, is left alone.
+    excite layer's for the reduced ones.
 
     Args:
         state: the supernet's full state by name.
     """
     orders: list[ChannelOrder] = []
-    for name, project in state.items():
-        if not name.endswith(".project.weight"):
-            continue
-        block = name.removesuffix("project.weight")
-        if f"{block}expand.weight" not in state:
-            continue
-        expanded = _descending(project.abs().sum((0, 2, 3)))  # project: [outputs, expanded, 1, 1]
-        orders += _permute(state, expanded, 0, _produces_expanded(block))
-        orders += _permute(state, expanded, 1, (f"{block}project.weight", f"{block}squeeze_excite.reduce.weight"))
-        excite = state.get(f"{block}squeeze_excite.expand.weight")  # [expanded, reduced]
-        if excite is not None:
-            reduced = _descending(excite.abs().sum(0))
-            orders += _permute(
-                state, reduced, 0, (f"{block}squeeze_excite.reduce.weight", f"{block}squeeze_excite.reduce.bias")
-            )
-            orders += _permute(state, reduced, 1, (f"{block}squeeze_excite.expand.weight",))
+    for group in groups:
+        weight, axis = state[group.readers[0].tensor], group.readers[0].axis
+        importance = weight.abs().sum([other for other in range(weight.ndim) if other != axis])
+        order = torch.cat(list(_descending(importance, group.bounds)))
+        orders += [ChannelOrder(*each, order) for each in (*group.producers, *group.readers)]
     return orders
 
 
@@ -60,21 +73,20 @@ def reorganise(tensors: Mapping[str, Tensor], orders: Iterable[ChannelOrder]) ->
     return reorganised
 
 
-def _produces_expanded(block: str) -> tuple[str, ...]:
-    bn = ("weight", "bias", "running_mean", "running_var")
-    return (
-        f"{block}expand.weight",
-        f"{block}depthwise.weight",
-        *(f"{block}{layer}_bn.{part}" for layer in ("expand", "depthwise") for part in bn),
-        f"{block}squeeze_excite.expand.weight",
-        f"{block}squeeze_excite.expand.bias",
-    )
+def _middles(stage: StageSpace, position: int, inputs: tuple[int, ...]) -> set[int]:
+    """Numbers of middle channels that the block at `position` can have, none where it is never active."""
+    return {
+        BLOCKS[stage.block].middle(width, outputs, choice.expand)
+        for width in inputs
+        for outputs in stage.widths
+        for choice in (stage.block_choices(position) if position < stage.depths[-1] else ())
+    }
 
 
-def _permute(state: Mapping[str, Tensor], order: Tensor, axis: int, names: Iterable[str]) -> list[ChannelOrder]:
-    return [ChannelOrder(name, axis, order) for name in names if name in state]
-
-
-def _descending(importance: Tensor) -> Tensor:
-    # Stable, so that equal importances keep their order on every machine.
-    return torch.sort(importance, descending=True, stable=True).indices
+def _descending(importance: Tensor, bounds: Iterable[int]) -> Iterator[Tensor]:
+    """The order of the channels, from bound to bound."""
+    start = 0
+    for end in (*bounds, len(importance)):
+        # Stable, so that equal importances keep their order on every machine.
+        yield start + torch.sort(importance[start:end], descending=True, stable=True).indices
+        start = end

@@ -1,90 +1,157 @@
-"""What may vary in a supernet, and what a subnet is: a small frozen value that its space validates.
+"""What may vary in a supernet: its parts, and the legal choices of each.
 
-A subnet uses the leading blocks of each stage, the leading channels of each block and the centre of each
-depthwise kernel, so every subnet nests in the largest one.
+A subnet uses the leading blocks of each stage, the leading channels of each layer and the centre of each depthwise
+kernel, so every subnet nests in the largest one.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from data_shards.one_line import shown
-from pipeline.errors import UsageError
+from pipeline.supernet.layer import Activation, LayerKind, Shortcut, strided
+from pipeline.supernet.subnet import BlockChoice, StageChoice, Subnet, SubnetError, read
 
 MOST_SIDE = 4096  # of an input, pixels
-_LONGEST = 200  # text of a subnet, characters
-
-
-class SubnetError(UsageError):
-    """A subnet that its space does not hold, or a text that names none."""
+What = Literal["stem", "width", "depth", "kernel", "expand", "head", "resolution"]  # is chosen
 
 
 @dataclass(frozen=True)
-class Subnet:
-    """A choice of depth per stage, and of kernel size and expand ratio per *active* block.
+class LayerSpace:
+    """A layer of the stem or of the head; see `Layer`.
 
     Attributes:
-        depths: number of active blocks of each elastic stage.
-        kernels: kernel size of each active block, one tuple per stage.
-        expands: expand ratio of each active block, one tuple per stage.
-        resolution: side of the square input, pixels.
+        widths: legal numbers of its outputs, ascending; none where they are those of its inputs.
     """
 
-    depths: tuple[int, ...]
-    kernels: tuple[tuple[int, ...], ...]
-    expands: tuple[tuple[int, ...], ...]
-    resolution: int
+    name: str
+    kind: LayerKind
+    widths: tuple[int, ...] = ()
+    kernel: int = 1
+    stride: int = 1
+    norm: str | None = None
+    activation: Activation = "identity"
+    bias: bool = False
 
-    def __str__(self) -> str:
-        """`d4-k7-e6-r224` where a dimension is uniform, else `d2.3-k35.777-e66.346-r224`: a group per stage."""
-        depths = str(self.depths[0]) if len(set(self.depths)) == 1 else ".".join(map(str, self.depths))
-        return f"d{depths}-k{_groups(self.kernels)}-e{_groups(self.expands)}-r{self.resolution}"
-
-
-def _groups(values: tuple[tuple[int, ...], ...]) -> str:
-    flat = {value for stage in values for value in stage}
-    return str(flat.pop()) if len(flat) == 1 else ".".join("".join(map(str, stage)) for stage in values)
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """What a subnet chooses."""
+        return self.widths
 
 
 @dataclass(frozen=True)
-class Stage:
-    """An elastic stage of the full network: its output channels, the first block's stride, activation and SE."""
+class StageSpace:
+    """A stage: blocks of one kind, of which subnets use the leading ones.
 
-    channels: int
+    Attributes:
+        block: kind of the blocks, by the name in `pipeline.supernet.blocks.BLOCKS`.
+        widths, depths, kernels, expands: legal output channels, numbers of blocks, kernel sizes and expand ratios,
+            ascending.
+        stride: of the first block.
+        squeeze_excite: whether the blocks have it.
+        shortcut: `identity`: the input where it is as large as the output, else none; `projected`: in the first block
+            the input through a 1×1 convolution with batch norm, in the others the input; `none`: none.
+        has_expand_conv: whether a convolution expands the channels; without one, the ratio is 1.
+        has_transforms: whether learned matrices make the smaller kernels of the largest one's centre.
+        per: whether kernel size and expand ratio are chosen for each block, or for all of a stage together.
+        ties: the expand ratio that goes with each depth, which is no choice of its own then (CompOFA, Sahni et al.,
+            ICLR 2021, §3.2).
+    """
+
+    block: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    expands: tuple[int | float, ...]
     stride: int
-    activation: Literal["relu", "h_swish"]
-    squeeze_excite: bool
+    activation: Activation
+    squeeze_excite: bool = False
+    shortcut: Shortcut = "identity"
+    has_expand_conv: bool = True
+    has_transforms: bool = True
+    per: Literal["block", "stage"] = "block"
+    ties: tuple[tuple[int, int | float], ...] = ()
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """What a subnet chooses of it as a part of the stem: its depth."""
+        return self.depths
+
+    def choices_of(self, what: What) -> tuple[Any, ...]:
+        return getattr(self, f"{what}s")
+
+    def block_choices(self, position: int) -> list[BlockChoice]:
+        """All that the block at `position`, counted from 0, can be."""
+        expands = {expand for depth, expand in self.ties if depth > position} if self.ties else self.expands
+        return [BlockChoice(kernel, expand) for kernel in self.kernels for expand in sorted(expands)]
+
+
+class Dimension(NamedTuple):
+    """One choice of a space.
+
+    Attributes:
+        stage: index of the stage; of a stem's or head's dimension, its place among those.
+        block: index in the stage; None where it is about all of the stage.
+    """
+
+    what: What
+    choices: tuple[Any, ...]
+    stage: int | None = None
+    block: int | None = None
+
+    @property
+    def address(self) -> tuple[What, int | None, int | None]:
+        """What it is about, whatever the choices."""
+        return self.what, self.stage, self.block
+
+    def of(self, subnet: Subnet) -> Any:
+        """What `subnet` chooses; None where it does not come to this choice."""
+        if self.what == "resolution":
+            return subnet.resolution
+        assert self.stage is not None
+        if self.what in ("stem", "head"):
+            chosen = getattr(subnet, self.what)
+            return chosen[self.stage] if self.stage < len(chosen) else None
+        stage, block = subnet.stages[self.stage], self.block or 0
+        if self.what == "width":
+            return stage.width
+        if self.what == "depth":
+            return len(stage.blocks)
+        return getattr(stage.blocks[block], self.what) if block < len(stage.blocks) else None
+
+    def check(self, value: Any) -> None:
+        """Raises SubnetError, naming the legal values, where `value` is none of them."""
+        if self.what == "resolution":
+            if not 1 <= value <= MOST_SIDE:
+                raise SubnetError(f"resolution {value} is no number of pixels from 1 to {MOST_SIDE}")
+        elif value not in self.choices:
+            place = self.what if self.stage is None or self.what in ("stem", "head") else f"stage {self.stage + 1}"
+            what = {"stem": "choice", "head": "choice", "expand": "expand ratio"}.get(self.what, self.what)
+            raise SubnetError(f"{place}: {what} {value} is none of {list(self.choices)}")
 
 
 @dataclass(frozen=True)
 class Space:
-    """The fixed parts of a MobileNetV3 supernet and the choices of its elastic ones.
+    """The parts of a supernet in order of execution, and the choices that each leaves open.
 
     Attributes:
-        stem, first: channels of the stem convolution and of the fixed first block (kernel 3, expand ratio 1).
+        stem: layers and stages before the elastic stages.
         stages: the elastic stages.
-        last: channels of the final expand convolution and of the feature mix.
-        depths, kernels, expands: legal choices, ascending.
+        head: layers behind them; the last one is the classifier.
         resolutions: sides that the input may have in training, pixels, ascending.
-        classes: number of classes.
+        epsilon: of all batch norms.
     """
 
-    stem: int
-    stem_stride: int
-    first: int
-    stages: tuple[Stage, ...]
-    last: tuple[int, int]
-    depths: tuple[int, ...]
-    kernels: tuple[int, ...]
-    expands: tuple[int, ...]
+    stem: tuple[LayerSpace | StageSpace, ...]
+    stages: tuple[StageSpace, ...]
+    head: tuple[LayerSpace, ...]
     resolutions: tuple[int, ...]
-    classes: int
+    epsilon: float = 1e-5
 
     @property
     def resolution(self) -> int:
@@ -92,54 +159,127 @@ class Space:
         return self.resolutions[-1]
 
     @property
+    def classes(self) -> int:
+        return self.head[-1].widths[-1]
+
+    @property
+    def shares_stem(self) -> bool:
+        """Whether the stem is the same in all subnets."""
+        return not any(dimension.what == "stem" for dimension in self.dimensions())
+
+    @property
     def final_side(self) -> int:
         """Side of the last feature map at the smallest resolution, in pixels."""
         side = self.resolutions[0]
-        for stride in (self.stem_stride, *(stage.stride for stage in self.stages)):
-            side = (side - 1) // stride + 1
+        for part in (*self.stem, *self.stages):
+            side = strided(side, part.stride)
         return side
 
-    def uniform(self, depth: int, kernel: int, expand: int, resolution: int | None = None) -> Subnet:
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All choices, in the order in which they are drawn: a stage's depth before what is chosen for its blocks.
+
+        Stem, head and widths are choices where there is more than one; depths, kernel sizes and expand ratios always,
+        unless the ratio is tied to the depth.
+        """
+        return self._dimensions
+
+    def assemble(self, chosen: Mapping[Dimension, Any]) -> Subnet:
+        """The subnet that chooses so, and the largest value of what is not chosen; nothing is checked.
+
+        What is chosen for blocks that are not active does not count.
+        """
+        values = {each.address: chosen.get(each, each.choices[-1]) for each in self._dimensions}
+
+        def stage(index: int, space: StageSpace) -> StageChoice:
+            depth, tied = values["depth", index, None], dict(space.ties)
+
+            def block(position: int | None) -> BlockChoice:
+                expand = tied[depth] if tied else values["expand", index, position]
+                return BlockChoice(values["kernel", index, position], expand)
+
+            places = range(depth) if space.per == "block" else [None] * depth
+            return StageChoice(values.get(("width", index, None)), tuple(map(block, places)))
+
+        return Subnet(
+            stem=tuple(values[each.address] for each in self._dimensions if each.what == "stem"),
+            stages=tuple(stage(index, space) for index, space in enumerate(self.stages)),
+            head=tuple(values[each.address] for each in self._dimensions if each.what == "head"),
+            resolution=values["resolution", None, None],
+        )
+
+    def choices(self, subnet: Subnet) -> dict[Dimension, Any]:
+        """What `subnet` chooses in each dimension that it comes to; the inverse of `assemble`."""
+        return {each: value for each in self._dimensions if (value := each.of(subnet)) is not None}
+
+    def uniform(
+        self,
+        depth: int | None = None,
+        kernel: int | None = None,
+        expand: float | None = None,
+        resolution: int | None = None,
+    ) -> Subnet:
         """The subnet with the same depth in every stage, and the same kernel and expand ratio in every block.
+
+        None stands for the largest value. A stage that leaves no choice keeps its own.
 
         Raises:
             SubnetError: where a value is not one of this space's choices.
         """
-        return self.validate(
-            Subnet(
-                depths=(depth,) * len(self.stages),
-                kernels=((kernel,) * depth,) * len(self.stages),
-                expands=((expand,) * depth,) * len(self.stages),
-                resolution=self.resolution if resolution is None else resolution,
-            )
-        )
-
-    @cached_property
-    def _largest(self) -> Subnet:
-        return self.uniform(self.depths[-1], self.kernels[-1], self.expands[-1])
+        asked = {"depth": depth, "kernel": kernel, "expand": expand, "resolution": resolution}
+        chosen = {each: value for each in self._dimensions if (value := asked.get(each.what)) is not None}
+        for each, value in chosen.items():
+            if each.stage is not None:
+                chosen[each] = self._in_one(each.what, self.stages[each.stage], value)
+            each.check(chosen[each])
+        return self.assemble(chosen)
 
     def largest(self) -> Subnet:
         """The full model."""
         return self._largest
 
     def smallest(self) -> Subnet:
-        return self.uniform(self.depths[0], self.kernels[0], self.expands[0], self.resolutions[0])
+        return self.assemble({each: each.choices[0] for each in self._dimensions})
 
     def is_full(self, subnet: Subnet) -> bool:
         """Whether `subnet` is the full model, at whatever resolution."""
         full = self._largest
-        return (subnet.depths, subnet.kernels, subnet.expands) == (full.depths, full.kernels, full.expands)
+        return (subnet.stem, subnet.stages, subnet.head) == (full.stem, full.stages, full.head)
 
     def sample(self, generator: torch.Generator) -> Subnet:
-        """A subnet with every depth, kernel and expand ratio drawn independently and uniformly, at full resolution."""
+        """A subnet with every choice drawn independently and uniformly, at full resolution."""
+        chosen: dict[Dimension, Any] = {}
+        depths: dict[int | None, int] = {}
+        for each in self._dimensions:
+            if each.what == "resolution" or (each.block is not None and each.block >= depths[each.stage]):
+                continue
+            chosen[each] = each.choices[int(torch.randint(len(each.choices), (), generator=generator))]
+            if each.what == "depth":
+                depths[each.stage] = chosen[each]
+        return self.assemble(chosen)
 
-        def draw(choices: tuple[int, ...]) -> int:
-            return choices[int(torch.randint(len(choices), (), generator=generator))]
+    def restricted(self, **allowed: Collection[float]) -> Space:
+        """This space with only those of its choices that are allowed; a stage that leaves no choice keeps its own.
 
-        depths = tuple(draw(self.depths) for _ in self.stages)
-        kernels = tuple(tuple(draw(self.kernels) for _ in range(depth)) for depth in depths)
-        expands = tuple(tuple(draw(self.expands) for _ in range(depth)) for depth in depths)
-        return Subnet(depths, kernels, expands, self.resolution)
+        Args:
+            allowed: legal values of `widths`, `depths`, `kernels`, `expands` (in all stages) and `resolutions`.
+
+        Raises:
+            SubnetError: where nothing of what a stage may choose is left.
+        """
+
+        def left(name: str, choices: tuple[Any, ...]) -> tuple[Any, ...]:
+            values = allowed.get(name, choices)
+            if kept := tuple(choice for choice in choices if choice in values):
+                return kept
+            if len(choices) > 1:
+                raise SubnetError(f"{name}: none of {list(values)} is one of {list(choices)}")
+            return choices
+
+        names = ("widths", "depths", "kernels", "expands")
+        stages = tuple(
+            replace(stage, **{name: left(name, getattr(stage, name)) for name in names}) for stage in self.stages
+        )
+        return replace(self, stages=stages, resolutions=left("resolutions", self.resolutions))
 
     def validate(self, subnet: Subnet) -> Subnet:
         """Return `subnet` if this space holds it.
@@ -147,30 +287,13 @@ class Space:
         Raises:
             SubnetError: naming the value at fault and the legal ones.
         """
-        for name in ("depths", "kernels", "expands"):
-            given = len(getattr(subnet, name))
-            if given != len(self.stages):
-                raise SubnetError(f"subnet {subnet}: {name} are needed for {len(self.stages)} stages, not {given}")
-        self._check_depths(subnet.depths)
-        for stage, (depth, kernels, expands) in enumerate(
-            zip(subnet.depths, subnet.kernels, subnet.expands, strict=True), start=1
-        ):
-            if not len(kernels) == len(expands) == depth:
-                raise SubnetError(f"stage {stage}: depth {depth} needs as many kernels and expand ratios")
-            for kernel in kernels:
-                if kernel not in self.kernels:
-                    raise SubnetError(f"stage {stage}: kernel {kernel} is none of {list(self.kernels)}")
-            for expand in expands:
-                if expand not in self.expands:
-                    raise SubnetError(f"stage {stage}: expand ratio {expand} is none of {list(self.expands)}")
-        if not 1 <= subnet.resolution <= MOST_SIDE:
-            raise SubnetError(f"resolution {subnet.resolution} is no number of pixels from 1 to {MOST_SIDE}")
+        if len(subnet.stages) != len(self.stages):
+            raise SubnetError(f"subnet {subnet}: has {len(subnet.stages)} stages, not {len(self.stages)}")
+        for each, value in (chosen := self.choices(subnet)).items():
+            each.check(value)
+        if (nearest := self.assemble(chosen)) != subnet:  # in what is no choice here: tied, or the same in all blocks
+            raise SubnetError(f"subnet {subnet}: is none of this space, {nearest} is one")
         return subnet
-
-    def _check_depths(self, depths: Sequence[int]) -> None:
-        for stage, depth in enumerate(depths, start=1):
-            if depth not in self.depths:
-                raise SubnetError(f"stage {stage}: depth {depth} is none of {list(self.depths)}")
 
     def parse(self, text: str) -> Subnet:
         """The subnet that `str(subnet)` wrote; a single value stands for all stages or blocks.
@@ -178,101 +301,94 @@ class Space:
         Raises:
             SubnetError: where the text is malformed or this space does not hold the subnet.
         """
-        match = re.fullmatch(r"d([0-9.]+)-k([0-9.]+)-e([0-9.]+)-r([0-9]+)", text.strip())
-        if not match or len(text) > _LONGEST:
-            like = f"{self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224"
-            raise SubnetError(f"{shown(text)} is no subnet; one looks like {like}")
-        depth_text, kernel_text, expand_text, resolution = match.groups()
-        stages = len(self.stages)
-        if any(not part for group in (depth_text, kernel_text, expand_text) for part in group.split(".")):
-            raise SubnetError(f"'{text}' is no subnet: a group between dots is empty")
-        depths = [int(part) for part in depth_text.split(".")]
-        self._check_depths(depths)  # before as many blocks are made
-        if len(depths) == 1:
-            depths *= stages
+        written = read(text, f"{self.largest()} or d2.3.2.2.4-k35.777.…-e…-r224")
 
-        def blocks(group_text: str) -> tuple[tuple[int, ...], ...]:
-            groups = group_text.split(".")
+        def in_stages(name: str, values: Sequence[Any]) -> Sequence[Any]:
+            if len(values) == len(self.stages):
+                return values
+            raise SubnetError(
+                f"subnet {text.strip()}: {name} are needed for {len(self.stages)} stages, not {len(values)}"
+            )
+
+        def alike(what: What, value: Any) -> list[Any]:
+            return [self._in_one(what, stage, value) for stage in self.stages]
+
+        depths = written.depths if len(written.depths) > 1 else alike("depth", *written.depths)
+        for index, (stage, depth) in enumerate(zip(self.stages, in_stages("depths", depths), strict=True)):
+            Dimension("depth", stage.depths, index).check(depth)  # before as many blocks are made
+
+        def in_blocks(what: What, groups: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
             if len(groups) == 1 and len(groups[0]) == 1:
-                return tuple((int(groups[0]),) * depth for depth in depths)
-            return tuple(tuple(int(digit) for digit in group) for group in groups)
+                return [[value] * depth for value, depth in zip(alike(what, *groups[0]), depths, strict=True)]
+            return in_stages(f"{what}s", groups)
 
-        return self.validate(Subnet(tuple(depths), blocks(kernel_text), blocks(expand_text), int(resolution)))
+        kernels, expands = in_blocks("kernel", written.kernels), in_blocks("expand", written.expands)
+        widths = alike("width", *written.widths) if len(written.widths) == 1 else written.widths or alike("width", 0)
+        stages = []
+        for index, each in enumerate(zip(in_stages("widths", widths), depths, kernels, expands, strict=True)):
+            width, depth, *of_blocks = each
+            if any(len(values) != depth for values in of_blocks):
+                raise SubnetError(f"stage {index + 1}: depth {depth} needs as many kernels and expand ratios")
+            stages.append(
+                StageChoice(width or None, tuple(itertools.starmap(BlockChoice, zip(*of_blocks, strict=True))))
+            )
+        return self.validate(Subnet(written.stem, tuple(stages), written.head, written.resolution))
 
     def pareto_row(self) -> list[tuple[str, Subnet]]:
-        """Named subnets from smallest to full: uniform depth, expand ratio and resolution at matching rank.
+        """Named subnets from smallest to full: uniform depth, and all else but kernels at matching rank.
 
         The largest kernel is kept, as in the published Pareto rows; the smallest subnet leads the row.
         """
-        steps = max(len(self.depths), len(self.expands), len(self.resolutions))
+        ranked = [each for each in self._dimensions if each.what != "kernel"]
+        steps = max(len(each.choices) for each in ranked)
 
-        def at(choices: tuple[int, ...], step: int) -> int:
-            return choices[round(step * (len(choices) - 1) / max(steps - 1, 1))]
+        def at(step: int, depth_step: int) -> Subnet:
+            def value(each: Dimension) -> Any:
+                rank = (depth_step if each.what == "depth" else step) * (len(each.choices) - 1)
+                return each.choices[round(rank / max(steps - 1, 1))]
+
+            return self.assemble({each: value(each) for each in ranked})
 
         row: list[tuple[str, Subnet]] = [("smallest", self.smallest())]
         seen = {self.smallest(), self.largest()}
         for step in range(steps):
-            for depth, expand in ((at(self.depths, step), at(self.expands, step)),) + (
-                ((at(self.depths, step + 1), at(self.expands, step)),) if step + 1 < steps else ()
-            ):
-                subnet = self.uniform(depth, self.kernels[-1], expand, at(self.resolutions, step))
+            for subnet in (at(step, step), *([at(step, step + 1)] if step + 1 < steps else [])):
                 if subnet not in seen:
                     seen.add(subnet)
                     row.append((str(subnet), subnet))
         row.append(("full", self.largest()))
         return row
 
-    def blocks(self, subnet: Subnet) -> Iterator[BlockShape]:
-        """The fixed first block and the active elastic blocks of `subnet`, in order of execution."""
-        yield BlockShape(0, self.stem, self.stem, self.first, 3, 1, "relu", False)
-        channels = self.first
-        index = 1
-        for stage, depth, kernels, expands in zip(
-            self.stages, subnet.depths, subnet.kernels, subnet.expands, strict=True
-        ):
-            for position in range(depth):
-                yield BlockShape(
-                    index=index + position,
-                    inputs=channels,
-                    expanded=round_channels(channels * expands[position]),
-                    outputs=stage.channels,
-                    kernel=kernels[position],
-                    stride=stage.stride if position == 0 else 1,
-                    activation=stage.activation,
-                    squeeze_excite=stage.squeeze_excite,
-                )
-                channels = stage.channels
-            index += self.depths[-1]
+    @cached_property
+    def _dimensions(self) -> tuple[Dimension, ...]:
+        stages = list(enumerate(self.stages))
+        widths = (Dimension("width", stage.widths, index) for index, stage in stages if len(stage.widths) > 1)
+        depths = (Dimension("depth", stage.depths, index) for index, stage in stages)
+        places = [
+            (stage, index, block)
+            for index, stage in stages
+            for block in (range(stage.depths[-1]) if stage.per == "block" else [None])
+        ]
+        return (
+            *_with_choices("stem", self.stem),
+            *widths,
+            *depths,
+            *(Dimension("kernel", stage.kernels, index, block) for stage, index, block in places),
+            *(Dimension("expand", stage.expands, index, block) for stage, index, block in places if not stage.ties),
+            *_with_choices("head", self.head),
+            Dimension("resolution", self.resolutions),
+        )
+
+    @cached_property
+    def _largest(self) -> Subnet:
+        return self.assemble({})
+
+    def _in_one(self, what: What, stage: StageSpace, value: Any) -> Any:
+        """What `value`, given for all stages, is in this one: a stage that leaves no choice keeps its own."""
+        own, others = stage.choices_of(what), [each.choices_of(what) for each in self.stages]
+        return own[0] if len(own) == 1 and any(value in choices for choices in others) else value
 
 
-@dataclass(frozen=True)
-class BlockShape:
-    """One MBConv block (inverted bottleneck) of a subnet; `index` counts the supernet's blocks, active or not."""
-
-    index: int
-    inputs: int
-    expanded: int
-    outputs: int
-    kernel: int
-    stride: int
-    activation: Literal["relu", "h_swish"]
-    squeeze_excite: bool
-
-    @property
-    def has_expand_conv(self) -> bool:
-        return self.index > 0
-
-    @property
-    def has_residual(self) -> bool:
-        return self.stride == 1 and self.inputs == self.outputs
-
-    @property
-    def reduced(self) -> int:
-        """Channels between squeeze-and-excite's two layers: a quarter of the expanded ones."""
-        return round_channels(self.expanded / 4)
-
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor` that is not below 90 % of `channels` (MobileNet's rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * channels else rounded + divisor
+def _with_choices(what: What, parts: Sequence[LayerSpace | StageSpace]) -> Iterator[Dimension]:
+    choices = (part.choices for part in parts if len(part.choices) > 1)
+    return (Dimension(what, each, place) for place, each in enumerate(choices))

@@ -21,8 +21,9 @@ from pipeline.errors import RunFailure, UsageError
 from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.whole_file import DamagedError, Digest, read_whole, write_whole
 from pipeline.supernet.belonging import difference, without_memory
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.space import Space
+from pipeline.supernet.space_json import space_from_dict
+from pipeline.supernet.supernet import Supernet
 
 WEIGHTS, SPACE = "supernet.safetensors", "supernet.json"
 _DIGEST = "weights"  # member of `supernet.json`; those of before have none
@@ -94,22 +95,6 @@ def is_saved(folder: Path) -> bool:
     if digest is not None and found.st_size != digest.bytes:
         raise _damaged(path, DamagedError(f"{found.st_size} bytes of {digest.bytes}"))
     return True
-
-
-def space_from_dict(content: dict[str, Any]) -> Space:
-    """The inverse of `dataclasses.asdict` on a Space, after a round trip through JSON.
-
-    Raises:
-        DamagedError: `content` is no space.
-    """
-    space = checked(content, TypeAdapter(Space))
-    choices = (space.depths, space.kernels, space.expands, space.resolutions)
-    stages = [number for stage in space.stages for number in (stage.channels, stage.stride)]
-    numbers = [space.stem, space.stem_stride, space.first, *space.last, space.classes, *stages, *sum(choices, ())]
-    # Nothing that would take hours or all memory to build passes for a network.
-    if not all(choices) or not all(0 < each < 1 << 20 for each in numbers) or len(stages) * max(space.depths) > 1000:
-        raise DamagedError("no network has these numbers")
-    return space
 
 
 def _description(folder: Path) -> tuple[dict[str, Any], Digest | None]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from pipeline.supernet.mobilenet_v3 import Trunk
+from pipeline.supernet.supernet import Trunk
 
 
 class SharedTrunk:
@@ -20,10 +20,12 @@ class SharedTrunk:
 
     def __init__(self, trunk: Trunk) -> None:
         self._features = trunk.features
-        self._gathered = trunk.features.detach().requires_grad_()  # its gradient: the sum so far
+        # Its gradient: the sum so far. Where subnets share nothing, the trunk is the images, which need none.
+        self._gathered = trunk.features.detach().requires_grad_(trunk.features.requires_grad)
 
     def for_sub_step(self, last: bool) -> Trunk:
-        return Trunk(_Rejoin.apply(self._features, self._gathered) if last else self._gathered)
+        rejoins = last and self._features.requires_grad
+        return Trunk(_Rejoin.apply(self._features, self._gathered) if rejoins else self._gathered)
 
 
 class _Rejoin(Function):

@@ -23,8 +23,8 @@ from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
 from pipeline.methods.phases import Slot, StepPlan
 from pipeline.methods.schedule import Schedule
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 
 STEPS = 5
 BATCH = 12  # splits over one, two and three processes

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.methods.losses import LabelCrossEntropy
 from pipeline.methods.phases import StepPlan
-from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
+from pipeline.supernet.supernet import Supernet, Trunk
 from tests.distributed.cells import Cell, batch
 
 

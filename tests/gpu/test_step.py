@@ -18,8 +18,8 @@ from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.supernet.graphs import capture
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.sandwich import StepResult, sandwich_step
 from tests.pipeline.supernet.test_supernet import lively
 from tests.support.trainers import VARIED, digits_recipe, digits_trainer

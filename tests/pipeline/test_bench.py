@@ -13,9 +13,8 @@ from kernels.bench.contenders import OfaStyle as OfaStyleOperations
 from pipeline.bench import memory, ofa_style, step
 from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
 from pipeline.bench.memory import peak_on_cpu
-from pipeline.bench.ofa_style import OfaStyleStep
+from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
 from pipeline.engines.protocol import unsharded_state
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from tests.support.command_line import deps, refused
 
@@ -148,7 +147,7 @@ def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet() -> No
     images = images.double()
     truth = exact(space, plan, weights, CPU)
     losses = truth.step(images, labels)
-    supernet = Supernet(space, kernels="reference")
+    supernet = OfaStyleSupernet(space)
     supernet.load_state_dict(weights)
     other = OfaStyleStep(supernet.double(), plan)
     # Both read logits or soft labels in float32 at one place.

@@ -30,8 +30,9 @@ from pipeline.engines.protocol import (
     unsharded_state,
 )
 from pipeline.engines.teacher import FrozenTeacher
-from pipeline.supernet.mobilenet_v3 import ElasticMBConv, Supernet, Trunk
-from pipeline.supernet.space import Subnet
+from pipeline.supernet.graphs import Graphs
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet, Trunk
 
 MOMENTUM = "momentum_buffer"
 
@@ -52,10 +53,11 @@ class DeepSpeedEngine:
         deepspeed = import_deepspeed()
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)
+        self.graphs: Graphs = {}
         self.stage = config.zero_stage
         if self.stage == 3:
-            # A block uses some of its weights, and reads them in its layers' stead: it is gathered whole, at once.
-            deepspeed.utils.set_z3_leaf_modules(supernet, [ElasticMBConv])
+            # A unit uses some of its weights, and reads them in its layers' stead: it is gathered whole, at once.
+            deepspeed.utils.set_z3_leaf_modules(supernet, list({type(unit) for unit in supernet.units()}))
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
             model=supernet,
             optimizer=build_optimizer(list(supernet.parameters()), optimizer),
@@ -70,7 +72,7 @@ class DeepSpeedEngine:
             self._create_momentum()
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
-        return self.deepspeed(images, subnet)
+        return self.deepspeed(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
         self.deepspeed.set_gradient_accumulation_boundary(last)

@@ -12,8 +12,8 @@ from pipeline.evaluation import evaluate
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.processes.group import Processes
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 from tests.pipeline.supernet.test_supernet import lively
 
 SPACE = NETWORKS["mobilenet_v3_digits"]

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.duration import to_steps
 from pipeline.methods.deps import DepsConfig
-from pipeline.methods.entries import reorganise
+from pipeline.methods.entries import Reorganise
 from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
 from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
 from pipeline.methods.phases import ScheduleError
@@ -120,7 +120,7 @@ def test_one_resolution_is_that_of_every_step() -> None:
 def test_channels_are_sorted_from_the_first_supernet_step_on() -> None:
     run = schedule()
     assert [len(run.entries(step)) for step in (START - 1, START, TOTAL - 1)] == [0, 1, 1]
-    assert run.phase(START).enter == (reorganise,)
+    assert run.phase(START).enter == (Reorganise(SPACE),)
     assert not schedule(reorganise=False).entries(START)
 
 

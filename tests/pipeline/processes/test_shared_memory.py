@@ -16,8 +16,8 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.processes import shared_memory
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import load_recipe
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 from tests.support.command_line import REPOSITORY, deps, refused
 
 ALONE = Processes(0, 1, torch.device("cpu"))

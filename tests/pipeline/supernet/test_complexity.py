@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.extract import plain_network
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
-from pipeline.supernet.space import Space, Subnet
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet
 
 W10 = NETWORKS["mobilenet_v3"]
 W12 = build_space(SpaceConfig(network="mobilenet_v3", width=1.2))
@@ -16,8 +17,8 @@ W12 = build_space(SpaceConfig(network="mobilenet_v3", width=1.2))
 
 def compound(depth: int, expand: int) -> Subnet:
     """CompOFA's: one kernel size per stage."""
-    kernels = tuple((kernel,) * depth for kernel in (3, 5, 3, 3, 5))
-    return Subnet((depth,) * 5, kernels, ((expand,) * depth,) * 5, 224)
+    kernels = ".".join(str(kernel) * depth for kernel in (3, 5, 3, 3, 5))
+    return W10.parse(f"d{depth}-k{kernels}-e{expand}-r224")
 
 
 PUBLISHED = [

@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load, save
 
 from pipeline.errors import RunFailure, UsageError
-from pipeline.supernet.mobilenet_v3 import Supernet
-from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.networks.mobilenet_v3 import MOBILENETS
 from pipeline.supernet.store import SPACE, WEIGHTS, check_supernet, is_saved, load_supernet, save_supernet
+from pipeline.supernet.supernet import Supernet
 
-DIGITS = NETWORKS["mobilenet_v3_digits"]
-NETWORK = replace(DIGITS, depths=(1,), expands=(3,), last=(16, 16))  # as small as it can be
+# As small as it can be; its numbers are what was written when there was no other network.
+EARLIER = replace(MOBILENETS["mobilenet_v3_digits"], depths=(1,), expands=(3,), last=(16, 16))
+NETWORK = EARLIER.space()
 MANY = 60
 
 
@@ -68,7 +69,7 @@ def test_a_kill_between_the_two_files_leaves_a_run_without_weights(folder: Path)
 
 
 def test_weights_of_an_earlier_version_tell_no_digest_and_load(folder: Path, weights: dict[str, torch.Tensor]) -> None:
-    (folder / SPACE).write_text(json.dumps(asdict(NETWORK)))
+    (folder / SPACE).write_text(json.dumps(asdict(EARLIER)))
     assert is_saved(folder)
     check_supernet(folder)
     loaded = load_supernet(folder)
@@ -110,8 +111,46 @@ def test_weights_of_another_network_are_named_also_where_no_digest_tells(
     ],
     ids=str,
 )
-def test_a_space_that_is_none_is_named_before_anything_is_built(folder: Path, change: dict) -> None:
-    (folder / SPACE).write_text(json.dumps({**asdict(NETWORK), **change}))
+def test_a_space_of_an_earlier_version_that_is_none_is_named_before_anything_is_built(
+    folder: Path, change: dict
+) -> None:
+    (folder / SPACE).write_text(json.dumps({**asdict(EARLIER), **change}))
+    assert refusal(folder).startswith("supernet.json: cannot be loaded: ")
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("stages", {"depths": [10**9]}),
+        ("stages", {"depths": []}),
+        ("stages", {"kernels": [1 << 19]}),
+        ("stages", {"expands": None}),
+        ("stages", {"expands": [-0.5]}),
+        ("stages", {"block": "unheard of"}),
+        ("stages", {"ties": [[2, 3]]}),
+        ("stages", {"activation": "none"}),
+        ("head", {"name": "blocks"}),
+        ("head", {"name": "a.b"}),
+        ("head", {"name": "forward"}),
+        ("head", {"widths": [1 << 19], "kernel": 1 << 19}),
+        ("head", {"kind": "pool", "widths": []}),
+        ("stem", {"name": "classifier"}),
+        ("resolutions", []),
+        ("stages", []),
+        ("head", []),
+        ("epsilon", 0),
+        ("epsilon", "small"),
+    ],
+    ids=str,
+)
+def test_a_space_that_is_none_is_named_before_anything_is_built(folder: Path, part: str, change: object) -> None:
+    space = json.loads(json.dumps(asdict(NETWORK)))
+    if isinstance(change, dict):
+        at = 0 if part == "stem" else -1
+        space[part][at] |= change
+    else:
+        space[part] = change
+    (folder / SPACE).write_text(json.dumps(space))
     assert refusal(folder).startswith("supernet.json: cannot be loaded: ")
 
 

@@ -14,8 +14,8 @@ from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.schedule import Schedule
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.sandwich import sandwich_step
 from tests.pipeline.supernet.test_supernet import images, lively, subnets
 

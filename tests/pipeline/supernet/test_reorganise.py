@@ -7,17 +7,18 @@ from torch import Tensor
 from data_shards.sources.digits import scanned_digits
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.supernet.extract import extract
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.supernet.reorganise import channel_orders, reorganise
+from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
 from pipeline.supernet.space import Space
+from pipeline.supernet.supernet import Supernet
 from tests.pipeline.supernet.test_supernet import images, lively
 
 
 def reorganised(supernet: Supernet) -> Supernet:
     state = supernet.state_dict()
     sorted_supernet = Supernet(supernet.space)
-    sorted_supernet.load_state_dict(reorganise(state, channel_orders(state)))
+    orders = channel_orders(state, channel_groups(supernet.space))
+    sorted_supernet.load_state_dict(reorganise(state, orders))
     return sorted_supernet
 
 
@@ -52,8 +53,9 @@ def test_a_second_sort_changes_nothing() -> None:
 
 def test_momentum_is_sorted_with_the_weights() -> None:
     """Sorting and then stepping is stepping and then sorting in the same order."""
-    state = lively(NETWORKS["mobilenet_v3_digits"]).state_dict()
-    orders = channel_orders(state)
+    space = NETWORKS["mobilenet_v3_digits"]
+    state = lively(space).state_dict()
+    orders = channel_orders(state, channel_groups(space))
     momentum = {name: torch.randn_like(tensor) for name, tensor in state.items()}
     stepped = {name: tensor - 0.1 * momentum[name] for name, tensor in state.items()}
     sorted_state, sorted_momentum = reorganise(state, orders), reorganise(momentum, orders)
@@ -88,8 +90,8 @@ def agreement(supernet: Supernet, pixels: Tensor) -> float:
     space = supernet.space
     full = supernet(pixels, space.largest()).argmax(1)
     shares = []
-    for expand in space.expands[:-1]:
-        network = extract(supernet, space.uniform(space.depths[-1], space.kernels[-1], expand))
+    for expand in space.stages[0].expands[:-1]:
+        network = extract(supernet, space.uniform(expand=expand))
         recalibrate(network, pixels.split(100))
         shares.append((network(pixels).argmax(1) == full).float().mean())
     return float(torch.stack(shares).mean())

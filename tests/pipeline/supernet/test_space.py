@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pipeline.errors import UsageError
+from pipeline.supernet.layer import round_channels
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
-from pipeline.supernet.space import Subnet, SubnetError, round_channels
-from pipeline.supernet.store import space_from_dict
+from pipeline.supernet.space_json import space_from_dict
+from pipeline.supernet.subnet import Subnet, SubnetError
 
 SPACE = NETWORKS["mobilenet_v3"]
 
@@ -39,9 +40,9 @@ def test_sampling_depends_on_the_generator_alone_and_reaches_every_choice() -> N
     many = sampled(300)
     assert all(SPACE.validate(subnet) for subnet in many)
     for stage in range(len(SPACE.stages)):
-        assert {subnet.depths[stage] for subnet in many} == set(SPACE.depths)
-        assert {kernel for subnet in many for kernel in subnet.kernels[stage]} == set(SPACE.kernels)
-        assert {expand for subnet in many for expand in subnet.expands[stage]} == set(SPACE.expands)
+        assert {subnet.depths[stage] for subnet in many} == {2, 3, 4}
+        assert {kernel for subnet in many for kernel in subnet.kernels[stage]} == {3, 5, 7}
+        assert {expand for subnet in many for expand in subnet.expands[stage]} == {3, 4, 6}
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,8 @@ def test_resolutions_that_cannot_be_are_refused(resolutions: tuple[int, ...]) ->
 
 def test_a_recipe_narrows_the_space() -> None:
     space = build_space(SpaceConfig(network="mobilenet_v3", kernels=(7,), resolutions=(160,)), classes=100)
-    assert (space.kernels, space.resolution, space.classes) == ((7,), 160, 100)
-    assert space.depths == SPACE.depths
+    assert (space.resolution, space.classes) == (160, 100)
+    assert all((stage.kernels, stage.depths) == ((7,), (2, 3, 4)) for stage in space.stages)
 
 
 def test_a_class_count_that_does_not_fit_the_data_is_refused() -> None:

@@ -11,7 +11,7 @@ from kernels.dispatch import operations_for
 from pipeline.engines.optimizer import OptimizerConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.methods.deps import DepsConfig
-from pipeline.methods.entries import reorganise
+from pipeline.methods.entries import Reorganise
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy, Targets
 from pipeline.methods.phases import StepPlan
@@ -169,7 +169,7 @@ def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
         for step in range(4):
             if step == 2 and sorted_between:
                 before = supernet.blocks[1].project.weight.detach().clone()
-                engine.load_state(reorganise(engine.full_state()))
+                engine.load_state(Reorganise(SPACE)(engine.full_state()))
                 assert not torch.equal(supernet.blocks[1].project.weight, before)
             sandwich_step(engine, alone, images(), LABELS)
         with torch.no_grad():
