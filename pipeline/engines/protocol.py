@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.engines.deepspeed.config import check_additions
+from pipeline.engines.optimizer import MOMENTUM, skip_unless_finite
 from pipeline.errors import UsageError
 from pipeline.supernet.mobilenet_v3 import Supernet, Trunk
 from pipeline.supernet.space import Subnet
@@ -81,7 +82,10 @@ class Engine(Protocol):
         ...
 
     def step(self, learning_rate: float) -> Tensor:
-        """Update the weights, clear the gradients, and return their global norm before clipping."""
+        """Update the weights, clear the gradients, and return their global norm before clipping.
+
+        Where it is not finite, weights and momentum stay as they are.
+        """
         ...
 
     def full_state(self) -> TrainingState:
@@ -124,11 +128,11 @@ def average_running_statistics(model: nn.Module) -> None:
 
 
 def unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """The state of a model and optimizer that every process holds whole; momentum is zero before the first step."""
-    momentum = {}
-    for name, parameter in model.named_parameters():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        momentum[name] = torch.zeros(parameter.shape) if buffer is None else buffer.detach().cpu().clone()
+    """The state of a model and optimizer that every process holds whole."""
+    momentum = {
+        name: optimizer.state[parameter][MOMENTUM].detach().cpu().clone()
+        for name, parameter in model.named_parameters()
+    }
     return TrainingState(copy_weights(model), momentum)
 
 
@@ -137,7 +141,7 @@ def load_unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer, sta
     """The inverse of `unsharded_state`."""
     model.load_state_dict(state.weights)
     for name, parameter in model.named_parameters():
-        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(state.momentum[name])
+        optimizer.state[parameter][MOMENTUM].copy_(state.momentum[name])
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -172,6 +176,7 @@ def update(
 ) -> Tensor:
     """Clip, step and clear gradients that every process holds whole; returns their norm before clipping."""
     norm = complete_gradients(parameters, clip)
+    skip_unless_finite(optimizer, norm)
     set_learning_rate(optimizer, learning_rate)
     optimizer.step()
     optimizer.zero_grad()
