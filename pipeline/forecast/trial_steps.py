@@ -18,7 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.methods.schedule import Phase, Schedule, StepPlan
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe
-from pipeline.training.feed import feed
+from pipeline.training.feed import to_device
 from pipeline.training.sandwich import sandwich_step
 
 # Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
@@ -37,7 +37,7 @@ def seconds_per_step(
     batches = [made_up_batch(count, side, classes, augmentation) for side in schedule.space.resolutions]
 
     def step(plan: StepPlan, batch: Batch) -> None:
-        images, labels = feed(batch, processes.device, augmentation, classes)
+        images, labels = to_device(batch, processes.device, augmentation, classes)
         float(sandwich_step(engine, plan, images, labels, recipe.loss).gradient_norm)  # waits for the device
 
     return {
