@@ -140,8 +140,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             if not stopped:
                 weights = engine.full_state().weights
                 processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights))
-        for line in (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped)):
-            display.say(line) if line else None
+        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped))):
+            display.say(line)
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
         processes.barrier()  # leave together: a launcher ends the others as soon as one has gone
         return stopped
