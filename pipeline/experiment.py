@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from data_shards.loading.loader import TrainLoader
+from data_shards.loading.loader import DataConfig, TrainLoader
 from data_shards.open_data import open_data
 from data_shards.store.index import Split
-from kernels.dispatch import KernelError
-from pipeline.checkpoints.belonging import misfit_of
-from pipeline.checkpoints.checkpoint import Checkpoint, Progress
-from pipeline.checkpoints.going_on import take_up
-from pipeline.engines import build_engine
-from pipeline.engines.protocol import Engine
+from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.methods.schedule import Schedule
@@ -27,16 +21,17 @@ from pipeline.processes.same_start import check_same_start
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.run import folder as run_folder
-from pipeline.run.lock import hold
-from pipeline.supernet.graphs import capture
+from pipeline.run.earlier_starts import take_up_run
+from pipeline.run.lock import RunLock
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
-from pipeline.supernet.supernet import Supernet
-from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
-from pipeline.tracking.metrics import lost_rows
-from pipeline.tracking.shipment import METRICS
-from pipeline.tracking.tracker import Tracker
-from pipeline.training.milestones import intervals
+from pipeline.tracking.ledger import Ledger
+from pipeline.tracking.tracker import NoTracker, Tracker, Tracking
+from pipeline.training.build import build
+from pipeline.training.display import TrainingProgress, farewell, greeting
+from pipeline.training.feed import Feed
+from pipeline.training.figures import Figures
+from pipeline.training.milestones import milestones
 from pipeline.training.skipped import DAMAGE, SkippedSamples
 from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
@@ -46,6 +41,7 @@ from pipeline.training.trainer import Trainer
 class Experiment:
     """What a recipe and its data set come to: the training and held-out splits, and the schedule over the space."""
 
+    recipe: Recipe
     train: Split
     test: Split
     schedule: Schedule
@@ -54,6 +50,28 @@ class Experiment:
     def identity(self) -> dict[str, str]:
         """SHA-256 of each split's index: what tells one data set from another of the same size."""
         return {split.name: split.entry.index_sha256 for split in (self.train, self.test)}
+
+    def readers(self, processes: Processes) -> DataConfig:
+        """How data is read, as far as the machines have the shared memory for it. All processes must call it."""
+        recipe, side = self.recipe, max(self.schedule.space.resolutions)
+        # Those of training stay ready while it evaluates.
+        at_once = [(recipe.batch_size // processes.world, side), (recipe.evaluation.batch_size, side)]
+        return fit_readers(recipe.data, self.train, at_once, processes)
+
+    def loader(self, data: DataConfig, step: int, processes: Processes) -> TrainLoader:
+        """This process's batches from `step` on."""
+        recipe, schedule = self.recipe, self.schedule
+        return TrainLoader(
+            self.train,
+            data,
+            schedule.resolution,
+            recipe.batch_size,
+            recipe.seed,
+            processes.rank,
+            processes.world,
+            step,
+            schedule.steps,
+        )
 
 
 def prepare(recipe: Recipe) -> Experiment:
@@ -71,8 +89,8 @@ def prepare(recipe: Recipe) -> Experiment:
     if recipe.batch_size > len(train):
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
     schedule = Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed, recipe.loss)
-    intervals(recipe, schedule)  # refused here, before anything is written
-    return Experiment(train, test, schedule)
+    milestones(recipe, schedule)  # refused here, before anything is written
+    return Experiment(recipe, train, test, schedule)
 
 
 def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
@@ -86,113 +104,59 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         launched_processes(recipe.engine.lost_after) as processes,
         stop_request.listening(),
         leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
-        ExitStack() as closing,
+        RunLock(recipe.folder) as lock,
     ):
         check_same_start(processes, run_folder.leaves(recipe), resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = processes.together(lambda: prepare(recipe))
-        assert experiment is not None
-        schedule = experiment.schedule
-        data = fit_readers(recipe.data, experiment.train, _read_at_once(recipe, schedule, processes), processes)
+        schedule, data = experiment.schedule, experiment.readers(processes)
         processes.together(lambda: run_folder.begin(recipe, experiment.identity, resume))
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
-        lock = processes.together(lambda: hold(recipe.folder) if recipe.folder.exists() else None, main_only=True)
-        warnings: list[str] = []
-        checkpoint = take_up(recipe.folder, processes, warnings, misfit_of(schedule)) if resume else None
-        progress = checkpoint.progress if checkpoint else Progress()
-        if lost := processes.together(lambda: lost_rows(recipe.folder / METRICS, progress.step), main_only=True):
-            warnings.append(lost)
-        if lost := processes.together(lambda: lost_ledger(recipe.folder, progress.step), main_only=True):
-            warnings.append(lost)
-        ledger = processes.together(lambda: open_ledger(recipe, processes, checkpoint))
-        assert ledger is not None
-        loader = TrainLoader(
-            experiment.train,
-            data,
-            schedule.resolution,
-            recipe.batch_size,
-            recipe.seed,
-            processes.rank,
-            processes.world,
-            progress.step,
-            schedule.steps,
-        )
+        processes.on_main(lambda: lock.take() if recipe.folder.exists() else None)
+        left = take_up_run(recipe, schedule, resume, processes)
+        loader = experiment.loader(data, left.step, processes)
         engine = build(recipe, schedule, processes)
+        processes.barrier()
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
-        processes.highest(0)
         kernels = engine.supernet.operations(processes.device.type).name
         about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
-        lock = processes.together(lambda: lock or hold(recipe.folder), main_only=True)
-        processes.together(lambda: run_folder.write(recipe, about), main_only=True)
-        if checkpoint:
-            engine.load_state(checkpoint.state)
+        processes.on_main(lock.take)
+        processes.on_main(lambda: run_folder.write(recipe, about))
+        if left.checkpoint:
+            engine.load_state(left.checkpoint.state)
+
         skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
         evaluator = Evaluator(experiment.train, experiment.test, data, recipe.evaluation, processes)
-        tracker = processes.together(lambda: track(recipe, ledger), main_only=True)
-        if tracker is not None:
-            closing.callback(give_up, tracker)
-        trainer = Trainer(
-            recipe,
-            schedule,
-            engine,
-            loader,
-            skipped,
-            evaluator,
-            processes,
-            ledger,
-            tracker,
-            progress,
-            checkpoint.accuracy if checkpoint else None,
-            stop_request,
-        )
-        for line in (*warnings, *_greeting(recipe, schedule, processes, progress, kernels, loader.reader)):
-            trainer.display.say(line)
-
-        stopped = trainer.train()
-
-        state = engine.full_state()
-        if not stopped:
-            processes.together(lambda: save_supernet(recipe.folder, schedule.space, state.weights), main_only=True)
-        if tracker is not None:
-            closing.pop_all()
-            if summary := skipped.summary():
-                trainer.display.say(summary)
-            trainer.display.say(_farewell(recipe, trainer.progress, schedule, stopped))
-        processes.together(lambda: close(tracker, ledger, recipe.folder, stopped), main_only=True)
-        if lock is not None:
-            lock.close()
-        processes.highest(0)  # leave together: a launcher ends the others as soon as one has gone
+        checkpoints = Checkpoints(recipe.folder, recipe.checkpoint, schedule, left.checkpoint, processes)
+        display = TrainingProgress(recipe.name, schedule.steps, left.step, visible=processes.is_main)
+        with tracked(recipe, left.ledger, processes) as tracker:
+            feed = Feed(loader, skipped, stop_request, recipe.data.augmentation, schedule.space.classes, processes)
+            figures = Figures(recipe.batch_size, evaluator, left.ledger, tracker, display, processes)
+            trainer = Trainer(recipe, schedule, engine, feed, figures, checkpoints)
+            for line in (*left.warnings, *greeting(recipe, schedule, processes, left.step, kernels, loader.reader)):
+                display.say(line)
+            stopped = trainer.train()
+            if not stopped:
+                weights = engine.full_state().weights
+                processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights))
+        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped))):
+            display.say(line)
+        processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
+        processes.barrier()  # leave together: a launcher ends the others as soon as one has gone
         return stopped
 
 
-def _read_at_once(recipe: Recipe, schedule: Schedule, processes: Processes) -> list[tuple[int, int]]:
-    """Images and side of the batches that are read in one process: training's stay ready while it evaluates."""
-    side = max(schedule.space.resolutions)
-    return [(recipe.batch_size // processes.world, side), (recipe.evaluation.batch_size, side)]
-
-
-def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:
-    """The run's ledger, going on from what earlier starts have cost."""
-    ledger = Ledger(
-        recipe.folder / "ledger.json",
-        processes.world,
-        unit_for(processes.device.type),
-        recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
-        # The job's time is told by the clock of the first node, where the main process is; others may differ.
-        held_since() if processes.is_main else process_start_time(),
-        earlier=LedgerRecord.from_json(checkpoint.ledger) if checkpoint else None,
-    )
-    ledger.step = checkpoint.step if checkpoint else 0
-    return ledger
-
-
-def lost_ledger(folder: Path, step: int) -> str | None:
-    """A line where the ledger of a run that goes on at `step` is not there; None where it is, or nothing was paid."""
-    if (folder / "ledger.json").exists() or not (folder / METRICS).exists():
-        return None
-    known = f"only what the checkpoint of step {step} tells of is counted" if step else "all of it is lost"
-    return f"{folder / 'ledger.json'}: is not there; of what earlier starts cost, {known}"
+@contextmanager
+def tracked(recipe: Recipe, ledger: Ledger, processes: Processes) -> Iterator[Tracking]:
+    """The tracker of a run, which tells that it failed where it does."""
+    tracker = processes.together(lambda: track(recipe, ledger) if processes.is_main else NoTracker())
+    try:
+        yield tracker
+    except BaseException:
+        with suppress(OSError):  # a full disk, say; what ended the run is told already
+            tracker.close("FAILED")
+        raise
 
 
 def track(recipe: Recipe, ledger: Ledger) -> Tracker:
@@ -202,68 +166,11 @@ def track(recipe: Recipe, ledger: Ledger) -> Tracker:
     return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
 
 
-def give_up(tracker: Tracker) -> None:
-    """End the tracking of a run that fails. On a full disk that fails too, and what ended the run is told already."""
-    with suppress(OSError):
-        tracker.close("FAILED")
-
-
-def close(tracker: Tracker | None, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
-    """Hand over what the run has come to, and end its tracking; by the main process, which has the tracker."""
-    assert tracker is not None
+def close(tracker: Tracking, ledger: Ledger, folder: Path, stopped: signal.Signals | None) -> None:
+    """Hand over what the run has come to, and end its tracking."""
     ledger.save()
     damage = (DAMAGE,) if (folder / DAMAGE).exists() else ()
     for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *damage, *(() if stopped else (WEIGHTS, SPACE))):
         tracker.log_artifact(folder / name)
     tracker.close("KILLED" if stopped else "FINISHED")
     ledger.save()
-
-
-def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
-    """The engine around a new supernet, initialised by the recipe's seed: the same on all processes."""
-    per_process, side = recipe.batch_size // processes.world, schedule.space.final_side
-    if per_process * side * side < 2:
-        raise UsageError(
-            f"batch_size: {recipe.batch_size} over {processes.world} processes at {schedule.space.resolutions[0]} px "
-            "leaves batch norm a single value; more images per process or a higher resolution are needed"
-        )
-    torch.manual_seed(recipe.seed)
-    bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
-    model = recipe.model
-    supernet = Supernet(schedule.space, model.dropout, bf16, recipe.kernels, model.activation_checkpointing)
-    supernet.to(processes.device)
-    try:
-        supernet.operations(processes.device.type)
-    except KernelError as error:
-        raise UsageError(f"kernels: {error}") from None
-    engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
-    if recipe.model.cuda_graphs:  # after the engine, which may move the weights
-        for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
-            images = torch.zeros(per_process, 3, side, side, device=processes.device)
-            images = images.to(memory_format=torch.channels_last)
-            extremes = (schedule.space.largest(), schedule.space.smallest())
-            engine.graphs |= capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
-    return engine
-
-
-def _greeting(
-    recipe: Recipe, schedule: Schedule, processes: Processes, progress: Progress, kernels: str, reader: str
-) -> list[str]:
-    phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
-    stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
-    lines = [
-        f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
-        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; "
-        f"data by {reader}; {phases}"
-    ]
-    if progress.step:
-        lines.append(f"continuing at step {progress.step}")
-        if recipe.data.access == "sequential":
-            lines.append("data.access: sequential: exactly as before only with as many processes and workers as before")
-    return lines
-
-
-def _farewell(recipe: Recipe, progress: Progress, schedule: Schedule, stopped: signal.Signals | None) -> str:
-    if stopped:
-        return f"stopped by {stopped.name} at step {progress.step}/{schedule.steps}, saved; continue with --resume"
-    return f"done: {recipe.folder}; next: deps evaluate {recipe.folder}"

@@ -24,7 +24,7 @@ from pipeline.methods.schedule import Schedule
 from pipeline.supernet.extract import extract
 from pipeline.supernet.space import Space
 from pipeline.supernet.supernet import Supernet
-from pipeline.training.feed import feed
+from pipeline.training.feed import to_device
 from pipeline.training.sandwich import sandwich_step
 
 # Without weight decay, the momentum after the first step is its gradient, which is how contenders are compared.
@@ -211,7 +211,7 @@ def readers_batch(space: Space, size: int) -> Batch:
 
 def fed(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Images and labels on the device, as training feeds its step."""
-    return feed(batch, device, Augmentation(), classes=0)  # nothing is mixed
+    return to_device(batch, device, Augmentation(), classes=0)  # nothing is mixed
 
 
 def batch(space: Space, size: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import warnings
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, start_momentum
 from pipeline.engines.protocol import (
     TrainingState,
     average_running_statistics,
@@ -30,6 +30,7 @@ class DdpEngine:
         self.graphs: Graphs = {}
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
+        start_momentum(self.optimizer)
         self.clip = config.gradient_clip
         # Small subnets leave parameters unused; batch-norm statistics are averaged before they are read instead.
         self.ddp = DistributedDataParallel(supernet, find_unused_parameters=True, broadcast_buffers=False)

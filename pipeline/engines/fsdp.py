@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.optimizer import (
+    MOMENTUM,
+    OptimizerConfig,
+    build_optimizer,
+    skip_unless_finite,
+    start_momentum,
+)
 from pipeline.engines.protocol import (
     TrainingState,
     WholeCopy,
@@ -39,6 +45,7 @@ class FsdpEngine:
         # Of this process's shards as plain tensors: torch's fused SGD does not know DTensors.
         self.shards = [nn.Parameter(_local(parameter)) for parameter in self.parameters]
         self.optimizer = build_optimizer(self.shards, config)
+        start_momentum(self.optimizer)
         self.clip = config.gradient_clip
         self.whole = WholeCopy(supernet, _whole)
 
@@ -51,22 +58,22 @@ class FsdpEngine:
         loss.backward()
 
     def step(self, learning_rate: float) -> Tensor:
-        norm = complete_gradients(self.parameters, self.clip)
+        norm = _whole(complete_gradients(self.parameters, self.clip))
+        skip_unless_finite(self.optimizer, norm)
         for shard, parameter in zip(self.shards, self.parameters, strict=True):
             shard.data, shard.grad = _local(parameter), _local(parameter.grad)
         set_learning_rate(self.optimizer, learning_rate)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.supernet.zero_grad()
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+        return norm
 
     def full_state(self) -> TrainingState:
         average_running_statistics(self.supernet)
         weights = {name: _whole(tensor).cpu() for name, tensor in self.supernet.state_dict().items()}
         momentum = {}
         for (name, parameter), shard in zip(self.supernet.named_parameters(), self.shards, strict=True):
-            buffer = self.optimizer.state[shard].get("momentum_buffer")
-            momentum[name] = torch.zeros(parameter.shape) if buffer is None else _whole(_like(buffer, parameter)).cpu()
+            momentum[name] = _whole(_like(self.optimizer.state[shard][MOMENTUM], parameter)).cpu()
         return TrainingState(weights, momentum, self.teacher.weights())
 
     def whole_supernet(self) -> Supernet:
@@ -78,7 +85,7 @@ class FsdpEngine:
         self.teacher.load(state.teacher)
         for (name, parameter), shard in zip(self.supernet.named_parameters(), self.shards, strict=True):
             parameter.copy_(_sharded(state.weights[name], parameter))
-            self.optimizer.state[shard]["momentum_buffer"] = _local(_sharded(state.momentum[name], parameter))
+            self.optimizer.state[shard][MOMENTUM].copy_(_local(_sharded(state.momentum[name], parameter)))
         for name, buffer in self.supernet.named_buffers():
             buffer.copy_(state.weights[name])
 

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.errors import UsageError
+
+MOMENTUM = "momentum_buffer"  # in the state of either implementation
 
 
 class OptimizerConfig(BaseModel):
@@ -43,6 +45,29 @@ def build_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig)
     if config.implementation == "apex":
         return _apex_sgd(parameters[0].device)(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov)
     return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def start_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give every parameter the momentum zero, which optimizers themselves make in the first step only."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter][MOMENTUM] = torch.zeros_like(parameter)
+
+
+def skip_unless_finite(optimizer: Any, norm: Tensor) -> None:
+    """Have the next step leave weights and momentum, which must be there, as they are where `norm` is not finite.
+
+    The device decides, in the kernel of the step itself: the host waits for nothing, and other steps stay as they were.
+
+    Args:
+        optimizer: of `build_optimizer`.
+        norm: of all gradients together, a scalar on their device.
+    """
+    not_finite = ~norm.isfinite()
+    if isinstance(optimizer, torch.optim.SGD):
+        optimizer.found_inf = not_finite.float()  # pyright: ignore[reportAttributeAccessIssue] (as of torch.amp)
+    else:
+        optimizer._dummy_overflow_buf.copy_(not_finite)  # apex's own flag to its kernel
 
 
 def _apex_sgd(device: torch.device) -> Any:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.engines.deepspeed.config import check_additions
+from pipeline.engines.optimizer import MOMENTUM, skip_unless_finite
 from pipeline.engines.teacher import FrozenTeacher
 from pipeline.errors import UsageError
 from pipeline.supernet.graphs import Graphs
@@ -87,7 +88,10 @@ class Engine(Protocol):
         ...
 
     def step(self, learning_rate: float) -> Tensor:
-        """Update the weights, clear the gradients, and return their global norm before clipping."""
+        """Update the weights, clear the gradients, and return their global norm before clipping.
+
+        Where it is not finite, weights and momentum stay as they are.
+        """
         ...
 
     def full_state(self) -> TrainingState:
@@ -138,7 +142,7 @@ def copy_momentum(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
     """The momentum of all parameters, copied to the CPU; zero before the first step."""
     momentum = {}
     for name, parameter in model.named_parameters():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
+        buffer = optimizer.state[parameter].get(MOMENTUM)
         momentum[name] = torch.zeros(parameter.shape) if buffer is None else buffer.detach().cpu().clone()
     return momentum
 
@@ -151,7 +155,7 @@ def load_unsharded_state(
     teacher.load(state.teacher)
     model.load_state_dict(state.weights)
     for name, parameter in model.named_parameters():
-        optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(state.momentum[name])
+        optimizer.state[parameter][MOMENTUM].copy_(state.momentum[name])
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -184,6 +188,7 @@ def update(
 ) -> Tensor:
     """Clip, step and clear gradients that every process holds whole; returns their norm before clipping."""
     norm = complete_gradients(parameters, clip)
+    skip_unless_finite(optimizer, norm)
     set_learning_rate(optimizer, learning_rate)
     optimizer.step()
     optimizer.zero_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, start_momentum
 from pipeline.engines.protocol import TrainingState, load_unsharded_state, unsharded_state, update
 from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.graphs import Graphs
@@ -19,6 +19,7 @@ class SingleEngine:
         self.graphs: Graphs = {}
         self.parameters = list(supernet.parameters())
         self.optimizer = build_optimizer(self.parameters, config)
+        start_momentum(self.optimizer)
         self.clip = config.gradient_clip
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:

@@ -75,7 +75,7 @@ class Evaluator:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
         network = extract(supernet, subnet)
-        images = self.processes.together(lambda: self._recalibration(subnet.resolution)) or []
+        images = self.processes.together(lambda: self._recalibration(subnet.resolution))
         with _in_float32(supernet):
             recalibrate(network, (self._on_device(batch) for batch in images))
             return self._measure(network, subnet.resolution)
@@ -84,7 +84,6 @@ class Evaluator:
         rank, world = self.processes.rank, self.processes.world
         batches = EvaluationLoader(self._test, self._data, resolution, self._config.batch_size, rank, world)
         counts = self.processes.together(lambda: count(network, batches, self.processes.device))
-        assert counts is not None
         top1, top5, loss, samples = self.processes.total(counts)
         return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
 

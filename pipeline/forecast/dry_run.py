@@ -8,7 +8,7 @@ from typing import Any
 from data_shards.errors import ShardUsageError
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.experiment import build, prepare
+from pipeline.experiment import prepare
 from pipeline.forecast.trial_steps import in_pairs, seconds_per_step
 from pipeline.methods.phases import Phase
 from pipeline.methods.schedule import Schedule
@@ -20,6 +20,7 @@ from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.space import Space
 from pipeline.tracking.ledger import unit_for
+from pipeline.training.build import build
 
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9

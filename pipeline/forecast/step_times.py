@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pipeline.engines.protocol import EngineConfig
 from pipeline.errors import UsageError
-from pipeline.experiment import build
 from pipeline.files.json_file import DamagedError, checked, read_json, write_json
 from pipeline.forecast.trial_steps import in_pairs, seconds_per_step
 from pipeline.methods.schedule import Schedule
@@ -17,6 +16,7 @@ from pipeline.processes.group import launched_processes
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import machine
 from pipeline.supernet.complexity import complexity
+from pipeline.training.build import build
 
 # Images of the larger of the two trial steps. On a CPU as few as fit into a wait that people put up with: its time is
 # in proportion to them. A GPU is busy only from many on.

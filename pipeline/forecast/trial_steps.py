@@ -19,7 +19,7 @@ from pipeline.methods.phases import Phase, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe
-from pipeline.training.feed import feed
+from pipeline.training.feed import to_device
 from pipeline.training.sandwich import sandwich_step
 
 # Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
@@ -38,7 +38,7 @@ def seconds_per_step(
     batches = [made_up_batch(count, side, classes, augmentation) for side in schedule.space.resolutions]
 
     def step(plan: StepPlan, batch: Batch) -> None:
-        images, labels = feed(batch, processes.device, augmentation, classes)
+        images, labels = to_device(batch, processes.device, augmentation, classes)
         float(sandwich_step(engine, plan, images, labels).gradient_norm)  # waits for the device
 
     return {

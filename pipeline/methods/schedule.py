@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from data_shards.randomness import Purpose
@@ -60,6 +59,6 @@ class Schedule:
         """The phases that do something to the training state on being entered, up to the one of `step`."""
         return tuple(phase for phase in self.phases if phase.enter and phase.start <= step)
 
-    def dips(self) -> Iterator[tuple[int, int]]:
+    def dips(self) -> tuple[tuple[int, int], ...]:
         """Steps done (from, to) between which the full model may lose accuracy."""
-        return ((phase.start, phase.start + phase.dip_steps) for phase in self.phases if phase.dip_steps)
+        return tuple((phase.start, phase.start + phase.dip_steps) for phase in self.phases if phase.dip_steps)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -40,43 +40,61 @@ class Processes:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def highest(self, value: int) -> int:
-        """The greatest `value` of all processes; every one of them must call it. Never waits for the device."""
+    def highest(self, values: Sequence[int]) -> list[int]:
+        """Element-wise maximum of `values` over all processes; every one must call it. Never waits for the device."""
         if self.world == 1:
-            return value
-        agreed = torch.tensor([value])
+            return list(values)
+        agreed = torch.tensor(values)
         dist.all_reduce(agreed, dist.ReduceOp.MAX, group=_host_group())
-        return int(agreed)
+        return agreed.tolist()
 
-    def together(self, work: Callable[[], Result], main_only: bool = False) -> Result | None:
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.highest([0])
+
+    def together(self, work: Callable[[], Result]) -> Result:
         """Do `work` here; if it fails on any process, it fails on all of them, and none is left waiting.
 
         What is no user's mistake is told once: where all meet the same damage, the first of them has it to tell.
-
-        Args:
-            main_only: the main process works for all; the others get None.
 
         Raises:
             The failure, on the first process that met one; PeerFailure on the others. A user's mistake is raised by
             all that met it, who leave with its exit code; where the main process, which would tell it, did not meet it,
             by the first that did as a RunFailure that names machine and process.
         """
+        return self.together_telling(work, list)[0]
+
+    def on_main(self, work: Callable[[], object]) -> None:
+        """Have the main process do `work` for all; where that fails, all fail as in `together`."""
+        self.together(work if self.is_main else lambda: None)
+
+    def together_telling(
+        self, work: Callable[[], Result], figures: Callable[[], Sequence[int]]
+    ) -> tuple[Result, list[int]]:
+        """`together`, and in the same agreement the `highest` of each of the `figures` as they are after `work`."""
         result, failure = None, None
-        if self.is_main or not main_only:
-            try:
-                result = work()
-            except FAILURES as error:
-                failure = error
-        precedence = self.world - self.rank
-        first = self.highest(precedence if failure else 0)
-        mistake = isinstance(failure, UsageError | ShardUsageError)
-        if mistake and first == precedence and not self.is_main:
-            raise RunFailure(f"process {self.rank} on {socket.gethostname()}: {failure}")
-        if failure and (first == precedence or mistake):
-            raise failure
+        try:
+            result = work()
+        except FAILURES as error:
+            failure = error
+        first, *highest = self.highest([self._precedence if failure else 0, *figures()])
         if first:
-            raise PeerFailure("another process failed; its message says why")
-        return result
+            raise self._what_to_tell(failure, first)
+        return cast("Result", result), highest
+
+    @property
+    def _precedence(self) -> int:
+        """The higher, the earlier the process: of failures, that of the first one is told."""
+        return self.world - self.rank
+
+    def _what_to_tell(self, failure: Exception | None, first: int) -> Exception:
+        """What to raise where a process failed, `first` being the precedence of the first one, `failure` our own."""
+        mistake = isinstance(failure, UsageError | ShardUsageError)
+        if mistake and first == self._precedence and not self.is_main:
+            return RunFailure(f"process {self.rank} on {socket.gethostname()}: {failure}")
+        if failure and (first == self._precedence or mistake):
+            return failure
+        return PeerFailure("another process failed; its message says why")
 
     def total(self, values: list[float]) -> list[float]:
         """Element-wise sum of `values` over all processes, in float64."""

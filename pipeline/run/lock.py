@@ -50,6 +50,25 @@ def hold(folder: Path) -> IO[str]:
         time.sleep(0.05)
 
 
+class RunLock:
+    """Keeps the run in `folder` to this process from `take` on, until its context is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def take(self) -> None:
+        """See `hold`; once it is taken, it is kept."""
+        self._file = self._file or hold(self._folder)
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process is training the run in `folder`, as far as its file system tells."""
     try:

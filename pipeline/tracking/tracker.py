@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.tracking.metrics import MetricsLog
 from pipeline.tracking.mlflow import MlflowShipper, Status, TrackingConfig
 from pipeline.tracking.shipment import METRICS
 
 
+class Tracking(Protocol):
+    """Takes what a run measures; see `Tracker`, which the main process has, and `NoTracker`."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None: ...
+
+    def close(self, status: Status, timeout: float = 60) -> bool: ...
+
+
 class Tracker:
-    """Tracks one run; only rank 0 has one.
+    """Tracks one run, on its main process.
 
     Args:
         run_folder: gets `metrics.jsonl` (and MLflow's bookkeeping).
@@ -50,3 +62,16 @@ class Tracker:
         """End the run with `status`; whether MLflow (if used) has all of it after at most `timeout` seconds."""
         self._metrics.close()
         return self._shipper is None or self._shipper.close(status, timeout)
+
+
+class NoTracker:
+    """Of the other processes: does nothing."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None: ...
+
+    def close(self, status: Status, timeout: float = 60) -> bool:
+        return True

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.methods.schedule import Schedule
+from pipeline.processes.group import Processes
+from pipeline.recipe.recipe import Recipe
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -78,6 +83,29 @@ class TrainingProgress:
                 self._console.print(line, soft_wrap=True, markup=False)
             except (OSError, SystemExit):  # the latter is rich's answer to a pipe that was left
                 _fall_silent()
+
+
+def greeting(
+    recipe: Recipe, schedule: Schedule, processes: Processes, step: int, kernels: str, reader: str
+) -> list[str]:
+    phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
+    stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
+    lines = [
+        f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
+        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; "
+        f"data by {reader}; {phases}"
+    ]
+    if step:
+        lines.append(f"continuing at step {step}")
+        if recipe.data.access == "sequential":
+            lines.append("data.access: sequential: exactly as before only with as many processes and workers as before")
+    return lines
+
+
+def farewell(recipe: Recipe, step: int, schedule: Schedule, stopped: signal.Signals | None) -> str:
+    if stopped:
+        return f"stopped by {stopped.name} at step {step}/{schedule.steps}, saved; continue with --resume"
+    return f"done: {recipe.folder}; next: deps evaluate {recipe.folder}"
 
 
 def _fall_silent() -> None:

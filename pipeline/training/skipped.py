@@ -33,17 +33,16 @@ class SkippedSamples:
         self._path = run_folder / DAMAGE
         self._record = DamageRecord(train.folder, len(train), data.max_corrupt)
         if self._skips:
-            processes.together(self._take_up, main_only=True)
+            processes.on_main(self._take_up)
 
     def settle(self, damages: list[ShardDamage]) -> None:
-        """Report the damage that this process has met since the last call.
+        """Report the damage that this process has met since the last call; to be called where any process has.
 
         Raises:
             ShardDamage: on the main process, if there is more damage by now than is allowed; PeerFailure on others.
         """
-        if self._skips and self.processes.highest(len(damages)):
-            found = self.processes.gathered(damages)
-            self.processes.together(lambda: self._note(found), main_only=True)
+        found = self.processes.gathered(damages)
+        self.processes.on_main(lambda: self._note(found))
 
     def metrics(self) -> dict[str, float]:
         """The number of different damaged samples so far; of the main process, in runs that skip."""

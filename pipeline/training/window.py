@@ -116,7 +116,7 @@ class Window:
                     found.append((plan.step, place, self.processes.rank, what))
             if not math.isfinite(norm):
                 found.append((plan.step, len(plan.slots), self.processes.rank, f"gradient norm is {norm} {where}"))
-        if not self.processes.highest(len(found)):
+        if not any(self.processes.highest([len(found)])):
             return
         # One process's loss makes the gradients of all not finite: told is where it began.
         _, _, rank, what = min(self.processes.gathered(found))

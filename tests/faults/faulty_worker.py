@@ -14,12 +14,11 @@ from typing import IO
 from torch import Tensor
 
 from data_shards.loading.loader import Batch, TrainLoader
-from pipeline import experiment
 from pipeline import train as program
 from pipeline.checkpoints.checkpoint import FOLDER
-from pipeline.engines.protocol import Engine
-from pipeline.training import feed, trainer
-from pipeline.training.sandwich import StepResult
+from pipeline.engines.single import SingleEngine
+from pipeline.run import lock
+from pipeline.training import feed
 
 
 def damage_images(batch_numbers: str) -> None:
@@ -36,18 +35,18 @@ def damage_images(batch_numbers: str) -> None:
 
 
 def overflow(batch_numbers: str) -> None:
-    """The updates after these batches make a weight infinite."""
-    train_step, batches, at = trainer.sandwich_step, 0, _numbers(batch_numbers)
+    """The losses of these batches are finite, a gradient of theirs is not."""
+    update, updates, at = SingleEngine.step, 0, _numbers(batch_numbers)
 
-    def overflowing(engine: Engine, *rest) -> StepResult:
-        nonlocal batches
-        batches += 1
-        result = train_step(engine, *rest)
-        if batches - 1 in at:
-            next(engine.supernet.parameters()).data.flatten()[0] = float("inf")
-        return result
+    def overflowing(self: SingleEngine, learning_rate: float) -> Tensor:
+        nonlocal updates
+        updates += 1
+        gradient = next(self.supernet.parameters()).grad
+        if updates - 1 in at and gradient is not None:
+            gradient.flatten()[0] = float("inf")
+        return update(self, learning_rate)
 
-    trainer.sandwich_step = overflowing
+    SingleEngine.step = overflowing
 
 
 def fail_reading(batch_numbers: str) -> None:
@@ -78,14 +77,14 @@ def be_told_to_stop(batch_numbers: str) -> None:
 
 def meet_one_that_leaves(saved: str) -> None:
     """An earlier start of the run saves what is in the folder `saved`, and leaves, as this one asks for its lock."""
-    hold = experiment.hold
+    hold = lock.hold
 
     def held(folder: Path) -> IO[str]:
         for path in Path(saved).iterdir():
             path.rename(folder / FOLDER / path.name)
         return hold(folder)
 
-    experiment.hold = held
+    lock.hold = held
 
 
 def _numbers(text: str) -> set[int]:

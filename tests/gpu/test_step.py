@@ -79,16 +79,15 @@ def test_a_whole_step_with_everything_on_never_waits_for_the_device(digits: Path
     phases += ["schedule.reorganise=false", "evaluation.full_when_shrinking=0"]
     recipe = digits_recipe(digits, tmp_path, *VARIED, *phases)
     trainer, _ = digits_trainer(recipe, Processes(0, 1, torch.device("cuda", 0)))
-    batches = iter(trainer.loader)
-    read = [(trainer.schedule.at(step), next(batches)) for step in range(6)]  # two of each phase
+    read = [(trainer.schedule.at(step), trainer.feed.read(False)) for step in range(6)]  # two of each phase
     for plan, batch in read:  # compiles, and tunes
-        trainer._step(plan, batch, began=0.0, waited=0.0)
-    trainer.window.wait()
+        trainer.step(plan, batch)
+    trainer.figures.window.wait()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for plan, batch in read:
-            trainer._step(plan, batch, began=0.0, waited=0.0)
+            trainer.step(plan, batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

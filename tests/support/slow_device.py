@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from pipeline.tracking import ledger
-from pipeline.training import trainer, window
+from pipeline.training import feed, figures, window
 
 
 class Clock:
-    """Stands still until it is told otherwise; the clock of ledger, trainer and window."""
+    """Stands still until it is told otherwise; the clock of ledger and figures."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         clock = SimpleNamespace(perf_counter=self, monotonic=self, time=self)
-        for module in (ledger, trainer, window):
+        for module in (ledger, feed, figures, window):
             monkeypatch.setattr(module, "time", clock)
 
     def __call__(self) -> float:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from data_shards.loading.loader import TrainLoader
-from pipeline.checkpoints.checkpoint import Progress
+from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.engines.protocol import Engine
 from pipeline.evaluation.evaluate import Evaluator
-from pipeline.experiment import build, prepare
+from pipeline.experiment import prepare
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe, load_recipe
 from pipeline.tracking.ledger import Ledger, unit_for
+from pipeline.tracking.tracker import NoTracker
+from pipeline.training.build import build
+from pipeline.training.display import TrainingProgress
+from pipeline.training.feed import Feed
+from pipeline.training.figures import Figures
 from pipeline.training.skipped import SkippedSamples
 from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
@@ -31,7 +34,7 @@ VARIED = [
 ]
 
 
-class Noted:
+class Noted(NoTracker):
     """A tracker that keeps what it is told, by step."""
 
     def __init__(self) -> None:
@@ -39,8 +42,6 @@ class Noted:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self.rows[step] = dict(metrics)
-
-    def sync(self) -> None: ...
 
 
 def digits_recipe(digits: Path, folder: Path, *overrides: str) -> Recipe:
@@ -51,34 +52,21 @@ def digits_recipe(digits: Path, folder: Path, *overrides: str) -> Recipe:
 
 def digits_trainer(recipe: Recipe, processes: Processes, engine: Engine | None = None) -> tuple[Trainer, Noted]:
     """The trainer of a recipe from its first step on, and what it logs."""
-    experiment = prepare(recipe)
-    schedule, noted = experiment.schedule, Noted()
-    loader = TrainLoader(
-        experiment.train,
-        recipe.data,
-        schedule.resolution,
-        recipe.batch_size,
-        recipe.seed,
-        processes.rank,
-        processes.world,
-        0,
-        schedule.steps,
-    )
+    experiment, noted = prepare(recipe), Noted()
+    schedule = experiment.schedule
     recipe.folder.mkdir(parents=True)
+    loader = experiment.loader(recipe.data, 0, processes)
+    skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
+    classes = schedule.space.classes
     evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
-    tracker: Any = noted
+    ledger = Ledger(recipe.folder / "ledger.json", 1, unit_for(processes.device.type), None, time.time())
+    display = TrainingProgress(recipe.name, schedule.steps, 0, visible=processes.is_main)
     trainer = Trainer(
         recipe,
         schedule,
         engine or build(recipe, schedule, processes),
-        loader,
-        SkippedSamples(experiment.train, recipe.data, recipe.folder, processes),
-        evaluator,
-        processes,
-        Ledger(recipe.folder / "ledger.json", 1, unit_for(processes.device.type), None, time.time()),
-        tracker,
-        Progress(),
-        None,
-        StopRequest(),
+        Feed(loader, skipped, StopRequest(), recipe.data.augmentation, classes, processes),
+        Figures(recipe.batch_size, evaluator, ledger, noted, display, processes),
+        Checkpoints(recipe.folder, recipe.checkpoint, schedule, None, processes),
     )
     return trainer, noted

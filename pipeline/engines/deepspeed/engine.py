@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.engines.deepspeed.config import deepspeed_config
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.optimizer import (
+    MOMENTUM,
+    OptimizerConfig,
+    build_optimizer,
+    skip_unless_finite,
+    start_momentum,
+)
 from pipeline.engines.protocol import (
     EngineConfig,
     EngineError,
@@ -33,8 +39,6 @@ from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.graphs import Graphs
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet, Trunk
-
-MOMENTUM = "momentum_buffer"
 
 
 class DeepSpeedEngine:
@@ -70,6 +74,8 @@ class DeepSpeedEngine:
         self.whole = WholeCopy(supernet, deepspeed.utils.safe_get_full_fp32_param) if self.stage == 3 else None
         if self.stage:
             self._create_momentum()
+        else:
+            start_momentum(self.optimizer)
 
     def forward(self, images: Tensor | Trunk, subnet: Subnet, last: bool) -> Tensor:
         return self.deepspeed(images, subnet, self.graphs.get(subnet))
@@ -84,6 +90,7 @@ class DeepSpeedEngine:
         if not self.stage:  # DeepSpeed knows it where it clips, and then after clipping
             gradients = [parameter.grad for parameter in self.supernet.parameters() if parameter.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
+            skip_unless_finite(self.optimizer, norm)  # the sharded optimizers look for themselves, and wait for it
         self.deepspeed.step()
         if self.sharded_gradients is not None:
             # Stage 3 adds later sub-steps to what it holds, and overwrites it in the first one alone: a parameter that

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.engines import optimizer as optim
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer
+from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, skip_unless_finite, start_momentum
 from pipeline.errors import UsageError
 
 
@@ -32,6 +32,39 @@ def test_three_steps_are_those_of_the_formula(nesterov: bool) -> None:
         optimizer.step()
     for parameter, wanted in zip(model.parameters(), exact, strict=True):
         torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+    parameter.grad = gradient
+    skip_unless_finite(optimizer, gradient.norm())
+    optimizer.step()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_step_whose_gradients_are_not_finite_changes_nothing(value: float, first: bool) -> None:
+    trained = []
+    for damaged in (False, True):
+        torch.manual_seed(0)
+        parameter, gradients = nn.Parameter(torch.randn(5000)), torch.randn(3, 5000)
+        optimizer = build_optimizer([parameter], OptimizerConfig(weight_decay=0.1))
+        start_momentum(optimizer)
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.1
+        for number, gradient in enumerate(gradients):
+            if damaged and number == (0 if first else 1):
+                step(optimizer, parameter, gradient.index_fill(0, torch.tensor([17]), value))
+            step(optimizer, parameter, gradient)
+        trained.append((parameter, optimizer.state[parameter]["momentum_buffer"]))
+    for without, with_it in zip(*trained, strict=True):
+        assert torch.equal(without, with_it)
+
+
+def test_apexs_kernel_is_told_by_its_own_flag() -> None:
+    """Which its `multi_tensor_sgd` looks at first. That needs a GPU and apex; here is only what it gets."""
+    apex = types.SimpleNamespace(_dummy_overflow_buf=torch.zeros(1, dtype=torch.int32))
+    for norm, flag in ((1.0, 0), (float("nan"), 1), (2.0, 0), (float("inf"), 1)):
+        skip_unless_finite(apex, torch.tensor(norm))
+        assert apex._dummy_overflow_buf.tolist() == [flag]
 
 
 def test_apex_is_refused_in_one_line_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

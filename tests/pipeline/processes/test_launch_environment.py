@@ -83,10 +83,10 @@ def test_a_mistake_that_only_another_process_meets_is_told_by_that_one(monkeypat
         raise UsageError("no shards at data/digits")
 
     second = Processes(1, 2, device=None)  # type: ignore[arg-type]
-    monkeypatch.setattr(Processes, "highest", lambda self, value: value)  # the first process has met nothing
+    monkeypatch.setattr(Processes, "highest", lambda self, values: values)  # the first process has met nothing
     with pytest.raises(RunFailure, match=r"^process 1 on .*: no shards at data/digits$"):
         second.together(missing)
-    monkeypatch.setattr(Processes, "highest", lambda self, value: 2)  # the first process has met it, too, and tells
+    monkeypatch.setattr(Processes, "highest", lambda self, values: [2])  # the first process has met it, too, and tells
     with pytest.raises(UsageError, match=r"^no shards at data/digits$"):
         second.together(missing)
 

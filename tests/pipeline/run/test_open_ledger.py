@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.experiment import open_ledger
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import load_recipe
+from pipeline.run.earlier_starts import open_ledger
 from pipeline.tracking.ledger import LedgerError, process_start_time
 from tests.support.processes import REPOSITORY
 

@@ -50,7 +50,7 @@ def on_slow_device(
         return state
 
     state = trainer.engine.full_state()
-    engine, evaluator, whole = trainer.engine, trainer.evaluator, trainer.engine.supernet
+    engine, evaluator, whole = trainer.engine, trainer.figures.evaluator, trainer.engine.supernet
     for place, name, function in (
         (trainer_module, "sandwich_step", step),
         (evaluator, "full_model", evaluated),
@@ -77,7 +77,7 @@ def test_the_device_s_work_is_booked_on_its_phase_and_told_in_images_per_second(
     assert {step: metrics["speed/images_per_second"] for step, metrics in noted.rows.items()} == {
         step: pytest.approx(16 / WORK) for step in (2, 4, 6)
     }
-    last: Any = trainer.ledger.record().metrics()
+    last: Any = trainer.figures.ledger.record().metrics()
     assert split(last) == {
         "data_wait": 0,
         "supernet": 6 * WORK,

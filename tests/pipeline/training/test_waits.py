@@ -59,13 +59,13 @@ def test_a_whole_step_with_everything_on_never_waits_and_moves_each_part_of_a_ba
 
             return done
 
-        def stop_at_last(*arguments: Any) -> None:
-            after_step(*arguments)
+        def stop_at_last() -> None:
+            after_step()
             if trainer.progress.step == STEPS:
-                trainer.stop_request.signal = signal.SIGTERM
+                trainer.feed.stop_request.signal = signal.SIGTERM
 
         after_step = within(lines, trainer._after_step)
-        trainer._step = within(steps, trainer._step)
+        trainer.step = within(steps, trainer.step)
         trainer._after_step = stop_at_last
         assert trainer.train() == signal.SIGTERM
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from pipeline.checkpoints.checkpoint import FOLDER, Checkpoint, Progress, save_checkpoint
+from pipeline.checkpoints.roll_back import roll_back
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe, load_recipe
-from pipeline.training.roll_back import roll_back
-from pipeline.training.window import NotFinite
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -19,12 +18,12 @@ ALONE = Processes(0, 1, torch.device("cpu"))
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    return load_recipe(DIGITS, [f"runs={tmp_path}", "checkpoint.roll_backs=1"])
+    return load_recipe(DIGITS, [f"runs={tmp_path}"])
 
 
 def complaint(recipe: Recipe) -> str:
     with pytest.raises(RunFailure) as refused:
-        roll_back(recipe, ALONE, Progress(step=6), NotFinite("loss is nan at step 5"))
+        roll_back(recipe.folder, 1, ALONE, Progress(step=6), RunFailure("loss is nan at step 5"))
     return str(refused.value)
 
 
@@ -47,7 +46,7 @@ def test_damaged_checkpoints_that_it_goes_back_behind_do_not_count_among_those_t
 
     save(Progress(2))
     save(Progress(4)).write_bytes(b"")
-    back = roll_back(recipe, ALONE, Progress(step=6), NotFinite("loss is nan at step 5"))
+    back = roll_back(recipe.folder, 1, ALONE, Progress(step=6), RunFailure("loss is nan at step 5"))
     assert (back.progress.step, back.progress.passed_over) == (6, 4)
     save(back.progress)
     saved = sorted(path.name for path in (recipe.folder / FOLDER).glob("*.safetensors"))

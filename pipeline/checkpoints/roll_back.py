@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.checkpoints.checkpoint import Misfit, Progress, of_any_run, remove_newer
 from pipeline.checkpoints.going_on import take_up
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import PeerFailure, RunFailure
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import Recipe
-from pipeline.training.window import NotFinite
 
 
 @dataclass(frozen=True)
@@ -30,18 +29,26 @@ class RollBack:
 
 
 def roll_back(
-    recipe: Recipe, processes: Processes, progress: Progress, failure: NotFinite, misfit: Misfit = of_any_run
+    run_folder: Path,
+    most: int,
+    processes: Processes,
+    progress: Progress,
+    failure: RunFailure,
+    misfit: Misfit = of_any_run,
 ) -> RollBack:
     """Load the run's newest whole checkpoint, and remove damaged ones after it.
 
     All processes must call it together, and come to the same.
+
+    Args:
+        most: times that a run may go back.
+        failure: why it goes back; the same on all processes.
 
     Raises:
         RunFailure: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
             PeerFailure on all processes but the main one, which tells it.
     """
     told_once = RunFailure if processes.is_main else PeerFailure
-    most = recipe.checkpoint.roll_backs
     if progress.roll_backs >= most:
         so_often = f"the run has gone back {progress.roll_backs}× already; " if progress.roll_backs else ""
         raise told_once(
@@ -50,12 +57,12 @@ def roll_back(
         )
     warnings: list[str] = []
     try:
-        checkpoint = take_up(recipe.folder, processes, warnings, misfit)
+        checkpoint = take_up(run_folder, processes, warnings, misfit)
     except RunFailure as another:
         raise type(another)(f"{failure}; {another}") from None
     if checkpoint is None:
         raise told_once(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
-    processes.together(lambda: remove_newer(recipe.folder, checkpoint.step), main_only=True)
+    processes.on_main(lambda: remove_newer(run_folder, checkpoint.step))
     first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
     told = (
         f"{failure}: back to the checkpoint of step {first}; steps {first} to {end - 1} are passed over "
@@ -63,10 +70,3 @@ def roll_back(
     )
     passed = checkpoint.progress.passed_over + end - first
     return RollBack(checkpoint.state, Progress(end, checkpoint.progress.entered, count, passed), (*warnings, told))
-
-
-def passed_over(progress: Progress) -> dict[str, float]:
-    """The metrics of a run that has gone back: how often, and how many steps its weights lack."""
-    if not progress.roll_backs:
-        return {}
-    return {"optim/roll_backs": float(progress.roll_backs), "optim/steps_passed_over": float(progress.passed_over)}

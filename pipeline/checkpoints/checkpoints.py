@@ -1,0 +1,115 @@
+"""The checkpoints of a run as it trains: what it went on from, what it writes, and what it goes back to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.checkpoints.belonging import misfit_of
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointConfig, Progress, prepare_checkpoint
+from pipeline.checkpoints.roll_back import RollBack, roll_back
+from pipeline.checkpoints.writer import CheckpointWriter
+from pipeline.engines.protocol import TrainingState
+from pipeline.errors import RunFailure
+from pipeline.methods.schedule import Schedule
+from pipeline.processes.group import Processes
+
+
+class Checkpoints:
+    """Has checkpoints written beside the training, by the main process; on leaving the context, waits for the last.
+
+    All processes must call its methods together.
+
+    Args:
+        run_folder: gets them.
+        schedule: of the run, which those that it goes back to must fit.
+        taken_up: what the run goes on from; None where it begins.
+
+    Attributes:
+        progress: how far the run is.
+        accuracy: held-out, of the steps done; see `Checkpoint`. None where they were not evaluated.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        config: CheckpointConfig,
+        schedule: Schedule,
+        taken_up: Checkpoint | None,
+        processes: Processes,
+    ) -> None:
+        self.progress = taken_up.progress if taken_up else Progress()
+        self.accuracy = taken_up.accuracy if taken_up else None
+        self._folder, self._config, self._schedule = run_folder, config, schedule
+        self._processes = processes
+        self._writer = CheckpointWriter(config.timeout)
+        # What was taken up is not written again, and may be the best one.
+        self._saved_step = taken_up.step if taken_up else None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.__exit__(*exception)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether this process could not write one, as `finish` tells. For one process to ask."""
+        return self._writer.failed
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether there is one of the steps done."""
+        return self._saved_step == self.progress.step
+
+    def step_done(self) -> None:
+        self.progress.step += 1
+        self.accuracy = None
+
+    def evaluated(self, accuracy: float) -> None:
+        """The held-out accuracy of the steps done, which their checkpoint is to tell, also where there is one."""
+        self.accuracy, self._saved_step = accuracy, None
+
+    def begin(self, state: TrainingState, ledger: Callable[[], dict[str, Any]]) -> None:
+        """Begin to write the one of the steps done, once the one before is written.
+
+        Args:
+            ledger: the cost so far, asked for on the main process alone.
+
+        Raises:
+            RunFailure: where the one before could not be written; PeerFailure on the other processes.
+        """
+
+        def write() -> None:
+            checkpoint = Checkpoint(self.progress, state, ledger(), self.accuracy)
+            config = self._config
+            self._writer.begin(prepare_checkpoint(self._folder, checkpoint, config.keep, config.keep_best))
+
+        self._processes.on_main(write)
+        self._saved_step = self.progress.step
+
+    def finish(self) -> None:
+        """Wait for the one under way.
+
+        Raises:
+            RunFailure: where it could not be written; PeerFailure on the other processes.
+        """
+        self._processes.on_main(self._writer.finish)
+
+    def go_back(self, failure: RunFailure) -> RollBack:
+        """Take up the newest one for what has failed since, as `roll_back` says; its state is the engine's to load."""
+        self.finish()
+        most, misfit = self._config.roll_backs, misfit_of(self._schedule)
+        back = roll_back(self._folder, most, self._processes, self.progress, failure, misfit)
+        self.progress, self.accuracy = back.progress, None
+        return back
+
+    def metrics(self) -> dict[str, float]:
+        """Of a run that has gone back: how often, and how many steps its weights lack."""
+        if not self.progress.roll_backs:
+            return {}
+        return {
+            "optim/roll_backs": float(self.progress.roll_backs),
+            "optim/steps_passed_over": float(self.progress.passed_over),
+        }

@@ -1,0 +1,99 @@
+"""What a run measures of itself, and who is told: a person, the run folder, MLflow."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.evaluation.evaluate import Evaluator
+from pipeline.methods.phases import StepPlan
+from pipeline.processes.group import Processes
+from pipeline.supernet.supernet import Supernet
+from pipeline.tracking.ledger import Ledger
+from pipeline.tracking.tracker import Tracking
+from pipeline.training.display import TrainingProgress
+from pipeline.training.feed import Read
+from pipeline.training.pace import Pace
+from pipeline.training.sandwich import StepResult
+from pipeline.training.window import Window
+
+
+class Figures:
+    """Collects the figures of the steps since the last log line, and tells them with accuracy, pace and cost.
+
+    All processes must call `read`, `held_out` and `log` together.
+
+    Args:
+        batch_size: global.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        evaluator: Evaluator,
+        ledger: Ledger,
+        tracker: Tracking,
+        display: TrainingProgress,
+        processes: Processes,
+    ) -> None:
+        self.window = Window(processes, batch_size, ledger)
+        self.pace = Pace(processes)
+        self.evaluator = evaluator
+        self.ledger = ledger
+        self.tracker = tracker
+        self.display = display
+        self._processes = processes
+
+    def add(self, plan: StepPlan, result: StepResult, read: Read) -> None:
+        """Add a step of which the device may not have done anything yet."""
+        self.window.add(plan, result, read.began, waited=read.met - read.began)
+        worked = read.waited + result.worked_until - read.met
+        self.pace.add(worked, held=time.perf_counter() - read.began)
+
+    def read(self) -> dict[str, float]:
+        """Those of the steps since the last line, by name; waits for the device.
+
+        Raises:
+            NotFinite: for a loss or gradient that is not finite.
+        """
+        began = time.perf_counter()
+        figures = self.window.read()
+        self.pace.add_wait(time.perf_counter() - began)
+        return figures
+
+    def held_out(self, supernet: Supernet, smallest_too: bool) -> dict[str, float]:
+        """Accuracy and loss of the full model, and of the smallest subnet.
+
+        Raises:
+            ShardDamage: on the process that met damaged data; PeerFailure on the others.
+        """
+        full = self.evaluator.full_model(supernet)
+        figures = {"acc/full": full.top1, "loss/full_held_out": full.loss}
+        if smallest_too:
+            smallest = self.evaluator.subnet(supernet, supernet.space.smallest())
+            figures |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
+        return figures
+
+    def log(self, done: int, phase: str, figures: dict[str, float]) -> None:
+        """Tell `figures` of the first `done` steps, with the pace of the processes and the cost so far."""
+        waiting, slow = self.pace.read()
+        if slow:
+            self.display.say(slow)
+        record = self.ledger.record()
+        metrics = figures | waiting | record.metrics()
+        self._processes.on_main(lambda: self._record(done, metrics))
+        dollars = f" ({record.dollars:.2f} $)" if record.dollars is not None else ""
+        self.display.show(done, phase, metrics, f"{record.hours:.3f} {record.unit}{dollars}")
+
+    def _record(self, done: int, metrics: dict[str, float]) -> None:
+        self.ledger.save()
+        self.tracker.log(done, metrics)
+        self.ledger.step = done  # from the next saving on
+
+    def keep(self) -> dict[str, Any]:
+        """On the main process: have what was told outlive the machine, as the steps of a checkpoint are not measured
+        again; the cost so far, as the checkpoint tells it."""
+        self.tracker.sync()
+        self.ledger.save()
+        return asdict(self.ledger.record())
