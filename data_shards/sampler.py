@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import Purpose, random_bits
+from data_shards.randomness import Draws, Purpose
 
 _AT_A_TIME = 1 << 16  # ids whose random bits are drawn together: few enough for the cache, and for the memory
 
@@ -51,11 +51,15 @@ class EpochSampler:
 
     def rank_ids(self, step: int, rank: int, world: int) -> np.ndarray:
         """One rank's equal, contiguous slice of `ids(step)`: int64 [batch / world]."""
-        share = self.share(rank, world)
-        return self.ids(step)[rank * share : (rank + 1) * share]
+        count = self.per_rank(rank, world)
+        return self.ids(step)[rank * count : (rank + 1) * count]
 
-    def share(self, rank: int, world: int) -> int:
-        """Number of samples in each rank's slice. Raises ShardUsageError where there is no such slice."""
+    def per_rank(self, rank: int, world: int) -> int:
+        """Number of samples in each rank's slice.
+
+        Raises:
+            ShardUsageError: the batch cannot be cut into equal slices, or there is no such rank.
+        """
         if self.batch % world:
             raise ShardUsageError(f"batch: {self.batch} cannot be shared equally by {world} processes")
         if not 0 <= rank < world:
@@ -68,7 +72,7 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
     bits = np.empty(samples, np.uint64)
     for first in range(0, samples, _AT_A_TIME):
         ids = np.arange(first, min(first + _AT_A_TIME, samples))
-        bits[ids[0] : ids[-1] + 1] = random_bits(seed, Purpose.ORDER, epoch, ids)
+        bits[first : first + len(ids)] = Draws(seed, epoch, ids).bits(Purpose.ORDER)
     order = np.argsort(bits, kind="stable")
     order.setflags(write=False)  # shared by all callers
     return order

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from data_shards.augmentation import image_operations as operations
-from data_shards.randomness import Purpose, uniform
+from data_shards.randomness import Draws, Purpose
 
 AutoAugmentPolicy = Literal["none", "imagenet", "cifar10"]
 
@@ -123,22 +123,32 @@ class AutoAugmentDraws(NamedTuple):
     side: np.ndarray
 
 
-def draw_auto_augment(policy: str, seed: int, epoch: int, ids: np.ndarray) -> AutoAugmentDraws:
-    """What samples `ids` (int [B]) get of a policy in an epoch."""
+def draw_auto_augment(policy: str, draws: Draws) -> AutoAugmentDraws:
+    """Which of a policy's operations B samples get.
+
+    Args:
+        policy: one of `POLICIES`.
+        draws: for the samples.
+    """
     table = POLICIES[policy]
-    chosen = np.floor(uniform(seed, Purpose.SUB_POLICY, epoch, ids) * len(table)).astype(np.int64)
+    chosen = np.floor(draws.uniform(Purpose.SUB_POLICY) * len(table)).astype(np.int64)
     probability = np.array([[step.probability for step in steps] for steps in table])[chosen]
-    column, steps = np.asarray(ids)[:, None], np.arange(2)
-    applied = uniform(seed, Purpose.APPLIED, epoch, column, steps) < probability
-    side = np.where(uniform(seed, Purpose.SIDE, epoch, column, steps) < 0.5, -1, 1)
+    applied = draws.uniform(Purpose.APPLIED, 2) < probability
+    side = np.where(draws.uniform(Purpose.SIDE, 2) < 0.5, -1, 1)
     return AutoAugmentDraws(chosen, applied, side)
 
 
-def auto_augment(images: np.ndarray, policy: str, seed: int, epoch: int, ids: np.ndarray) -> None:
-    """Changes `images` (uint8 [B, H, W, 3], of samples `ids`) as the policy says, in place."""
+def auto_augment(images: np.ndarray, policy: str, draws: Draws) -> None:
+    """Changes images as a policy says, in place.
+
+    Args:
+        images: uint8 RGB [B, H, W, 3].
+        policy: one of `POLICIES`.
+        draws: for the samples that the images show.
+    """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
-    draws = draw_auto_augment(policy, seed, epoch, ids)
-    for image, chosen, applied, sides in zip(images, *(part.tolist() for part in draws), strict=True):
+    drawn = draw_auto_augment(policy, draws)
+    for image, chosen, applied, sides in zip(images, *(part.tolist() for part in drawn), strict=True):
         result = image
         for step, apply, side in zip(POLICIES[policy][chosen], applied, sides, strict=True):
             if apply:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data_shards.augmentation import draws as columns
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 
 
 def augment_on_device(

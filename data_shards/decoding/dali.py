@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from data_shards import DISTRIBUTION
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding import dali_graphs
-from data_shards.decoding.encoded import EncodedBatch, read_ahead
+from data_shards.decoding.encoded import EncodedBatch, read_batches_ahead
 from data_shards.decoding.fraction import shown
 from data_shards.decoding.python import decode
 from data_shards.errors import ShardDamage, ShardUsageError
@@ -55,13 +55,13 @@ def device() -> torch.device:
 
 def read_batches(
     split: Split,
-    requests: Iterable[tuple[np.ndarray, Plan]],
+    requests: Iterable[tuple[np.ndarray, Crops]],
     largest: int,
     threads: int,
     prefetch: int,
     beyond_border: bool,
 ) -> Iterator[torch.Tensor]:
-    """The images of each request (ids and plan) in turn: uint8 [B, resolution, resolution, 3] on `device()`.
+    """The images of each request (ids and crops) in turn: uint8 [B, resolution, resolution, 3] on `device()`.
 
     Raises ShardDamage for the first sample that cannot be read or decoded, when its batch is due.
 
@@ -72,7 +72,7 @@ def read_batches(
         beyond_border: whether windows reach beyond the image.
     """
     where = device()
-    batches = read_ahead(split, requests, threads, threads * prefetch)
+    batches = read_batches_ahead(split, requests, threads, threads * prefetch)
     source = _Source(split, batches, _given(beyond_border))
     names = _Inputs._fields[: _given(beyond_border)]
     pipeline = dali_graphs.decoding(source, names, largest, threads, prefetch, where.index)
@@ -127,7 +127,7 @@ class _Source:
     def empty_ones(self, where: torch.device) -> Iterator[torch.Tensor]:
         """The images of the empty batches that are next in turn."""
         while self.under_way and not self.under_way[0].images:
-            side = self.under_way.popleft().plan.resolution
+            side = self.under_way.popleft().crops.resolution
             yield torch.empty((0, side, side, 3), dtype=torch.uint8, device=where)
 
 
@@ -158,7 +158,7 @@ def _given(beyond_border: bool) -> int:
 def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
     rows = split.index[batch.ids]
     sizes = np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
-    windows, resolution = batch.plan.windows.tolist(), batch.plan.resolution
+    windows, resolution = batch.crops.windows.tolist(), batch.crops.resolution
     places = [
         _edges(image, size, window, resolution)
         for image, size, window in zip(batch.images, sizes.tolist(), windows, strict=True)
@@ -170,7 +170,7 @@ def _inputs(split: Split, batch: EncodedBatch) -> _Inputs:
     before, behind = np.minimum(part - first, most), np.minimum(last - part_end, most)
     strips = np.stack([most - before, before, np.ones_like(before), behind], axis=2)  # [B, axis, 4]
     begin, end = edges[:, :2] - (part - before), edges[:, 2:] - (part - before)
-    mirrored = batch.plan.flips
+    mirrored = batch.crops.flips
     begin[mirrored, 1], end[mirrored, 1] = end[mirrored, 1], begin[mirrored, 1]
     return _Inputs(
         images=[np.frombuffer(image, np.uint8) for image in batch.images],
@@ -192,9 +192,9 @@ def _edges(image: bytes, size: list[int], window: list[int], resolution: int) ->
 def _named(split: Split, batches: Iterable[EncodedBatch], error: RuntimeError) -> RuntimeError:
     """What to raise for an error of DALI's, which stops at one bad image and does not say which."""
     for batch in batches:
-        for sample, image, window in zip(batch.ids.tolist(), batch.images, batch.plan.windows, strict=True):
+        for sample, image, window in zip(batch.ids.tolist(), batch.images, batch.crops.windows, strict=True):
             try:
-                decode(image, window, False, batch.plan.resolution)
+                decode(image, window, False, batch.crops.resolution)
             except ValueError as reason:
                 return split.damage(sample, f"not a whole {format_name(image)}: {reason}")
     said = " ".join(str(error).split())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.store.image_format import format_name, stored_size
 from data_shards.store.index import Split
 
@@ -21,7 +21,7 @@ class EncodedBatch(NamedTuple):
     """Samples `ids` (int64 [B]), what to show of them, and their bytes as stored (B of them)."""
 
     ids: np.ndarray
-    plan: Plan
+    crops: Crops
     images: list[bytes]
 
 
@@ -45,8 +45,8 @@ def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
     return [read_image(split, sample) for sample in ids.tolist()]
 
 
-def read_ahead(
-    split: Split, requests: Iterable[tuple[np.ndarray, Plan]], threads: int, ahead: int
+def read_batches_ahead(
+    split: Split, requests: Iterable[tuple[np.ndarray, Crops]], threads: int, ahead: int
 ) -> Generator[EncodedBatch, None, None]:
     """The batches asked for, in order, while `threads` threads read the next `ahead` ones.
 
@@ -54,10 +54,10 @@ def read_ahead(
     """
     _ = split.index  # read here where it was not before: NumPy's parser is not for several threads
     pool = ThreadPoolExecutor(threads, thread_name_prefix="shards")
-    pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]] = deque()
+    pending: deque[tuple[np.ndarray, Crops, Future[list[bytes]]]] = deque()
     try:
-        for ids, plan in requests:
-            pending.append((ids, plan, pool.submit(read_encoded, split, ids)))
+        for ids, crops in requests:
+            pending.append((ids, crops, pool.submit(read_encoded, split, ids)))
             if len(pending) > ahead:
                 yield _finished(pending)
         while pending:
@@ -66,6 +66,6 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]]) -> EncodedBatch:
-    ids, plan, images = pending.popleft()
-    return EncodedBatch(ids, plan, images.result())
+def _finished(pending: deque[tuple[np.ndarray, Crops, Future[list[bytes]]]]) -> EncodedBatch:
+    ids, crops, images = pending.popleft()
+    return EncodedBatch(ids, crops, images.result())

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding.encoded import read_image
 from data_shards.decoding.fraction import reduce, reducible
 from data_shards.store.image_format import decode_whole, format_name, is_png
@@ -38,19 +38,19 @@ def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -
     return cv2.flip(part, 1) if flip else np.ascontiguousarray(part)
 
 
-def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
-    """Reads and decodes samples `ids` (int [B]) as `plan` says: uint8 [B, resolution, resolution, 3].
+def read_batch(split: Split, ids: np.ndarray, crops: Crops) -> np.ndarray:
+    """Reads and decodes samples `ids` (int [B]) as `crops` says: uint8 [B, resolution, resolution, 3].
 
     Raises ShardDamage, which names shard, key and offset, for the first sample that cannot be read or decoded.
     """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
-    images = np.empty((len(ids), plan.resolution, plan.resolution, 3), np.uint8)
+    images = np.empty((len(ids), crops.resolution, crops.resolution, 3), np.uint8)
     for position, (sample, window, flip) in enumerate(
-        zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
+        zip(ids.tolist(), crops.windows.tolist(), crops.flips.tolist(), strict=True)
     ):
         encoded = read_image(split, sample)
         try:
-            images[position] = decode(encoded, window, flip, plan.resolution)
+            images[position] = decode(encoded, window, flip, crops.resolution)
         except ValueError as error:
             raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
     return images

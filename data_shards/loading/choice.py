@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.config import ReaderName
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardUsageError

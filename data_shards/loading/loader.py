@@ -55,16 +55,16 @@ class TrainLoader:
         )
         self.reader = self._reader.description
         self.sampler = _sampler(split, config, batch, seed, world, self._reader.name)
-        share = self.sampler.share(rank, world)
-        if config.augmentation.mixes and share % 2:
+        per_rank = self.sampler.per_rank(rank, world)
+        if config.augmentation.mixes and per_rank % 2:
             raise ShardUsageError(
                 f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
-                f"{batch} over {world} is {share}"
+                f"{batch} over {world} is {per_rank}"
             )
         self.wait_seconds = 0.0
         self.skipped: list[ShardDamage] = []
         self._steps = range(start_step, end_step)
-        self._rank, self._world, self._share = rank, world, share
+        self._rank, self._world, self._per_rank = rank, world, per_rank
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         if self._reader.workers and self._reader.name == "python":
             prepare_workers()  # while the caller builds the model
@@ -73,7 +73,7 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share, self.skipped)
+        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._per_rank, self.skipped)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)

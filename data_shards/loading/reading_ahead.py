@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ReaderLost, ShardDamage
 from data_shards.loading.answer import Answer, Batch
@@ -45,11 +45,11 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
     coming: Iterator[_Mended] = ((request, []) for request in requests)
     asked: deque[_Mended] = deque()  # and not answered yet
 
-    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Plan]]:
+    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Crops]]:
         for request, skipped in coming:
             asked.append((request, skipped))
             reader.expect(request)
-            yield request.ids, reader.plan(request)
+            yield request.ids, reader.crops(request)
 
     while True:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data_shards.errors import ShardDamage
-from data_shards.randomness import Purpose, random_bits
+from data_shards.randomness import Draws, Purpose
 
 # With half of all samples damaged, one search in 4 billion finds none.
 ATTEMPTS = 32
@@ -18,8 +18,8 @@ ATTEMPTS = 32
 
 def candidates(seed: int, epoch: int, sample: int, samples: int) -> list[int]:
     """The samples, of 0 … samples - 1, to try in this order in the place of `sample`; may contain `sample` itself."""
-    lots = random_bits(seed, Purpose.SUBSTITUTE, epoch, sample, np.arange(ATTEMPTS))
-    return (lots % np.uint64(samples)).astype(np.int64).tolist()
+    bits = Draws(seed, epoch, np.array(sample)).bits(Purpose.SUBSTITUTE, ATTEMPTS)
+    return (bits % np.uint64(samples)).astype(np.int64).tolist()
 
 
 def healthy_ids(

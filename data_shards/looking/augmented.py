@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation, evaluation_plan
+from data_shards.augmentation.config import Augmentation
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.augmentation.draws import LABEL_SHARE
 from data_shards.augmentation.on_device import augment_on_device
+from data_shards.config import DataConfig
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardUsageError
 from data_shards.loading.batch_reader import training_batch
-from data_shards.loading.loader import DataConfig
 from data_shards.looking.sheet import comfortable_side, spread_over_classes
 from data_shards.looking.tiles import draw_tiles
+from data_shards.randomness import Draws
 from data_shards.store.index import Split
 from data_shards.strict_yaml import NotYaml, read_yaml
 
@@ -73,7 +75,7 @@ def augmented_sheet(
     ids = spread_over_classes(split, lines)
     side = resolution or comfortable_side(split, ids)
     rows = split.index[ids]
-    stored = read_batch(split, ids, evaluation_plan(rows["height"], rows["width"], side))
+    stored = read_batch(split, ids, evaluation_crops(rows["height"], rows["width"], side))
     columns = [(stored, [split.classes[label] for label in rows["label"]])]
     for each in range(epoch, epoch + _EPOCHS):
         columns.append(_as_trained(split, look, each, ids, side))
@@ -87,7 +89,7 @@ def _as_trained(
 ) -> tuple[np.ndarray, list[str]]:
     """Pictures uint8 [B, side, side, 3] and captions."""
     augmentation = look.augmentation
-    batch = training_batch(split, augmentation, look.seed, epoch, ids, side)
+    batch = training_batch(split, augmentation, Draws(look.seed, epoch, ids), side)
     images, _ = augment_on_device(batch.images, batch.labels, batch.draws, augmentation, split.num_classes)
     captions = [f"epoch {epoch}"] * len(ids)
     if augmentation.mixes:

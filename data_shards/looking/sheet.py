@@ -9,10 +9,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_shards.augmentation.crops import evaluation_plan
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.decoding.python import read_batch
 from data_shards.looking.tiles import draw_tiles
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.store.index import Split
 
 
@@ -39,7 +39,7 @@ def contact_sheet(split: Split, images: int = 60) -> np.ndarray:
     """
     ids = spread_over_classes(split, min(images, len(split)))
     rows = split.index[ids]
-    pictures = read_batch(split, ids, evaluation_plan(rows["height"], rows["width"], comfortable_side(split, ids)))
+    pictures = read_batch(split, ids, evaluation_crops(rows["height"], rows["width"], comfortable_side(split, ids)))
     columns = math.ceil(math.sqrt(len(ids) * 1.5))
     return draw_tiles(pictures, [split.classes[label] for label in split.labels[ids]], columns)
 
@@ -59,11 +59,11 @@ def write_sheet(sheet: np.ndarray, path: Path) -> None:
 
 def spread_over_classes(split: Split, images: int) -> np.ndarray:
     """Ids in order of their labels: one of each class in turn, until there are enough."""
-    lot = np.argsort(random_bits(0, np.arange(len(split))), kind="stable")
-    by_class = lot[np.argsort(split.labels[lot], kind="stable")]
+    mixed = DataSetDraws(np.arange(len(split))).order(Purpose.SHEET_IMAGES)
+    by_class = mixed[np.argsort(split.labels[mixed], kind="stable")]
     labels = split.labels[by_class]
     turn = np.arange(len(labels)) - np.searchsorted(labels, labels)  # how many of its class come before
     # With more classes than images, the classes themselves are drawn by lot.
-    class_lot = np.argsort(np.argsort(random_bits(1, np.arange(split.num_classes))))
-    chosen = by_class[np.lexsort((class_lot[labels], turn))][:images]
+    class_turn = np.argsort(DataSetDraws(np.arange(split.num_classes)).order(Purpose.SHEET_CLASSES))
+    chosen = by_class[np.lexsort((class_turn[labels], turn))][:images]
     return chosen[np.argsort(split.labels[chosen], kind="stable")]

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources import Sample
 from data_shards.sources.cifar_formats import CifarImages, read_cifar
 from data_shards.store.image_format import encode_png
 
 SIDE = 32
-_ORDER = 41  # keeps this draw apart from others with the same seed
 
 
 class Cifar:
@@ -42,7 +41,7 @@ class Cifar:
             if len(empty):
                 raise ShardUsageError(f"{src}: no {split} image of class {self.classes[empty[0]]!r}")
         self._orders = {
-            split: np.argsort(random_bits(seed, _ORDER, np.arange(len(labels))), kind="stable")
+            split: DataSetDraws(np.arange(len(labels)), seed).order(Purpose.CIFAR_ORDER)
             for split, (_, labels) in self._images.items()
         }
         self.options: dict[str, int | str] = {"content": _digest(self._images), "seed": seed}

@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources import Sample
 
 SIDE = 32
 QUALITY = 95  # with full colour resolution; at 32 px a file is about 1 KB, mostly tables, so saving here saves nothing
 _HELD_OUT = 0.2
-_SPLIT_SEED = 1797
 
 
 @lru_cache(maxsize=1)
@@ -32,7 +31,7 @@ def scanned_digits() -> tuple[np.ndarray, np.ndarray]:
 def split_digits() -> dict[str, np.ndarray]:
     """Positions in `scanned_digits` per split: a fifth of each class, always the same, is held out as `test`."""
     _, labels = scanned_digits()
-    lot = random_bits(_SPLIT_SEED, np.arange(len(labels)))
+    lot = DataSetDraws(np.arange(len(labels))).bits(Purpose.DIGITS_HELD_OUT)
     test = np.concatenate(
         [members[np.argsort(lot[members])][: round(len(members) * _HELD_OUT)] for members in _by_class(labels)]
     )

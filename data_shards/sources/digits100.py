@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import random_bits, uniform
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources import Sample
 from data_shards.sources.digits import QUALITY, scanned_digits, split_digits
 
@@ -33,8 +33,6 @@ _TEXTURE_CONTRAST = (0.0, 0.3)
 _NOISE = 0.04  # standard deviation; white is 1
 _DARK, _LIGHT = (0.05, 0.4), (0.6, 1.0)  # range of each colour channel of background and digits, before inverting
 
-# Purposes, which keep draws for the same image apart.
-_LABEL, _PICK, _GEOMETRY, _COLOUR, _TEXTURE, _SPECKLE = range(20, 26)
 _SPLITS = ("train", "test")
 
 
@@ -76,28 +74,27 @@ class Digits100:
     def labels(self) -> dict[str, np.ndarray]:
         """Labels by position, per split: int64 [samples]."""
         return {
-            split: np.argsort(random_bits(self._stream(split, _LABEL), np.arange(samples)), kind="stable") % 100
+            split: self._draws(split, np.arange(samples)).order(Purpose.DIGITS100_LABEL) % 100
             for split, samples in self.splits.items()
         }
 
     def scans(self, split: str, positions: np.ndarray) -> np.ndarray:
         """Which scanned digits the images at `positions` show, left and right: int64 [B, 2]."""
         wanted = np.stack(np.divmod(self.labels[split][positions], 10), axis=1)  # [B, 2]
-        lot = uniform(self._stream(split, _PICK), positions[:, None], np.arange(2))
+        lot = self._draws(split, positions).uniform(Purpose.DIGITS100_SCAN, 2)
         members = _scans_by_class(split)
         counts = np.array([len(scans) for scans in members])
         table = np.stack([np.resize(scans, counts.max()) for scans in members])
         return table[wanted, np.floor(lot * counts[wanted]).astype(np.int64)]
 
-    def _stream(self, split: str, purpose: int) -> int:
-        """One number for (seed, split, purpose), to start draws from."""
-        return int(random_bits(self.seed, _SPLITS.index(split), purpose).astype(np.int64))
+    def _draws(self, split: str, positions: np.ndarray) -> DataSetDraws:
+        return DataSetDraws(positions, self.seed, _SPLITS.index(split))
 
     def draw(self, split: str, positions: np.ndarray) -> np.ndarray:
         """The images at `positions`: uint8 [B, 32, 32, 3]."""
         B = len(positions)
         ink = self._ink(split, positions)  # [B, 2, 32, 32], 0 to 1
-        draw = uniform(self._stream(split, _COLOUR), positions[:, None], np.arange(12))
+        draw = self._draws(split, positions).uniform(Purpose.DIGITS100_COLOUR, 12)
         background = _between(_DARK, draw[:, 0:3]).astype(np.float32)
         digits = _between(_LIGHT, draw[:, 3:9]).reshape(B, 2, 3).astype(np.float32)
         opacity = _between(_OPACITY, draw[:, 9]).astype(np.float32)
@@ -115,7 +112,7 @@ class Digits100:
 
     def _ink(self, split: str, positions: np.ndarray) -> np.ndarray:
         """Both digits' ink on the canvas: float32 [B, 2, 32, 32], sampled bilinearly from the enlarged scans."""
-        draw = uniform(self._stream(split, _GEOMETRY), positions[:, None, None], np.arange(2)[:, None], np.arange(5))
+        draw = self._draws(split, positions).uniform(Purpose.DIGITS100_GEOMETRY, 2, 5)
         height = _between(_HEIGHT, draw[..., 0])
         width = height * _between(_STRETCH, draw[..., 1])
         slant = _between(_SLANT, draw[..., 2])
@@ -142,9 +139,8 @@ class Digits100:
     def _texture(self, split: str, positions: np.ndarray) -> np.ndarray:
         """Smooth blotches between -0.5 and 0.5: float32 [B, 32, 32, 3], from a grid of 9×9 random colours."""
         cells = 8
-        knots = np.arange(3 * (cells + 1) ** 2)
-        grid = uniform(self._stream(split, _TEXTURE), positions[:, None], knots).astype(np.float32) - 0.5
-        grid = grid.reshape(-1, cells + 1, cells + 1, 3)
+        grid = self._draws(split, positions).uniform(Purpose.DIGITS100_TEXTURE, 3 * (cells + 1) ** 2)
+        grid = grid.astype(np.float32).reshape(-1, cells + 1, cells + 1, 3) - 0.5
         cell, part = np.divmod(np.arange(SIDE), SIDE // cells)
         part = (part / (SIDE // cells)).astype(np.float32)[:, None]
         rows = grid[:, cell] * (1 - part[..., None]) + grid[:, cell + 1] * part[..., None]  # [B, 32, 9, 3]
@@ -152,7 +148,7 @@ class Digits100:
 
     def _speckle(self, split: str, positions: np.ndarray) -> np.ndarray:
         """Noise of standard deviation `_NOISE`: float32 [B, 32, 32, 3], nearly normal: four uniforms, summed."""
-        values = random_bits(self._stream(split, _SPECKLE), positions[:, None], np.arange(3 * SIDE**2))
+        values = self._draws(split, positions).bits(Purpose.DIGITS100_SPECKLE, 3 * SIDE**2)
         quarters = values.view(np.uint16).reshape(len(positions), SIDE, SIDE, 3, 4)
         total = quarters.sum(axis=-1, dtype=np.int32) - 2 * 65535
         return total.astype(np.float32) * np.float32(_NOISE * 1.7320508 / 65536)

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources.file_names import as_name, as_text, readable
 from data_shards.sources.tar_members import TarMember
 from data_shards.store.regular_file import open_regular
-
-_ORDER = 40  # keeps this draw apart from others with the same seed
 
 
 class Listing:
@@ -86,8 +84,8 @@ class Listing:
         for one, other in pairwise(ordered):
             if keys[one] == keys[other]:
                 raise ShardUsageError(f"{self.name(one)} occurs twice (the other: {self.name(other)})")
-        lot = random_bits(seed, _ORDER, np.arange(len(ordered)))
-        order = np.array(ordered, np.int64)[np.argsort(lot, kind="stable")]
+        mixed = DataSetDraws(np.arange(len(ordered)), seed).order(Purpose.FILE_ORDER)
+        order = np.array(ordered, np.int64)[mixed]
         self._paths = [self._paths[position] for position in order.tolist()]
         self._columns = self._columns[order]
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import Purpose, random_bits
+from data_shards.randomness import Draws, Purpose
 from data_shards.sampler import EpochSampler
 
 # Samples to be read one after the other: runs of consecutive ids (first, and one beyond the last), each of one shard.
@@ -56,18 +56,18 @@ class StreamSampler(EpochSampler):
 
     def rank_ids(self, step: int, rank: int, world: int) -> np.ndarray:
         """One rank's part of `ids(step)`: int64 [batch / world]. `world` must be the sampler's."""
-        share = self.share(rank, world)
+        count = self.per_rank(rank, world)
         begin, first, length = self._stretch(step, rank)
-        numbers = range(first // self.block, (first + share - 1) // self.block + 1)
+        numbers = range(first // self.block, (first + count - 1) // self.block + 1)
         shown = np.concatenate([self._shuffled(step, begin, length, number) for number in numbers])
         skipped = first - numbers.start * self.block
-        return self._order(step).ids(shown[skipped : skipped + share])
+        return self._order(step).ids(shown[skipped : skipped + count])
 
     def blocks(self, step: int, rank: int) -> tuple[Block, ...]:
         """What a rank's samples of a step are drawn from, and the block after it, to be read ahead."""
-        share = self.share(rank, self.world)
+        count = self.per_rank(rank, self.world)
         begin, first, length = self._stretch(step, rank)
-        last = min((first + share - 1) // self.block + 1, (length - 1) // self.block)
+        last = min((first + count - 1) // self.block + 1, (length - 1) // self.block)
         order = self._order(step)
         return tuple(
             order.runs(begin + number * self.block, begin + min((number + 1) * self.block, length))
@@ -76,10 +76,10 @@ class StreamSampler(EpochSampler):
 
     def _stretch(self, step: int, rank: int) -> tuple[int, int, int]:
         """Where a step's stream begins in the epoch's order, where the step does in the stream, the stream's length."""
-        share, steps = self.batch // self.world, self.steps_per_epoch
+        count, steps = self.batch // self.world, self.steps_per_epoch
         turn, stream = divmod(step % steps, self.streams)
         taken = [(steps - each + self.streams - 1) // self.streams for each in range(self.streams)]  # steps of each
-        return (rank * steps + sum(taken[:stream])) * share, turn * share, taken[stream] * share
+        return (rank * steps + sum(taken[:stream])) * count, turn * count, taken[stream] * count
 
     def _shuffled(self, step: int, begin: int, length: int, number: int) -> np.ndarray:
         """The positions in the epoch's order that a block shows, in the order in which it shows them."""
@@ -122,8 +122,8 @@ def _epoch_order(shards: tuple[int, ...], seed: int, epoch: int) -> _EpochOrder:
 
 
 @lru_cache(maxsize=64)  # consecutive steps draw from the same blocks
-def _permuted(seed: int, purpose: int, epoch: int, first: int, end: int) -> np.ndarray:
+def _permuted(seed: int, purpose: Purpose, epoch: int, first: int, end: int) -> np.ndarray:
     numbers = np.arange(first, end)
-    order = numbers[np.argsort(random_bits(seed, purpose, epoch, numbers), kind="stable")]
+    order = numbers[Draws(seed, epoch, numbers).order(purpose)]
     order.setflags(write=False)  # shared by all callers
     return order

@@ -182,4 +182,4 @@ class Schedule:
             return self.space.largest()
         if role == "smallest":
             return self.space.smallest()
-        return self.space.sample(torch.Generator().manual_seed(step_bits(self.seed, step, Purpose.SUBNET + index)))
+        return self.space.sample(torch.Generator().manual_seed(step_bits(self.seed, step, Purpose.SUBNET, index)))

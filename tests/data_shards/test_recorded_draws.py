@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from data_shards.augmentation.auto_augment import draw_auto_augment
-from data_shards.augmentation.crops import Augmentation, RandomErasing, plan
+from data_shards.augmentation.config import Augmentation, RandomErasing
+from data_shards.augmentation.crops import training_crops
 from data_shards.augmentation.draws import draw_for_device
 from data_shards.loading.substitution import candidates
 from data_shards.looking.sheet import spread_over_classes
+from data_shards.randomness import Draws
 from data_shards.sampler import EpochSampler
 from data_shards.sources.cifar import Cifar
 from data_shards.sources.digits import split_digits
@@ -27,6 +29,7 @@ from data_shards.streaming.sampler import StreamSampler
 RECORDED = json.loads(Path(__file__).with_name("recorded_draws.json").read_text(encoding="utf-8"))
 
 IDS = np.array([0, 7, 3, 1_281_166, 12, 5, 99_999, 42])
+DRAWS = Draws(7, 3, IDS)
 HEIGHTS, WIDTHS = np.array([375, 32, 500, 10, 213, 96, 375, 480]), np.array([500, 32, 375, 1000, 320, 96, 500, 640])
 RANDOM = Augmentation(crop="random_resized", flip=True)
 PADDED = Augmentation(crop="padded", padding=6, flip=True)
@@ -36,19 +39,19 @@ MIXING = Augmentation(mixup=0.4, cutmix=1.0, mix_probability=0.8)
 
 
 def crops(augmentation):
-    return plan(augmentation, 7, 3, IDS, HEIGHTS, WIDTHS, 160)
+    return training_crops(augmentation, DRAWS, HEIGHTS, WIDTHS, 160)
 
 
 def auto_augment():
-    return np.stack([np.stack([*draw_auto_augment(policy, 7, 3, IDS)[1:]]) for policy in ("imagenet", "cifar10")])
+    return np.stack([np.stack([*draw_auto_augment(policy, DRAWS)[1:]]) for policy in ("imagenet", "cifar10")])
 
 
 def sub_policies():
-    return np.stack([draw_auto_augment(policy, 7, 3, IDS).sub_policy for policy in ("imagenet", "cifar10")])
+    return np.stack([draw_auto_augment(policy, DRAWS).sub_policy for policy in ("imagenet", "cifar10")])
 
 
 def for_device(augmentation):
-    return draw_for_device(augmentation, 7, 3, IDS, 160)
+    return draw_for_device(augmentation, DRAWS, 160)
 
 
 def orders(sampler):

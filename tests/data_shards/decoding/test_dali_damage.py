@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.decoding import encoded
 from data_shards.errors import ShardDamage, ShardUsageError

@@ -5,7 +5,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding.python import decode, read_batch
 from data_shards.errors import ShardDamage
 from data_shards.store.index import open_split
@@ -88,7 +88,7 @@ def test_grey_images_become_rgb():
 def test_a_batch_holds_the_samples_in_the_order_asked_for(digits_root):
     split = open_split(digits_root, "test")
     ids = np.array([7, 3, 350, 3])
-    what = Plan(np.tile(np.int32([0, 0, 32, 32]), (4, 1)), np.array([False, False, True, True]), 32)
+    what = Crops(np.tile(np.int32([0, 0, 32, 32]), (4, 1)), np.array([False, False, True, True]), 32)
     images = read_batch(split, ids, what)
     stored_images = [reference(split.read(sample)) for sample in ids]
     expected = np.stack([stored_images[0], stored_images[1], stored_images[2][:, ::-1], stored_images[3][:, ::-1]])
@@ -105,4 +105,4 @@ def test_an_undecodable_sample_is_named(digits_root, monkeypatch):
     split = open_split(digits_root, "train")
     monkeypatch.setattr(split, "read", lambda sample: b"\xff\xd8 then nothing")
     with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000205 at byte \d+: not a whole JPEG"):
-        read_batch(split, np.array([205]), Plan(np.int32([[0, 0, 32, 32]]), np.array([False]), 32))
+        read_batch(split, np.array([205]), Crops(np.int32([[0, 0, 32, 32]]), np.array([False]), 32))

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.loading.loader import DataConfig, TrainLoader
 from data_shards.store.index import open_split

@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards.augmentation.crops import evaluation_plan
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.decoding.encoded import read_encoded
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
@@ -151,7 +151,7 @@ def test_verify_and_the_readers_refuse_what_packing_refuses(photos_root, monkeyp
         for more in range(damage.samples)
     }
     readers = (
-        lambda ids, rows: read_batch(split, ids, evaluation_plan(rows["height"], rows["width"], 16)),
+        lambda ids, rows: read_batch(split, ids, evaluation_crops(rows["height"], rows["width"], 16)),
         lambda ids, rows: read_encoded(split, ids),  # what DALI is given
     )
     for read in readers:

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardDamage
 from data_shards.loading.loader import DataConfig, TrainLoader
