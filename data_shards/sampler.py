@@ -1,4 +1,4 @@
-"""The order of training samples as a pure function of (seed, epoch): the same on all ranks, exact after a resume."""
+"""The order of training samples: a pure function of (seed, epoch), hence the same on all ranks and after a resume."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import numpy as np
 from data_shards.errors import ShardUsageError
 from data_shards.randomness import Draws, Purpose
 
-_AT_A_TIME = 1 << 16  # ids whose random bits are drawn together: few enough for the cache, and for the memory
+_AT_A_TIME = 1 << 16  # ids that are drawn for together: few enough for the cache
 
 
 @dataclass(frozen=True)
 class EpochSampler:
-    """Which samples make up the global batch of each global step.
+    """Which samples make up the global batch of each global step, where each sample is read at its place.
 
-    An epoch is `samples // batch` whole batches of one permutation. The remainder sits out that epoch only: the next
-    one has another permutation.
+    An epoch consists of the `samples // batch` whole batches of one permutation. The samples that remain are not shown
+    in that epoch; the next one has another permutation.
 
     Args:
         samples: number of samples in the split.
         batch: global batch size, over all ranks.
         seed: of the run.
+
+    Raises:
+        ShardUsageError: the batch is empty, or larger than the split.
     """
 
     samples: int
@@ -38,6 +41,7 @@ class EpochSampler:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of whole batches in an epoch."""
         return self.samples // self.batch
 
     def epoch(self, step: int) -> int:

@@ -1,4 +1,4 @@
-"""AutoAugment: each image gets one of a policy's 25 sub-policies, which are two operations with their probabilities.
+"""AutoAugment: each image gets one of a policy's 25 sub-policies, two operations with a probability for each.
 
 Policies and ranges of "AutoAugment: Learning Augmentation Strategies from Data" (Cubuk et al., CVPR 2019, appendix:
 tables of the ImageNet and the CIFAR-10 policy, and of the ranges). A magnitude of 0 … 9 stands for ten even steps.
@@ -92,7 +92,7 @@ POLICIES = {
     """),
 }
 
-# Each takes the image, its strength (magnitude as a share of the highest) and its side (-1 or 1).
+# Each takes the image, the strength (magnitude divided by the highest one) and the side (-1 or 1).
 _OPERATIONS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
     "ShearX": lambda image, strength, side: operations.shear_x(image, side * 0.3 * strength),
     "ShearY": lambda image, strength, side: operations.shear_y(image, side * 0.3 * strength),
@@ -116,7 +116,11 @@ def _shift(image: np.ndarray, strength: float) -> int:
 
 
 class AutoAugmentDraws(NamedTuple):
-    """Of each of B images: `sub_policy` int [B], and for its two steps `applied` bool and `side` -1 or 1, [B, 2]."""
+    """What is drawn for each of B images.
+
+    `sub_policy`: its position in the policy, int [B]. For each of its two operations: `applied`, whether it is applied,
+    bool [B, 2]; `side`, the direction of its magnitude, -1 or 1, int [B, 2].
+    """
 
     sub_policy: np.ndarray
     applied: np.ndarray

@@ -1,10 +1,12 @@
-"""What is drawn for each image for the part of augmentation that the device does: a row of numbers per image.
+"""The random numbers for what the device does to images: a row of them for each image of a batch.
 
-A row follows from (seed, epoch, sample id); what concerns mixing, from (seed, epoch, the pair's two ids). It is drawn
-in the reader's process and travels with the batch, so that the device draws nothing and waits for nothing.
+A row follows from (seed, epoch, sample id); its columns for mixing follow from (seed, epoch, ids of both images that
+are mixed). Rows are drawn in the reader's process and travel with the batch, so that the device draws nothing and waits
+for nothing.
 
-Partners are neighbours: positions 2k and 2k + 1 of a global batch, which is in random order. Every process that holds
-an even share, cut from the batch in order, holds both of a pair; so the pairs do not depend on how many there are.
+Images are mixed in pairs of neighbours: positions 2k and 2k + 1 of the global batch, which is in random order.
+Processes get equal, contiguous slices of the batch; as these are even, each pair is in one of them. So the pairs do not
+depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from data_shards.augmentation.colour import LUMA, MEAN_COLOUR
 from data_shards.augmentation.config import Augmentation, RandomErasing
 from data_shards.randomness import Draws, Purpose
 
-# Columns of a row. Jitter: the new colour is MATRIX @ colour + GREY · the image's mean colour.
+# Columns of a row. For jitter: the new colour is MATRIX @ colour + GREY · the image's mean colour.
 MATRIX, GREY = slice(0, 9), slice(9, 12)
-# Erasing: a box in pixels (x, y, width, height; empty where nothing is erased) and the colour to fill it with, 0 … 255.
+# For erasing: a box in pixels (x, y, width, height; empty where nothing is erased) and its new colour, 0 … 255.
 ERASED, FILL = slice(12, 16), slice(16, 19)
-# Mixing: the image's own share in each pixel, the box in which its partner shows instead, and its share in the label.
+# For mixing: the image's own part in each pixel, the box in which its partner is shown instead, its part in the label.
 BLEND, PASTED, LABEL_SHARE = slice(19, 20), slice(20, 24), slice(24, 25)
 COLUMNS = 25
 
-# Trials for a rectangle that fits; an image for which none does is left alone.
+# Attempts at a rectangle that fits; an image for which none does stays as it is.
 _ATTEMPTS = 10
 
-# From RGB to luma and two axes of colour, NTSC's: turning these is a change of hue, stretching them of saturation.
+# From RGB to NTSC's luma and two axes of colour. Turning these axes changes the hue, stretching them the saturation.
 _YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_YIQ)
 
@@ -59,10 +61,10 @@ def draw_for_device(augmentation: Augmentation, draws: Draws, resolution: int) -
 
 
 def _jitter(strays: tuple[float, ...], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness, contrast, saturation and hue as one linear change of colour: [B, 9] and [B, 3].
+    """Brightness, contrast, saturation and hue as one linear change of colour: MATRIX [B, 9] and GREY [B, 3].
 
-    Hue turns the colour about the axis of greys, which keeps its luma (as DALI's hue does; PIL's turns it in HSV).
-    Then all four commute, there is no order to draw, and values are clipped once, at the end.
+    A change of hue turns the colour about the axis of greys and keeps its luma, as DALI's does (PIL's turns it in HSV).
+    All four then commute: there is no order to be drawn, and values are clipped once, at the end.
     """
     drawn = 2 * draws.uniform(Purpose.JITTER, 4) - 1  # [B, 4]
     brightness, contrast, saturation = (1 + drawn[:, :3] * strays[:3]).T
@@ -98,10 +100,10 @@ def _erasing(erasing: RandomErasing, draws: Draws, resolution: int) -> tuple[np.
 
 
 def _mixing(augmentation: Augmentation, draws: Draws, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mixup (Zhang et al., ICLR 2018) and cutmix (Yun et al., ICCV 2019): [B, 1], [B, 4], [B, 1].
+    """Mixup (Zhang et al., ICLR 2018) and cutmix (Yun et al., ICCV 2019): BLEND, PASTED and LABEL_SHARE, [B, …].
 
-    Each pair draws for itself, so that a batch sees B / 2 shares instead of one; both partners get the same share and
-    the same box, so that what one image loses of itself the other shows, and no sample is lost to an epoch.
+    Each pair has a ratio of its own, so that a batch sees B / 2 of them instead of one. Both partners get the same
+    ratio and the same box: what one image loses of itself is shown by the other, and no sample is lost to an epoch.
     """
     pairs = draws.pairs()
     mixed = pairs.uniform(Purpose.MIX) < augmentation.mix_probability
@@ -109,7 +111,7 @@ def _mixing(augmentation: Augmentation, draws: Draws, resolution: int) -> tuple[
     cut = mixed & (pairs.uniform(Purpose.CUT) < cut_odds)
     quantile = pairs.uniform(Purpose.MIX_RATIO)
     blend = np.where(mixed & ~cut, _beta(augmentation.mixup, quantile), 1.0)
-    # A box of the partner's share of the area around any point; what falls outside the image is not pasted.
+    # A box as large as the partner's part of the area, around any point; what falls outside the image is not pasted.
     half = resolution * np.sqrt(1 - _beta(augmentation.cutmix, quantile)) / 2
     edges = []
     for purpose in (Purpose.CUT_X, Purpose.CUT_Y):

@@ -1,4 +1,4 @@
-"""The CPU reader: stored images to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
+"""The Python reader: decodes, crops, resizes and mirrors images on the CPU, by libjpeg-turbo and OpenCV."""
 
 from __future__ import annotations
 
@@ -16,10 +16,19 @@ from data_shards.store.index import Split
 
 
 def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
-    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of an
-    image stored as JPEG or PNG.
+    """What a window shows of an encoded image, resized.
 
-    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
+    Args:
+        encoded: the image as JPEG or PNG.
+        window: x, y, width and height, in pixels. Beyond its border the image is continued by reflection.
+        flip: whether to mirror left and right.
+        resolution: side of the result in pixels.
+
+    Returns:
+        uint8 RGB [resolution, resolution, 3], C-contiguous.
+
+    Raises:
+        ValueError: `encoded` is not a whole image.
     """
     x, y, w, h = window = tuple(int(value) for value in window)
     if reducible(window, resolution) and not is_png(encoded):
@@ -39,9 +48,17 @@ def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -
 
 
 def read_batch(split: Split, ids: np.ndarray, crops: Crops) -> np.ndarray:
-    """Reads and decodes samples `ids` (int [B]) as `crops` says: uint8 [B, resolution, resolution, 3].
+    """Reads and decodes samples.
 
-    Raises ShardDamage, which names shard, key and offset, for the first sample that cannot be read or decoded.
+    Args:
+        ids: of the samples, int [B].
+        crops: what to show of each.
+
+    Returns:
+        uint8 RGB [B, resolution, resolution, 3].
+
+    Raises:
+        ShardDamage: for the first sample that cannot be read or decoded; shard, key and offset are named.
     """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
     images = np.empty((len(ids), crops.resolution, crops.resolution, 3), np.uint8)

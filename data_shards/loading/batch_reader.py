@@ -1,4 +1,4 @@
-"""One batch: the samples asked for, read, cropped and labelled; with others in place of damaged ones where allowed."""
+"""Reads one batch: the samples asked for, cropped, augmented and labelled, or others in place of damaged ones."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class BatchReader(Dataset):
     def __getitem__(self, request: Request) -> Answer | ShardDamage:
         """The answer to a request. Damage is returned, not raised: torch would wrap a raised exception."""
         try:
-            _ = self.split.index  # its damage is no sample's, and nothing can stand in for it
+            _ = self.split.index  # if the index itself is damaged, no other sample can help
             self.expect(request)
             try:
                 return Answer(self._read(request), [])

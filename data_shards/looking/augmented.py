@@ -1,4 +1,4 @@
-"""A look at training images as a recipe shows them: each sample as stored, then in one epoch after the other."""
+"""A sheet of training images as a recipe shows them: each sample as it is stored, then in some epochs."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ _EPOCHS = 7  # on a sheet, beside the stored image
 
 
 class AugmentedLook(NamedTuple):
-    """What of a recipe decides how images look: its augmentation and its seed."""
+    """The part of a recipe that decides how images look: its augmentation and its seed."""
 
     augmentation: Augmentation
     seed: int
 
 
 def read_look(recipe: Path) -> AugmentedLook:
-    """Reads `data` and `seed` of a recipe; the rest of it is not looked at.
+    """Reads `data` and `seed` of a recipe, and nothing else of it.
 
-    Raises ShardUsageError, one line, for what is not a recipe or has something wrong in its `data`.
+    Raises:
+        ShardUsageError: the file is not a recipe, or something is wrong in its `data`.
     """
     try:
         content = read_yaml(recipe)
@@ -61,11 +62,21 @@ def read_look(recipe: Path) -> AugmentedLook:
 def augmented_sheet(
     split: Split, look: AugmentedLook, epoch: int = 0, images: int = 64, resolution: int | None = None
 ) -> np.ndarray:
-    """About `images` pictures, a sample to a line, as uint8 RGB [H, W, 3].
+    """A sheet with a line for each of some samples: the sample as it is stored, then as it is shown in some epochs.
 
-    Each line shows a sample as stored, then in the epochs from `epoch` on. The first and second, third and fourth …
-    line's samples are partners where images are mixed; captions then tell the epoch and a picture's share of its label.
-    By default, the resolution is that of the stored images, up to 160.
+    Where images are mixed, the samples of lines 1 and 2, 3 and 4 … are partners, and captions tell the epoch and how
+    much a picture's own label counts.
+
+    Args:
+        epoch: the first one to show.
+        images: about how many pictures to show.
+        resolution: side of a picture in pixels; by default that of the stored images, up to 160.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+
+    Raises:
+        ShardUsageError: images are mixed, and the split has only one.
     """
     lines = min(math.ceil(images / (1 + _EPOCHS)), len(split))
     if look.augmentation.mixes:
@@ -87,7 +98,7 @@ def augmented_sheet(
 def _as_trained(
     split: Split, look: AugmentedLook, epoch: int, ids: np.ndarray, side: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Pictures uint8 [B, side, side, 3] and captions."""
+    """The pictures of an epoch, uint8 RGB [B, side, side, 3], and their captions."""
     augmentation = look.augmentation
     batch = training_batch(split, augmentation, Draws(look.seed, epoch, ids), side)
     images, _ = augment_on_device(batch.images, batch.labels, batch.draws, augmentation, split.num_classes)

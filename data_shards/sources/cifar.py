@@ -1,4 +1,4 @@
-"""`cifar10` and `cifar100`: the published archives, python or binary; kept without loss, as PNG."""
+"""`cifar10` and `cifar100`: the published archives, python or binary; images are kept without loss, as PNG."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ SIDE = 32
 class Cifar:
     """CIFAR-10, or CIFAR-100 with its fine labels. The images, 180 MB, are held in memory.
 
-    The same shards come of the python and of the binary archive, if they hold the same images.
+    Python and binary archives of the same images give the same shards.
 
     Args:
         name: `cifar10` or `cifar100`.
         src: the archive, the folder that it unpacks to, or a folder that holds either.
         seed: of the order of the images.
 
-    Raises ShardUsageError where `src` holds no such archive, or the archive lacks a file; ShardDamage where a file of
-    it is damaged.
+    Raises:
+        ShardUsageError: `src` is no such archive, the archive lacks a file, or a class has no image.
+        ShardDamage: a file of the archive is damaged.
     """
 
     folders = ()

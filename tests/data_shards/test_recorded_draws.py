@@ -1,4 +1,4 @@
-"""What was drawn for the runs and data sets of before is drawn for them again, figure by figure.
+"""What was drawn for earlier runs and data sets is drawn for them again, figure by figure.
 
 `recorded_draws.json` was written with the code of November 2026, and never changes: runs that were begun with it go on.
 """

@@ -1,3 +1,5 @@
+"""`deps shards`: what its commands print, draw and refuse."""
+
 import json
 
 import cv2

@@ -1,4 +1,4 @@
-"""AutoAugment: the published policies, drawn by sample and epoch, done as PIL would do them."""
+"""AutoAugment: the published policies, drawn for a sample and an epoch, with the results that PIL gives."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_draws_depend_on_seed_epoch_and_sample_alone():
         assert 0.45 < (other.side == whole.side).mean() < 0.55
 
 
-# What gives PIL's pixels to the last bit.
+# The operations that give exactly PIL's pixels.
 EXACT = {"Posterize", "Solarize", "AutoContrast", "Equalize", "Invert", "TranslateX", "TranslateY"}
 
 
@@ -115,7 +115,7 @@ def test_images_come_out_as_by_pil(policy):
     apart, exact = np.array(apart), np.array(exact)
     assert exact.sum() > 100
     assert (apart[exact] == 0).all()
-    # Means over an image: rounding, the seam where geometry uncovers the fill, and what equalizing makes of both.
+    # On average over an image: there is rounding, a seam along the fill, and what equalizing makes of both.
     assert np.max(apart) < 6
     assert np.median(apart) < 0.5
     assert 0.1 < (before == after).all(axis=(1, 2, 3)).mean() < 0.5, "some images are left alone"

@@ -1,3 +1,5 @@
+"""Crops and flips: a pure function of seed, epoch and sample, with the stated laws; centre squares for evaluation."""
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -75,7 +77,7 @@ def test_random_resized_crops_have_the_stated_areas_and_aspects():
     assert ratio.min() > 0.49
     assert ratio.max() < 2.01
     assert abs(np.median(np.log(ratio))) < 0.05, "wide and tall equally often"
-    # Tried again where they do not fit, so that large areas are rarer than small ones, but not absent.
+    # Large windows often do not fit and are drawn again: large areas are rarer than small ones, but not absent.
     assert 0.35 < (area < 0.5).mean() < 0.65
     free = (400 - w) > 50
     assert abs((x / np.maximum(400 - w, 1))[free].mean() - 0.5) < 0.02

@@ -113,7 +113,7 @@ def test_erasing_has_the_stated_odds_areas_aspects_and_places():
     assert 0.28 < aspect.min() < 0.32
     assert 3.1 < aspect.max() < 3.5
     assert abs(np.log(aspect).mean()) < 0.03
-    # Small rectangles always fit, so that their areas stay even; of large ones the elongated are drawn again.
+    # Small rectangles always fit, and their areas are uniform; of large ones the elongated ones are drawn again.
     small = area[area < 0.2]
     assert abs(np.median(small) - 0.11) < 0.006
     for place, room in ((x, 160 - w), (y, 160 - h)):
@@ -165,7 +165,8 @@ def test_cutmix_pastes_the_area_that_the_label_counts():
     assert (np.stack([x + w, y + h]) <= 160).all()
     inside = (x > 0) & (y > 0) & (x + w < 160) & (y + h < 160)
     assert (np.abs(w - h) <= 1)[inside].all(), "square, but for what falls outside"
-    # α = 1: areas are even before what falls outside is cut off, and a side s fits with odds (1 - s)²: one in six.
+    # With α = 1 areas are uniform before they are cut off at the border; a side s fits with probability (1 - s)², which
+    # is one sixth on average.
     assert abs(inside.mean() - 1 / 6) < 0.015
     assert abs((x + w / 2).mean() - 80) < 1.5
 

@@ -1,4 +1,4 @@
-"""What the device makes of a batch, against PIL, the colour model of Python's own library, and sums by hand."""
+"""What the device does to a batch, compared with PIL, with Python's `colorsys`, and with sums by hand."""
 
 import colorsys
 
@@ -123,7 +123,7 @@ def test_images_and_labels_are_mixed_with_the_same_shares(augmentation):
     np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
     for position in range(8):
         partner = position ^ 1
-        # Of a plain image, the mean tells the share of each partner.
+        # Where images are plain, the mean tells the share of each partner.
         own = (images[position].mean() - 30 * partner) / (30 * position - 30 * partner)
         expected = np.zeros(6)
         expected[LABELS[position]] += own

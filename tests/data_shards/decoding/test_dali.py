@@ -24,7 +24,7 @@ PADDED = Augmentation(crop="padded", padding=4, flip=True)
 
 
 def photo(height, width, generator):
-    """Noise whose amplitude falls with frequency as in photographs: as much detail as a picture can have."""
+    """Noise whose amplitude falls with frequency as it does in photographs: they have no more detail."""
     spectrum = np.fft.rfft2(generator.standard_normal((height, width, 3)), axes=(0, 1))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1 / max(height, width)
@@ -41,7 +41,7 @@ def as_grey_jpeg(image):
 
 
 def as_turned_jpeg(image):
-    """With an EXIF entry that asks viewers to turn it by 90°."""
+    """The JPEG with an EXIF entry that asks viewers to turn it by 90°."""
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -69,13 +69,13 @@ class Pictures:
 
 
 def read(pictures, *requests, beyond_border=False):
-    """Through DALI."""
+    """The images, through DALI."""
     batches = dali_reader.read_batches(pictures, requests, 24, threads=1, prefetch=2, beyond_border=beyond_border)
     return [images.cpu().numpy() for images in batches]
 
 
 def difference(pictures, ids, what, images):
-    """Grey levels between DALI's images and the Python reader's: [B, resolution, resolution, 3]."""
+    """Difference, in grey levels, between DALI's images and the Python reader's: [B, resolution, resolution, 3]."""
     windows = zip(ids, what.windows, what.flips, strict=True)
     ours = [decode(pictures.files[sample], window, flip, what.resolution) for sample, window, flip in windows]
     return np.abs(images.astype(int) - np.stack(ours))

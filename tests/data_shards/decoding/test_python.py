@@ -1,3 +1,5 @@
+"""The Python reader: what a window of an image shows, and how an image that is not whole is named."""
+
 import io
 
 import numpy as np
@@ -73,7 +75,8 @@ def test_resizing_shows_what_another_library_shows(window, resolution):
     x, y, w, h = window
     box = Image.open(io.BytesIO(jpeg)).resize((resolution,) * 2, Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
     error = difference(decode(jpeg, window, False, resolution), np.asarray(box))
-    # Decoding at a fraction of the size rounds the window to whole pixels there: up to half a pixel of the result.
+    # At a fraction of the size the window is rounded to whole pixels, which moves it by up to half a pixel of the
+    # result.
     assert error.mean() < 2.0
     assert error.max() <= 10
 

@@ -1,3 +1,5 @@
+"""Loaders: any number of workers and ranks gives the same batches, from any step on."""
+
 import time
 from pathlib import Path
 

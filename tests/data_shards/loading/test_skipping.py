@@ -1,4 +1,4 @@
-"""`on_corrupt: skip`: another sample in the place of a damaged one, always the same, with its own label, and told."""
+"""`on_corrupt: skip`: in place of a damaged sample another is shown, always the same, with its own label."""
 
 import json
 from collections import Counter

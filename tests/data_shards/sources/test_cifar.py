@@ -1,4 +1,4 @@
-"""CIFAR in exactly the published files, with few images."""
+"""CIFAR: archives in exactly the published form, with few images."""
 
 import io
 import pickle
@@ -31,7 +31,7 @@ FOLDERS = {
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes as the Python and the NumPy did that the archives were made with."""
+    """Writes pickles as the versions of Python and NumPy did with which the archives were made."""
 
     def save_str(self, what):
         what = what.encode() if isinstance(what, str) else what

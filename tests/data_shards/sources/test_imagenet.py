@@ -1,4 +1,4 @@
-"""ImageNet as it is published, with three classes of few and small images."""
+"""ImageNet in the forms in which it is published, with three classes of few, small images."""
 
 import io
 import tarfile
