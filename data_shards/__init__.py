@@ -1,3 +1,3 @@
-"""Sharded WebDataset input: packing, the index, the sampler, augmentation and the readers."""
+"""Data sets in shards: packed as WebDataset tars with an index and checksums, and read in batches for training."""
 
 DISTRIBUTION = "delayed-epsilon-shrinking"

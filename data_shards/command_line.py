@@ -1,4 +1,4 @@
-"""What all commands have in common: numbers are read by one rule, and a command that is missing is told."""
+"""What all commands have in common: how numbers are read, and what happens where a command is missing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from data_shards.one_line import shown
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _REAL = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 
-SEEDS = 2**32 - 1  # the greatest seed
-MANY = 1_000_000_000  # of anything to be counted: more is a slip of the finger
+SEEDS = 2**32 - 1  # the largest seed
+MANY = 1_000_000_000  # the largest number of anything: more is a slip of the finger
 
 
 def whole(least: int, most: int, *names: str, **settings: Any) -> Any:
@@ -48,7 +48,7 @@ def real(least: float, most: float, *names: str, **settings: Any) -> Any:
 
 
 class CommandGroup(TyperGroup):
-    """Commands of which one must be given: without, its help is shown and the line told, in all versions of typer."""
+    """Commands of which one must be given. Without one, help and an error are shown, with all versions of typer."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:

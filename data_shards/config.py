@@ -1,4 +1,4 @@
-"""The recipe's `data`."""
+"""The recipe's `data`: where the images are, and how they are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 
 ReaderName = Literal["python", "dali", "auto"]
 
@@ -20,24 +20,24 @@ class DataConfig(BaseModel):
     """Where the images are and how they are read.
 
     `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
-    GPU where there is one) or `auto`, which is `dali` where it is installed and there is a GPU. `workers`: processes
-    that read ahead, per rank; 0 reads in the training process itself; for DALI, threads that read and as many that
-    decode, at least one. `prefetch`: batches that each worker has ready. `auto` takes both from the machine
-    (`loading.machine_share`). `evaluation_crop`: side of the square that evaluation shows, as a share of the short
-    side (0.875 is ImageNet's convention).
+    GPU where there is one) or `auto`, which is `dali` where it is installed, there is a GPU and DALI does all that is
+    asked. `workers`: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, the number
+    of threads that read and of as many that decode, at least one. `prefetch`: batches that each worker has ready.
+    `auto` takes both from the machine (`loading.machine_share`). `evaluation_crop`: side of the square that evaluation
+    shows, as a share of the short side (0.875 is ImageNet's convention).
 
-    `on_corrupt`: what a damaged training sample does: `fail` ends the run; `skip` shows another sample, with its own
-    label, in its place (see `loading.substitution`). `max_corrupt`: the largest share of the training samples that
-    may be found damaged before a run that skips fails after all. Samples that results are computed from are never
+    `on_corrupt`: what happens at a damaged training sample: `fail` ends the run; `skip` shows another sample, with its
+    own label, in its place (see `loading.substitution`). `max_corrupt`: the share of the training samples that may be
+    found damaged before a run that skips them fails after all. Samples from which results are computed are never
     skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
 
     `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
-    webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time: for
-    storage where random access is slow. The order of the samples then depends on the number of processes too, and with
-    `python` on `workers`, which must be a number (see `streaming.sampler`). `stream_from`: where the training
-    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, with `{}`
-    for `train/train-000000.tar`, which has nothing in it that a shell takes for anything else, in quotation marks or
-    without: the recipe alone decides what runs.
+    webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time. That is
+    for storage where random access is slow. The order of the samples then depends on the number of processes too, and
+    with `python` on `workers`, which must be a number (see `streaming.sampler`). `stream_from`: where the training
+    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, in which
+    `{}` stands for `train/train-000000.tar`. The names of shards have no characters that mean anything to a shell, in
+    quotation marks or not, so that the recipe alone decides what runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""What can go wrong with shards, told apart by who can mend it: the caller (usage) or nobody but the disk (damage)."""
+"""What can go wrong with shards: mistakes that the caller can mend, and damage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class ShardUsageError(ValueError):
-    """The caller's mistake: a missing folder, an unknown data set, options that do not fit. One clear line."""
+    """The caller's mistake, told in one line: a missing folder, an unknown data set, options that do not fit."""
 
 
 class ShardDamage(RuntimeError):  # noqa: N818 (named for what it tells, as in "damage found")
-    """Stored data that is not what was packed.
+    """Stored data is not what was packed.
 
     Attributes:
         shard: path of the damaged file.
@@ -30,19 +30,20 @@ class ShardDamage(RuntimeError):  # noqa: N818 (named for what it tells, as in "
         super().__init__(f"{place}: {reason}")
 
     def __reduce__(self):
-        # Raised in worker processes: the fields have to survive pickling, which exceptions do by `args` alone.
+        # Raised in worker processes. Exceptions are pickled by their `args` alone, and the attributes must not get
+        # lost.
         return ShardDamage, (self.shard, self.reason, self.key, self.offset)
 
 
 class ReaderLost(RuntimeError):  # noqa: N818 (named as ShardDamage is: for what it tells)
-    """A process that reads ahead has ended before its time: where memory is short, the system kills one, silently."""
+    """A reader process has ended early. Where memory is short, the system kills processes without a word."""
 
 
 class UndecodableImages(ShardDamage):
-    """Images of a source that cannot be decoded, for which it was not packed.
+    """Images of a source cannot be decoded, and therefore it was not packed.
 
     Attributes:
-        images: one line for each: its name and the reason.
+        images: a line for each: its name and the reason.
     """
 
     def __init__(self, source: str, images: Sequence[str], remedy: str):

@@ -1,4 +1,4 @@
-"""Text for a terminal: one line, of readable characters, and no longer than can be taken in."""
+"""Text for people at a terminal: one line, not too long, without control characters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import reprlib
 
 MOST = 300  # characters
 
-# Of what separates lines, and of tabs: to be one space with the spaces around.
+# Whatever separates lines, and tabs; with the spaces around it, it becomes one space.
 _BREAKS = re.compile(r"\s*[\t-\r\x1c-\x1e\x85\u2028\u2029]\s*")
 
 _SHORT = reprlib.Repr()
@@ -15,10 +15,10 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def one_line(text: object, most: int = MOST) -> str:
-    """`text` in one line of at most `most` characters, with control characters (also those that turn the writing
-    direction, and halves of surrogate pairs) as escapes.
+    """`text` in one line of at most `most` characters, with control characters as escapes.
 
-    Where it is too long, its longest words lose their middle, so that a path keeps both its ends; at last the text.
+    Where it is too long, its longest words lose their middle, so that a path keeps both its ends. If that is not
+    enough, the text loses its own.
     """
     line = readable(_BREAKS.sub(" ", str(text)).strip())
     for width in (most // 2, most // 4, most // 8):
@@ -28,14 +28,17 @@ def one_line(text: object, most: int = MOST) -> str:
 
 
 def readable(text: str) -> str:
-    """`text` with each character that is not to be seen as its escape: `\\x1b`, `\\u202e`."""
+    """`text` with an escape, such as `\\x1b` or `\\u202e`, for each character that is not printable.
+
+    These are control characters, those that turn the writing direction, and halves of surrogate pairs.
+    """
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
 def shown(value: object) -> str:
-    """`value` as Python writes it, without its middle where it is long: for a message about it."""
+    """`value` as Python writes it, for a message; where it is long, without its middle."""
     return _without_middle(_SHORT.repr(value), 2 * _SHORT.maxstring)
 
 

@@ -9,9 +9,11 @@ from data_shards.streaming.remote import open_remote
 
 
 def open_data(config: DataConfig) -> tuple[Split, Split]:
-    """The training split, from where it is, and the test split, which is always read in the folder.
+    """Opens the training split, wherever it is, and the test split, which is always in the folder.
 
-    Raises ShardUsageError and ShardDamage as `open_split` does.
+    Raises:
+        ShardUsageError: as `open_split` does; also where training shards are elsewhere and the test split is damaged.
+        ShardDamage: as `open_split` does.
     """
     if config.stream_from is None:
         return open_split(config.shards, "train"), open_split(config.shards, "test")

@@ -1,4 +1,4 @@
-"""The order of training samples as a pure function of (seed, epoch): the same on all ranks, exact after a resume."""
+"""The order of training samples: a pure function of (seed, epoch), hence the same on all ranks and after a resume."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from functools import lru_cache
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import Purpose, random_bits
+from data_shards.randomness import Draws, Purpose
 
-_AT_A_TIME = 1 << 16  # ids whose random bits are drawn together: few enough for the cache, and for the memory
+_AT_A_TIME = 1 << 16  # ids that are drawn for together: few enough for the cache
 
 
 @dataclass(frozen=True)
 class EpochSampler:
-    """Which samples make up the global batch of each global step.
+    """Which samples make up the global batch of each global step, where each sample is read at its place.
 
-    An epoch is `samples // batch` whole batches of one permutation. The remainder sits out that epoch only: the next
-    one has another permutation.
+    An epoch consists of the `samples // batch` whole batches of one permutation. The samples that remain are not shown
+    in that epoch; the next one has another permutation.
 
     Args:
         samples: number of samples in the split.
         batch: global batch size, over all ranks.
         seed: of the run.
+
+    Raises:
+        ShardUsageError: the batch is empty, or larger than the split.
     """
 
     samples: int
@@ -38,6 +41,7 @@ class EpochSampler:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of whole batches in an epoch."""
         return self.samples // self.batch
 
     def epoch(self, step: int) -> int:
@@ -51,11 +55,15 @@ class EpochSampler:
 
     def rank_ids(self, step: int, rank: int, world: int) -> np.ndarray:
         """One rank's equal, contiguous slice of `ids(step)`: int64 [batch / world]."""
-        share = self.share(rank, world)
-        return self.ids(step)[rank * share : (rank + 1) * share]
+        count = self.per_rank(rank, world)
+        return self.ids(step)[rank * count : (rank + 1) * count]
 
-    def share(self, rank: int, world: int) -> int:
-        """Number of samples in each rank's slice. Raises ShardUsageError where there is no such slice."""
+    def per_rank(self, rank: int, world: int) -> int:
+        """Number of samples in each rank's slice.
+
+        Raises:
+            ShardUsageError: the batch cannot be cut into equal slices, or there is no such rank.
+        """
         if self.batch % world:
             raise ShardUsageError(f"batch: {self.batch} cannot be shared equally by {world} processes")
         if not 0 <= rank < world:
@@ -68,7 +76,7 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
     bits = np.empty(samples, np.uint64)
     for first in range(0, samples, _AT_A_TIME):
         ids = np.arange(first, min(first + _AT_A_TIME, samples))
-        bits[ids[0] : ids[-1] + 1] = random_bits(seed, Purpose.ORDER, epoch, ids)
+        bits[first : first + len(ids)] = Draws(seed, epoch, ids).bits(Purpose.ORDER)
     order = np.argsort(bits, kind="stable")
     order.setflags(write=False)  # shared by all callers
     return order

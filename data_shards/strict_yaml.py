@@ -1,7 +1,7 @@
-"""Reads YAML that people write, and refuses what PyYAML takes in silence, for ever, or with an exception of its own.
+"""Reads YAML that people have written, and refuses in one line what PyYAML would let pass, or never finish reading.
 
-Refused are the same key twice, merge keys (what they bring can be overridden unseen), numbers that no computer counts
-with, and depths and aliases that exist to take memory.
+Refused are keys that occur twice, merge keys (as one does not see what overrides what), numbers that are too long for a
+computer, and nesting and aliases that only serve to take memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from data_shards.store.regular_file import open_regular
 
 _MOST_BYTES = 256 << 10  # of a file: a hundred recipes
 _MOST_EXPANDED = 4 * _MOST_BYTES  # characters, with every alias written out
-_OF_A_NODE = 100  # characters that each value, list and mapping counts for beside its text
+_OF_A_NODE = 100  # characters that each value, list and mapping counts for, besides its text
 _MOST_DEPTH = 50
-_MOST_DIGITS = 100  # of a number: what is longer does not fit into a float
+_MOST_DIGITS = 100  # characters of a number
 
-_HIDDEN = yaml.reader.Reader.NON_PRINTABLE  # no text may hold them as they are; nor are they read from escapes
+_HIDDEN = yaml.reader.Reader.NON_PRINTABLE  # no text may contain them, neither as they are nor as escapes
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map"}
 _TOLD = {"merge": "merge keys (<<) are not read: write the keys out"}
@@ -31,13 +31,15 @@ _NO_VALUE = (ValueError, TypeError, KeyError, IndexError, AttributeError, Overfl
 
 
 class NotYaml(ValueError):  # noqa: N818 (named for what it tells)
-    """A text that is no YAML, or none that is read here: one short line that says where and why."""
+    """A text is not YAML, or has something in it that is not read here; one short line says where and why."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The value in the YAML file `path`, of plain Python types.
+    """The value in a YAML file, of plain Python types.
 
-    Raises NotYaml, whose text does not name the file; OSError as `open_regular` does.
+    Raises:
+        NotYaml: the file is not YAML that is read here; the text does not name the file.
+        OSError: the file cannot be read (see `open_regular`).
     """
     with open(open_regular(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
@@ -50,7 +52,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """The value that `text` describes, of plain Python types. Raises NotYaml."""
+    """The value in a YAML text, of plain Python types.
+
+    Raises:
+        NotYaml: the text is not YAML that is read here.
+    """
     if len(text) > _MOST_BYTES:
         raise NotYaml(f"is longer than {_MOST_BYTES >> 10} KiB")
     try:
@@ -69,13 +75,13 @@ def parse_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes within bounds, and constructs without losing anything."""
+    """PyYAML's loader, but with bounds on size and depth, and without values that get lost."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
         self._expanded = 0  # so far
-        self._sizes: dict[yaml.Node, int] = {}  # expanded, of the nodes that are closed
+        self._sizes: dict[yaml.Node, int] = {}  # of finished nodes, with aliases written out
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
@@ -104,7 +110,7 @@ class _Loader(yaml.SafeLoader):
         if tag == "str" and (hidden := _HIDDEN.search(str(node.value))):
             raise NotYaml(f"{place}: has the character #x{ord(hidden[0]):04x}")
         try:
-            # At once, not later from a generator of PyYAML's, so that what fails does so in here. No node holds itself.
+            # Constructed at once, and not later by a generator of PyYAML's, so that errors are raised here.
             return super().construct_object(node, deep=True)
         except NotYaml:
             raise

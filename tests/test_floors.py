@@ -5,6 +5,7 @@ that is no circle.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -126,3 +127,12 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_readme_shows_every_room_on_its_floor() -> None:
+    text = (ROOT / "pipeline" / "README.md").read_text(encoding="utf-8")
+    shown, floor = {}, 0
+    for number, room in re.findall(r"^\| (\d*) ?\| `(\w+)/?` \|", text, re.MULTILINE):
+        floor = int(number or floor)
+        shown[room] = floor - 1
+    assert shown | {"": -1} == floors("pipeline")

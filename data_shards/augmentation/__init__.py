@@ -1,1 +1,1 @@
-"""How training images are varied: by the reader before they are a batch, and on the device after."""
+"""How training images are varied: cropped, mirrored and AutoAugmented by the reader; the rest is done on the device."""

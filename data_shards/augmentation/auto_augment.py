@@ -1,4 +1,4 @@
-"""AutoAugment: each image gets one of a policy's 25 sub-policies, which are two operations with their probabilities.
+"""AutoAugment: each image gets one of a policy's 25 sub-policies, two operations with a probability for each.
 
 Policies and ranges of "AutoAugment: Learning Augmentation Strategies from Data" (Cubuk et al., CVPR 2019, appendix:
 tables of the ImageNet and the CIFAR-10 policy, and of the ranges). A magnitude of 0 … 9 stands for ten even steps.
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from data_shards.augmentation import image_operations as operations
-from data_shards.randomness import Purpose, uniform
+from data_shards.randomness import Draws, Purpose
 
 AutoAugmentPolicy = Literal["none", "imagenet", "cifar10"]
 
@@ -92,7 +92,7 @@ POLICIES = {
     """),
 }
 
-# Each takes the image, its strength (magnitude as a share of the highest) and its side (-1 or 1).
+# Each takes the image, the strength (magnitude divided by the highest one) and the side (-1 or 1).
 _OPERATIONS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
     "ShearX": lambda image, strength, side: operations.shear_x(image, side * 0.3 * strength),
     "ShearY": lambda image, strength, side: operations.shear_y(image, side * 0.3 * strength),
@@ -116,29 +116,43 @@ def _shift(image: np.ndarray, strength: float) -> int:
 
 
 class AutoAugmentDraws(NamedTuple):
-    """Of each of B images: `sub_policy` int [B], and for its two steps `applied` bool and `side` -1 or 1, [B, 2]."""
+    """What is drawn for each of B images.
+
+    `sub_policy`: its position in the policy, int [B]. For each of its two operations: `applied`, whether it is applied,
+    bool [B, 2]; `side`, the direction of its magnitude, -1 or 1, int [B, 2].
+    """
 
     sub_policy: np.ndarray
     applied: np.ndarray
     side: np.ndarray
 
 
-def draw_auto_augment(policy: str, seed: int, epoch: int, ids: np.ndarray) -> AutoAugmentDraws:
-    """What samples `ids` (int [B]) get of a policy in an epoch."""
+def draw_auto_augment(policy: str, draws: Draws) -> AutoAugmentDraws:
+    """Which of a policy's operations B samples get.
+
+    Args:
+        policy: one of `POLICIES`.
+        draws: for the samples.
+    """
     table = POLICIES[policy]
-    chosen = np.floor(uniform(seed, Purpose.SUB_POLICY, epoch, ids) * len(table)).astype(np.int64)
+    chosen = np.floor(draws.uniform(Purpose.SUB_POLICY) * len(table)).astype(np.int64)
     probability = np.array([[step.probability for step in steps] for steps in table])[chosen]
-    column, steps = np.asarray(ids)[:, None], np.arange(2)
-    applied = uniform(seed, Purpose.APPLIED, epoch, column, steps) < probability
-    side = np.where(uniform(seed, Purpose.SIDE, epoch, column, steps) < 0.5, -1, 1)
+    applied = draws.uniform(Purpose.APPLIED, 2) < probability
+    side = np.where(draws.uniform(Purpose.SIDE, 2) < 0.5, -1, 1)
     return AutoAugmentDraws(chosen, applied, side)
 
 
-def auto_augment(images: np.ndarray, policy: str, seed: int, epoch: int, ids: np.ndarray) -> None:
-    """Changes `images` (uint8 [B, H, W, 3], of samples `ids`) as the policy says, in place."""
+def auto_augment(images: np.ndarray, policy: str, draws: Draws) -> None:
+    """Changes images as a policy says, in place.
+
+    Args:
+        images: uint8 RGB [B, H, W, 3].
+        policy: one of `POLICIES`.
+        draws: for the samples that the images show.
+    """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
-    draws = draw_auto_augment(policy, seed, epoch, ids)
-    for image, chosen, applied, sides in zip(images, *(part.tolist() for part in draws), strict=True):
+    drawn = draw_auto_augment(policy, draws)
+    for image, chosen, applied, sides in zip(images, *(part.tolist() for part in drawn), strict=True):
         result = image
         for step, apply, side in zip(POLICIES[policy][chosen], applied, sides, strict=True):
             if apply:

@@ -1,8 +1,8 @@
-"""The image operations that AutoAugment's policies are made of, on uint8 RGB [H, W, 3], by OpenCV.
+"""The image operations of which AutoAugment's policies consist: uint8 RGB [H, W, 3] in and out, by OpenCV.
 
-What they do is what PIL's ImageOps and ImageEnhance do, in which the paper defines them, at a fifth of PIL's time: a
-function of a channel's value is a table of 256 entries, the rest is one pass of a filter or a warp. None changes its
-argument, and none draws anything: magnitude and sign are the caller's.
+The paper defines them by PIL's ImageOps and ImageEnhance. Here they do the same in a fifth of the time: a function of a
+channel's value is a table of 256 entries, and the rest is one pass of a filter or a warp. No operation changes its
+argument or draws anything; the caller gives magnitude and sign.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from data_shards.augmentation.colour import LUMA, MEAN_COLOUR
 
 _VALUES = np.arange(256)
 _IDENTITY = np.eye(3)
-# PIL's SMOOTH: what an image is sharpened away from.
+# PIL's SMOOTH. Sharpening adds the difference between the image and what this filter makes of it.
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
 _CENTRE = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
-# What geometry uncovers gets ImageNet's mean colour: nearly zero once normalised.
+# Where a moved image leaves an area empty, it gets ImageNet's mean colour, which is nearly zero once normalised.
 _FILL = tuple(round(channel) for channel in MEAN_COLOUR)
 
 
@@ -43,7 +43,7 @@ def auto_contrast(image: np.ndarray) -> np.ndarray:
     present = _histograms(image) > 0  # [3, 256]
     low, high = present.argmax(axis=1)[:, None], 255 - present[:, ::-1].argmax(axis=1)[:, None]
     scale = 255 / np.maximum(high - low, 1)
-    stretched = np.floor(_VALUES * scale - low * scale)  # in this order, as PIL, whose decimals are cut off likewise
+    stretched = np.floor(_VALUES * scale - low * scale)  # in PIL's order of operations, and cut off as in PIL
     return _by_table(image, np.where(high > low, stretched, _VALUES))
 
 
@@ -59,23 +59,23 @@ def equalize(image: np.ndarray) -> np.ndarray:
 
 
 def brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """0 is black, 1 the image."""
+    """At `factor` 0 the result is black, at 1 it is the image."""
     return _by_table(image, _VALUES * factor)
 
 
 def contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """0 is the image's mean grey all over, 1 the image."""
+    """At `factor` 0 the result is the image's mean grey all over, at 1 it is the image."""
     grey = round(float(np.dot(LUMA, cv2.mean(image)[:3])))
     return _by_table(image, grey + (_VALUES - grey) * factor)
 
 
 def colour(image: np.ndarray, factor: float) -> np.ndarray:
-    """0 is the image in grey, 1 the image."""
+    """At `factor` 0 the result is the image in grey, at 1 it is the image."""
     return cv2.transform(image, factor * _IDENTITY + (1 - factor) * np.tile(LUMA, (3, 1)))
 
 
 def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
-    """0 is the image smoothed, 1 the image; the outermost pixels stay as they are."""
+    """At `factor` 0 the result is the image smoothed, at 1 it is the image; the outermost pixels never change."""
     result = cv2.filter2D(image, -1, factor * _CENTRE + (1 - factor) * _SMOOTH)
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         result[edge] = image[edge]
@@ -83,22 +83,22 @@ def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def shear_x(image: np.ndarray, slope: float) -> np.ndarray:
-    """Row y shows what is `slope`·y to the right of it."""
+    """Each pixel of row y shows what is `slope`·y pixels to its right."""
     return _affine(image, (1, slope, 0), (0, 1, 0))
 
 
 def shear_y(image: np.ndarray, slope: float) -> np.ndarray:
-    """Column x shows what is `slope`·x below it."""
+    """Each pixel of column x shows what is `slope`·x pixels below it."""
     return _affine(image, (1, 0, 0), (slope, 1, 0))
 
 
 def translate_x(image: np.ndarray, pixels: int) -> np.ndarray:
-    """Shows what is `pixels` to the right."""
+    """Each pixel shows what is `pixels` to its right."""
     return _affine(image, (1, 0, pixels), (0, 1, 0))
 
 
 def translate_y(image: np.ndarray, pixels: int) -> np.ndarray:
-    """Shows what is `pixels` below."""
+    """Each pixel shows what is `pixels` below it."""
     return _affine(image, (1, 0, 0), (0, 1, pixels))
 
 
@@ -113,9 +113,12 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def _affine(image: np.ndarray, across: tuple[float, ...], down: tuple[float, ...]) -> np.ndarray:
-    """The image whose point (x, y) shows the image's point (a·x + b·y + c, d·x + e·y + f), bilinear.
+    """The image whose point (x, y) shows the point (a·x + b·y + c, d·x + e·y + f) of `image`, interpolated bilinearly.
 
     Coordinates are those of PIL, where a pixel is a square and (0, 0) a corner of the image.
+
+    Args:
+        across, down: (a, b, c) and (d, e, f).
     """
     matrix = np.array([across, down], float)
     matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5  # OpenCV's (0, 0) is the centre of the first pixel
@@ -125,7 +128,7 @@ def _affine(image: np.ndarray, across: tuple[float, ...], down: tuple[float, ...
 
 
 def _by_table(image: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Each value replaced by `table` [256], or by that of its channel, [3, 256]; rounded and clipped."""
+    """Each value replaced by its entry in `table`, [256] or one for each channel [3, 256]; rounded and clipped."""
     table = np.clip(np.rint(table), 0, 255).astype(np.uint8)
     return cv2.LUT(image, table if table.ndim == 1 else np.ascontiguousarray(table.T)[None])
 

@@ -1,4 +1,4 @@
-"""The part of augmentation that is done on the device, once per batch: colour jitter, erasing, mixup and cutmix."""
+"""What is done to a batch on the device: colour jitter, random erasing, mixup and cutmix."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import torch
 from torch import Tensor
 
 from data_shards.augmentation import draws as columns
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 
 
 def augment_on_device(
     images: Tensor, labels: Tensor, draws: Tensor, augmentation: Augmentation, classes: int
 ) -> tuple[Tensor, Tensor]:
-    """Images and labels as the network shall see them, but for normalisation. All tensors are on one device.
+    """The images and labels to train on, not normalised yet. All tensors are on one device.
 
     Args:
-        images: uint8 [N, H, W, 3]; labels: int64 [N].
-        draws: float32 [N, COLUMNS], see `data_shards.augmentation.draws`.
+        images: uint8 RGB [N, H, W, 3].
+        labels: int64 [N].
+        draws: float32 [N, COLUMNS], as `augmentation.draws` has drawn it.
+        classes: number of classes.
 
     Returns:
-        Float images [N, H, W, 3] in 0 … 255, and labels int64 [N], or float [N, classes] where images are mixed: rows
-        that sum to one. With nothing to do here, the arguments themselves.
+        Images, float32 [N, H, W, 3] in 0 … 255; labels, int64 [N], or where images are mixed float32 [N, classes],
+        whose rows sum to one. Where there is nothing to do, the arguments themselves.
     """
     if not augmentation.on_device:
         return images, labels
-    pixels = images.float()  # a copy, and from here on the same memory wherever an operation permits
+    pixels = images.float()  # a copy, in which operations work in place where they can
     if augmentation.jitters:
         pixels = _recolour(pixels, draws)
     if augmentation.erases:
@@ -58,12 +60,12 @@ def _mix_labels(labels: Tensor, own: Tensor, classes: int) -> Tensor:
 
 
 def _partners(batch: Tensor) -> Tensor:
-    """Neighbours swapped: positions 1, 0, 3, 2 …"""
+    """The batch with neighbours swapped: positions 1, 0, 3, 2 …"""
     return batch.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def _inside(boxes: Tensor, pixels: Tensor) -> Tensor:
-    """Which pixels lie in boxes [N, 4] (x, y, width, height): bool [N, H, W, 1]."""
+    """Which pixels lie in the image's box (x, y, width, height; [N, 4]): bool [N, H, W, 1]."""
     x, y, w, h = boxes[:, :, None].unbind(1)  # [N, 1] each
     rows, columns_ = (torch.arange(side, device=pixels.device) for side in pixels.shape[1:3])
     down = (rows >= y) & (rows < y + h)  # [N, H]

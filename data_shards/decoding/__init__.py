@@ -1,1 +1,1 @@
-"""From encoded images to cropped, resized, mirrored uint8 images: on the CPU, or by DALI."""
+"""From encoded images to cropped, resized and mirrored uint8 images: through Python libraries, or by DALI."""

@@ -1,4 +1,4 @@
-"""The graphs that DALI runs for us; what goes in and comes out is for `dali_reader` and `dali_stream`."""
+"""DALI's pipelines: one decodes images for `decoding.dali`, the other reads shards for `streaming.dali`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-LISTED = "jpg"  # as which a listing has all images: DALI goes to their places, and leaves their names alone
+LISTED = "jpg"  # the extension of all images in a listing: DALI goes by their places, not by their names
 
 
 def decoding(
     source: Iterator[tuple[Any, ...]], names: Sequence[str], largest: int, threads: int, prefetch: int, gpu: int | None
 ) -> Any:
-    """Encoded images to resized, mirrored ones: uint8 RGB [resolution, resolution, 3].
+    """A pipeline that decodes, crops, resizes and mirrors images: to uint8 RGB [resolution, resolution, 3] each.
 
     Args:
-        source: of tuples of lists or arrays, one tuple for each batch; what `names` (see `dali_reader`) call its parts.
-            With `beside` and `above` among them, images are continued beyond their border.
-        largest: number of samples in a batch.
-        gpu: that decodes; None for the CPU.
+        source: gives a tuple of lists or arrays for each batch (`decoding.dali` tells which).
+        names: of the tuple's elements. Where `beside` and `above` are among them, images are continued beyond their
+            border.
+        largest: number of samples in the largest batch.
+        threads: number of threads that decode.
+        prefetch: number of batches that are kept ready.
+        gpu: number of the GPU that decodes; None for the CPU.
     """
     Pipeline, fn, types = _dali()
     dtypes = [types.UINT8, *[types.INT32] * 2, *[types.FLOAT] * 3, *[types.INT32] * 2][: len(names)]
@@ -33,13 +36,13 @@ def decoding(
             axes=[0, 1],
             device="cpu" if gpu is None else "mixed",
             output_type=types.RGB,
-            adjust_orientation=False,  # as the index and the Python reader have it
+            adjust_orientation=False,  # the index and the Python reader do not turn images either
             **({} if gpu is None else {"jpeg_fancy_upsampling": True}),  # as libjpeg does on the CPU
         )
         if "beside" in given:
             images = _continued(fn, images, given["beside"], axis=1)
             images = _continued(fn, images, given["above"], axis=0)
-        # Of DALI's filters this one comes nearest to OpenCV's. It mirrors on the way: another operator would copy.
+        # Of DALI's filters this one is nearest to OpenCV's. It mirrors too: another operator would copy the images.
         images = fn.resize(
             images,
             size=given["size"],
@@ -54,7 +57,7 @@ def decoding(
 
 
 def _continued(fn: Any, images: Any, strips: Any, axis: int) -> Any:
-    """The images with strips of their mirror images before and behind, as `_Inputs` tells."""
+    """The images with strips of their mirror images before and behind them (see `decoding.dali._Inputs`)."""
     mirrored = fn.flip(images, horizontal=int(axis == 1), vertical=int(axis == 0))
     before = fn.slice(mirrored, start=strips[0:1], shape=strips[1:2], axes=[axis])
     behind = fn.slice(mirrored, start=strips[2:3], shape=strips[3:4], axes=[axis])
@@ -62,11 +65,12 @@ def _continued(fn: Any, images: Any, strips: Any, axis: int) -> Any:
 
 
 def stored_samples(shard: Path, listing: Path, batch: int) -> Any:
-    """The samples of a tar, as they are stored: uint8 [bytes], with `PATH:OFFSET:KEY` as uint8 [length].
+    """A pipeline that reads samples of a tar: the bytes as they are stored, and `PATH:OFFSET:KEY`, both as uint8 [B].
 
     Args:
-        listing: which samples, in DALI's index format.
-        batch: samples that come at a time. After the last one DALI begins anew.
+        shard: the tar.
+        listing: a file in DALI's index format, which lists the samples to read.
+        batch: number of samples read at a time. After the last sample DALI begins anew.
     """
     Pipeline, fn, _ = _dali()
     pipeline = Pipeline(batch, num_threads=1, device_id=None, prefetch_queue_depth=2)
@@ -76,7 +80,7 @@ def stored_samples(shard: Path, listing: Path, batch: int) -> Any:
             index_paths=[str(listing)],
             ext=[LISTED],
             missing_component_behavior="error",
-            dont_use_mmap=True,  # reading a mapped file that was cut would end the process
+            dont_use_mmap=True,  # to read from a mapped file that was cut would end the process
         )
         pipeline.set_outputs(images, fn.get_property(images, key="source_info"))
     pipeline.build()

@@ -1,6 +1,7 @@
-"""Encoded images, read and checked; by threads, ahead of a decoder that one bad image would kill.
+"""Reads encoded images and checks them, so that no decoder meets a bad one; for DALI, by threads, ahead of it.
 
-Threads, not processes: reading a sample and its CRC-32 leave the interpreter free, and take 5 to 10 µs of it.
+Threads are enough, no processes are needed: of the time that reading a sample takes, with its CRC-32, only 5 to 10 µs
+are the interpreter's.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.store.image_format import format_name, stored_size
 from data_shards.store.index import Split
 
 
 class EncodedBatch(NamedTuple):
-    """Samples `ids` (int64 [B]), what to show of them, and their bytes as stored (B of them)."""
+    """Samples that were read. `ids`: int64 [B]. `crops`: what to show of them. `images`: the bytes stored of each."""
 
     ids: np.ndarray
-    plan: Plan
+    crops: Crops
     images: list[bytes]
 
 
 def read_image(split: Split, sample: int) -> bytes:
-    """The stored bytes of a sample, whose header says what the index says: nothing larger is ever decoded.
+    """The stored bytes of a sample. Its header gives the size that the index gives: nothing larger is ever decoded.
 
-    Raises ShardDamage, which names shard, key and offset, for what is missing, cut, altered or no image.
+    Raises:
+        ShardDamage: the sample is missing, cut, altered or no image; shard, key and offset are named.
     """
     image, row = split.read(sample), split.index[sample]
     try:
@@ -45,19 +47,25 @@ def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
     return [read_image(split, sample) for sample in ids.tolist()]
 
 
-def read_ahead(
-    split: Split, requests: Iterable[tuple[np.ndarray, Plan]], threads: int, ahead: int
+def read_batches_ahead(
+    split: Split, requests: Iterable[tuple[np.ndarray, Crops]], threads: int, ahead: int
 ) -> Generator[EncodedBatch, None, None]:
-    """The batches asked for, in order, while `threads` threads read the next `ahead` ones.
+    """The batches asked for, in order, while the next ones are read.
 
-    ShardDamage is raised in the place of the batch that it concerns.
+    Args:
+        requests: ids, int64 [B], and what to show of them.
+        threads: number of threads that read.
+        ahead: number of batches that are read ahead.
+
+    Raises:
+        ShardDamage: in the place of the batch that has a damaged sample.
     """
-    _ = split.index  # read here where it was not before: NumPy's parser is not for several threads
+    _ = split.index  # read now, if it was not before: NumPy's parser must not run in several threads
     pool = ThreadPoolExecutor(threads, thread_name_prefix="shards")
-    pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]] = deque()
+    pending: deque[tuple[np.ndarray, Crops, Future[list[bytes]]]] = deque()
     try:
-        for ids, plan in requests:
-            pending.append((ids, plan, pool.submit(read_encoded, split, ids)))
+        for ids, crops in requests:
+            pending.append((ids, crops, pool.submit(read_encoded, split, ids)))
             if len(pending) > ahead:
                 yield _finished(pending)
         while pending:
@@ -66,6 +74,6 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(pending: deque[tuple[np.ndarray, Plan, Future[list[bytes]]]]) -> EncodedBatch:
-    ids, plan, images = pending.popleft()
-    return EncodedBatch(ids, plan, images.result())
+def _finished(pending: deque[tuple[np.ndarray, Crops, Future[list[bytes]]]]) -> EncodedBatch:
+    ids, crops, images = pending.popleft()
+    return EncodedBatch(ids, crops, images.result())

@@ -1,17 +1,22 @@
-"""Decoding a JPEG at a fraction of its size, as libjpeg does in a fraction of the time: which one, where the window is.
+"""Decoding a JPEG at a fraction of its size, which libjpeg does in a fraction of the time.
 
-Both readers ask here, so that they show the same part of an image although only one of them decodes at the fraction.
+The Python reader decodes at such a fraction; the DALI reader asks here too, so that both show the same part of an
+image.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-EIGHTHS = (1, 2, 3, 4)  # of the size: the fractions that are faster than decoding whole, the smallest first
+EIGHTHS = (1, 2, 3, 4)  # of the size: the fractions at which decoding is faster than as a whole
 
 
 class Reduced(NamedTuple):
-    """An image decoded at `eighths`/8 of its size: its sides then, and the window in its pixels (rounded)."""
+    """An image decoded at `eighths`/8 of its size.
+
+    `height`, `width`: of what is decoded, in pixels. `window`: the window in these pixels, rounded: x, y, width,
+    height.
+    """
 
     eighths: int
     height: int
@@ -20,12 +25,12 @@ class Reduced(NamedTuple):
 
 
 def reducible(window: tuple[int, ...], resolution: int) -> bool:
-    """Whether `window` (x, y, width, height) has pixels enough for decoding at a fraction."""
+    """Whether a window (x, y, width, height) has so many pixels that a fraction of them will do."""
     return min(window[2:]) >= 2 * resolution
 
 
 def reduce(height: int, width: int, window: tuple[int, ...], resolution: int) -> Reduced:
-    """The smallest fraction at which a reducible window still has `resolution` pixels each way."""
+    """The smallest fraction of an image at which its window, a reducible one, has `resolution` pixels each way."""
     x, y, w, h = window
     will_do = (
         eighths
@@ -40,11 +45,11 @@ def reduce(height: int, width: int, window: tuple[int, ...], resolution: int) ->
     return Reduced(eighths, H, W, (left, top, w, h))
 
 
-def shown(height: int, width: int, window: tuple[int, ...], resolution: int) -> tuple[float, ...]:
-    """What the Python reader shows of a JPEG's `window`, in pixels of the stored image: left, top, right, bottom.
+def shown_edges(height: int, width: int, window: tuple[int, ...], resolution: int) -> tuple[float, ...]:
+    """What the Python reader shows of a JPEG's window, in pixels of the stored image: left, top, right, bottom.
 
-    That is the window itself, or, where it decodes a fraction, the window rounded to whole pixels of the fraction, of
-    which each covers 8/`eighths` stored pixels.
+    That is the window itself; where it decodes at a fraction, it is the window rounded to whole pixels of the fraction,
+    of which each covers 8/`eighths` stored pixels each way.
     """
     x, y, w, h = window
     if not reducible(window, resolution):
@@ -53,7 +58,7 @@ def shown(height: int, width: int, window: tuple[int, ...], resolution: int) -> 
     covers = 8 / reduced.eighths
     left, top, across, down = reduced.window
     right, bottom = (left + across) * covers, (top + down) * covers
-    if x + w <= width:  # rounding may then reach beyond the image, where there is only what the decoder repeats
+    if x + w <= width:  # rounded, it may reach beyond the image, where the decoder only repeats the outermost pixels
         right = min(right, width)
     if y + h <= height:
         bottom = min(bottom, height)

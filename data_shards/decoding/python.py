@@ -1,4 +1,4 @@
-"""The CPU reader: stored images to cropped, resized, mirrored uint8 images, by libjpeg-turbo and OpenCV."""
+"""The Python reader: decodes, crops, resizes and mirrors images on the CPU, by libjpeg-turbo and OpenCV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding.encoded import read_image
 from data_shards.decoding.fraction import reduce, reducible
 from data_shards.store.image_format import decode_whole, format_name, is_png
@@ -16,10 +16,19 @@ from data_shards.store.index import Split
 
 
 def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -> np.ndarray:
-    """Decodes what `window` (x, y, width, height in pixels; beyond the border by reflection) shows of an
-    image stored as JPEG or PNG.
+    """What a window shows of an encoded image, resized.
 
-    Returns uint8 RGB [resolution, resolution, 3], C-contiguous. Raises ValueError for what is not a whole image.
+    Args:
+        encoded: the image as JPEG or PNG.
+        window: x, y, width and height, in pixels. Beyond its border the image is continued by reflection.
+        flip: whether to mirror left and right.
+        resolution: side of the result in pixels.
+
+    Returns:
+        uint8 RGB [resolution, resolution, 3], C-contiguous.
+
+    Raises:
+        ValueError: `encoded` is not a whole image.
     """
     x, y, w, h = window = tuple(int(value) for value in window)
     if reducible(window, resolution) and not is_png(encoded):
@@ -38,19 +47,27 @@ def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -
     return cv2.flip(part, 1) if flip else np.ascontiguousarray(part)
 
 
-def read_batch(split: Split, ids: np.ndarray, plan: Plan) -> np.ndarray:
-    """Reads and decodes samples `ids` (int [B]) as `plan` says: uint8 [B, resolution, resolution, 3].
+def read_batch(split: Split, ids: np.ndarray, crops: Crops) -> np.ndarray:
+    """Reads and decodes samples.
 
-    Raises ShardDamage, which names shard, key and offset, for the first sample that cannot be read or decoded.
+    Args:
+        ids: of the samples, int [B].
+        crops: what to show of each.
+
+    Returns:
+        uint8 RGB [B, resolution, resolution, 3].
+
+    Raises:
+        ShardDamage: for the first sample that cannot be read or decoded; shard, key and offset are named.
     """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
-    images = np.empty((len(ids), plan.resolution, plan.resolution, 3), np.uint8)
+    images = np.empty((len(ids), crops.resolution, crops.resolution, 3), np.uint8)
     for position, (sample, window, flip) in enumerate(
-        zip(ids.tolist(), plan.windows.tolist(), plan.flips.tolist(), strict=True)
+        zip(ids.tolist(), crops.windows.tolist(), crops.flips.tolist(), strict=True)
     ):
         encoded = read_image(split, sample)
         try:
-            images[position] = decode(encoded, window, flip, plan.resolution)
+            images[position] = decode(encoded, window, flip, crops.resolution)
         except ValueError as error:
             raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
     return images

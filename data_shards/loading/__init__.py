@@ -1,1 +1,1 @@
-"""Batches for training and evaluation, each addressed by its number, read ahead by threads or processes."""
+"""From the numbers of steps to batches, read ahead by worker processes or by DALI."""

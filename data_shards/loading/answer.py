@@ -1,4 +1,4 @@
-"""What a reader gives, and how it goes from a reader process to the training process."""
+"""The batch that a reader has read, and how it gets from a reader process to the training process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from data_shards.errors import ShardDamage
 
 
 class Batch(NamedTuple):
-    """`images`: uint8 [B, resolution, resolution, 3], RGB. `labels` and `ids`: int64 [B].
+    """Images with their labels, as a reader hands them over.
 
-    `draws`: float32 [B, COLUMNS], what the device has yet to do to them (`augmentation.on_device`); [B, 0] where
-    there is nothing to do, as for evaluation. All on the CPU, but for the images where DALI left them on the GPU.
+    `images`: uint8 RGB [B, resolution, resolution, 3]. `labels` and `ids`: int64 [B]. `draws`: what the device has yet
+    to do to the images, float32 [B, COLUMNS] (see `augmentation.draws`); [B, 0] where that is nothing, as in
+    evaluation. All are on the CPU; images that DALI has decoded on a GPU are there.
     """
 
     images: torch.Tensor
@@ -24,15 +25,15 @@ class Batch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A batch, and the damage to samples that it shows others in place of."""
+    """A batch, and the damage to those samples in whose place it shows others."""
 
     batch: Batch
     skipped: list[ShardDamage]
 
     def __reduce__(self):
-        # All of it in one piece of shared memory, whose handle is the message. A message as short as that is in the
-        # pipe whole or not at all: of a longer one a reader that is killed may leave a part, and who receives it would
-        # wait for the rest for ever.
+        # Everything goes into one piece of shared memory, and the message is its handle. So short a message is in the
+        # pipe as a whole or not at all. A reader that is killed may leave part of a longer one there, and the receiver
+        # would wait for ever for the rest.
         images, *small = self.batch
         rest = pickle.dumps(([part.numpy() for part in small], self.skipped))
         piece = torch.empty(images.numel() + len(rest), dtype=torch.uint8).share_memory_()

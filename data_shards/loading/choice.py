@@ -1,4 +1,4 @@
-"""Which reader a recipe's `data.reader` comes to, on this machine and for this data."""
+"""Which reader is used for a recipe's `data.reader`, on this machine and for this data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.config import ReaderName
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardUsageError
@@ -14,9 +14,15 @@ from data_shards.store.index import Split
 
 
 def choose_reader(wanted: ReaderName, augmentation: Augmentation, split: Split) -> Literal["python", "dali"]:
-    """`auto` is DALI where it is installed, a GPU is there, and the recipe asks for nothing that DALI does not do.
+    """The reader that is wanted. `auto` is DALI where it is installed, there is a GPU, and DALI can do what is asked.
 
-    Raises ShardUsageError where `dali` is wanted and is not installed, or does not do what the recipe asks for.
+    Args:
+        wanted: the recipe's `data.reader`.
+        augmentation: what the reader has to do.
+        split: what it has to read.
+
+    Raises:
+        ShardUsageError: `dali` is wanted, and is not installed or cannot do what the recipe asks for.
     """
     refusal = _refusal(augmentation, split)
     if wanted == "dali":
@@ -30,6 +36,7 @@ def choose_reader(wanted: ReaderName, augmentation: Augmentation, split: Split) 
 
 
 def _refusal(augmentation: Augmentation, split: Split) -> str | None:
+    """What of a recipe DALI does not do, in words; None where it does all."""
     if augmentation.auto_augment != "none":  # done after cropping, on the CPU: it would keep the trainer waiting
         return f"do augmentation.auto_augment: {augmentation.auto_augment}"
     if augmentation.crop == "padded":

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: read ahead by worker processes, each global step addressed by its number."""
+"""The batches of training and of evaluation, in order, read ahead by a `BatchReader`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,32 @@ from data_shards.streaming.sampler import StreamSampler
 
 
 class TrainLoader:
-    """One rank's batches from global step `start_step` up to, and without, `end_step`; iterable once or repeatedly.
+    """One rank's training batches: those of global step `start_step` up to, and without, `end_step`.
 
-    Batches follow from (seed, step) alone: starting at step k gives what a loader from 0 gives from its k-th batch on,
-    without reading what came before, and ranks together show the same samples whatever their number. With sequential
-    access, they follow from the number of ranks and workers as well, and starting reads a part of a block again.
+    Batches follow from (seed, step) alone. Starting at step k gives what a loader that started at 0 gives from its k-th
+    batch on, and reads nothing of what came before; all ranks together show the same samples, however many they are.
+    With sequential access, batches also follow from the number of ranks and workers, and to start within an epoch,
+    part of a block is read again.
+
+    It may be iterated over repeatedly.
 
     Args:
-        split, config: what to read, and how.
+        split: what to read.
+        config: how to read it.
         resolution: side of the images in pixels; a function of the global step where it varies.
         batch: global batch size; each of `world` ranks gets an equal slice.
+        seed: of the run.
 
     Attributes:
         sampler: the `EpochSampler` or `StreamSampler` behind it (steps per epoch, epoch of a step).
         reader: what reads, in words: "python, workers 2", "dali on cuda:0, threads 8, sequentially".
         wait_seconds: time that the consumer has waited for data so far.
-        skipped: damage to samples that the batches given out show others in place of, as it was met; the consumer
-            reports it, and empties the list.
+        skipped: damage to samples in whose place the batches given out show others; the consumer reports it, and
+            empties the list.
+
+    Raises:
+        ShardUsageError: the batch cannot be shared by the ranks, or mixed in pairs; or there are fewer shards than
+            streams.
     """
 
     def __init__(
@@ -55,16 +64,16 @@ class TrainLoader:
         )
         self.reader = self._reader.description
         self.sampler = _sampler(split, config, batch, seed, world, self._reader.name)
-        share = self.sampler.share(rank, world)
-        if config.augmentation.mixes and share % 2:
+        per_rank = self.sampler.per_rank(rank, world)
+        if config.augmentation.mixes and per_rank % 2:
             raise ShardUsageError(
                 f"batch: mixup and cutmix pair the samples of a process, so each needs an even number of them; "
-                f"{batch} over {world} is {share}"
+                f"{batch} over {world} is {per_rank}"
             )
         self.wait_seconds = 0.0
         self.skipped: list[ShardDamage] = []
         self._steps = range(start_step, end_step)
-        self._rank, self._world, self._share = rank, world, share
+        self._rank, self._world, self._per_rank = rank, world, per_rank
         self._resolution = resolution if callable(resolution) else lambda step: resolution
         if self._reader.workers and self._reader.name == "python":
             prepare_workers()  # while the caller builds the model
@@ -73,7 +82,7 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._share, self.skipped)
+        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._per_rank, self.skipped)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -83,7 +92,7 @@ class TrainLoader:
             yield batch
 
     def _requests(self) -> Iterator[Request]:
-        # Drawn up in this process: workers need neither the permutation nor a resolution function that pickles.
+        # Drawn up in this process, so that workers need no permutation, and the resolution function is never pickled.
         for step in self._steps:
             ids = self.sampler.rank_ids(step, self._rank, self._world)
             blocks = self.sampler.blocks(step, self._rank) if isinstance(self.sampler, StreamSampler) else ()
@@ -101,26 +110,32 @@ def _sampler(split: Split, config: DataConfig, batch: int, seed: int, world: int
             "data.workers: must be a number with access: sequential, as the order of samples follows it"
         )
     else:
-        # DataLoader gives requests to its workers in turn, as the sampler gives steps to streams: each has its own.
+        # DataLoader deals requests out to its workers in turn, as the sampler deals steps out to streams.
         streams = max(config.workers, 1)
     return StreamSampler(len(split), batch, seed, shards, world, streams, config.shuffle_block)
 
 
 class EvaluationLoader:
-    """One rank's share of a split as stored, without augmentation: over all ranks, each sample exactly once.
+    """One rank's batches of a split as it is stored: all ranks together show each sample exactly once.
 
-    Every rank gets the same number of batches (so that collective operations stay in step), of at most `batch` samples
-    each, whose sizes differ by no more than one. With fewer samples than ranks, some batches are empty.
+    Every rank gets the same number of batches, so that collective operations stay in step. Sizes of batches differ by
+    no more than one; with fewer samples than ranks, some batches are empty.
 
     Args:
+        split: what to read.
+        config: how to read it; its augmentation is not applied.
+        resolution: side of the images in pixels.
         batch: largest number of samples in one rank's batch.
         ids: the samples to read, in this order; the whole split by default.
-        substitute: where `config` says so, show other samples in place of damaged ones: for samples that no figure is
-            computed from.
+        substitute: whether to show other samples in place of damaged ones where `config` allows it. Only for samples
+            from which no result is computed.
 
     Attributes:
-        reader: as `TrainLoader.reader`.
-        skipped: damage to samples that others were shown in place of, as it was met.
+        reader: what reads, in words, as `TrainLoader.reader`.
+        skipped: damage to samples in whose place others were shown.
+
+    Raises:
+        ShardUsageError: `batch` is not a positive number.
     """
 
     def __init__(
@@ -153,7 +168,7 @@ class EvaluationLoader:
 
 
 class _Requests:
-    """A sized iterable over requests that are drawn up one by one."""
+    """Requests that are drawn up one by one, and whose number is known."""
 
     def __init__(self, length: int, draw_up: Callable[[], Iterator[Request]]):
         self._length, self._draw_up = length, draw_up

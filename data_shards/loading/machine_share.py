@@ -7,14 +7,15 @@ import os
 
 import torch
 
-_MOST_WORKERS = 16  # more only pay where a process has a GPU that outruns as many cores
-_LEAST_READY = 4  # batches, over all workers, so that one slow batch keeps nobody waiting
+_MOST_WORKERS = 16  # more are of use only to a GPU that is faster than so many cores
+_LEAST_READY = 4  # batches, of all workers together, so that nobody waits for a slow one
 
 
 def workers_here() -> int:
-    """Workers for this process: with a GPU, its share of the machine's cores but for one, which trains; else one.
+    """Number of workers for this process.
 
-    Without a GPU the cores are the training's own, and one worker is enough for as much as they can train.
+    With a GPU, that is this process's share of the machine's cores, less one, which trains. Without a GPU training
+    takes the cores itself, and is so slow that one worker is enough.
     """
     if not torch.cuda.is_available():
         return 1
@@ -22,10 +23,10 @@ def workers_here() -> int:
 
 
 def cores_here() -> int:
-    """This process's share of the cores that it may run on.
+    """Number of cores for this process, of those that it may run on.
 
-    torchrun and DeepSpeed's launcher tell how many processes share what they were given themselves. What srun starts
-    has cores of its own, also on clusters that do not bind processes to them.
+    torchrun and DeepSpeed's launcher tell how many processes share the cores that the launcher was given. A process
+    that srun has started has cores of its own, even on clusters that do not bind processes to them.
     """
     cores = len(os.sched_getaffinity(0))
     for name in ("LOCAL_WORLD_SIZE", "LOCAL_SIZE"):
@@ -40,5 +41,5 @@ def _number(name: str) -> int:
 
 
 def batches_ahead(workers: int) -> int:
-    """Batches that each of `workers` has ready: two, and more where they are few."""
+    """Number of batches that each of `workers` has ready: two, or more where there are few workers."""
     return max(2, math.ceil(_LEAST_READY / max(workers, 1)))

@@ -1,4 +1,4 @@
-"""How the processes that read ahead are started, what becomes of what they cannot hand over, and when they end."""
+"""The reader processes: how they are started, when they end, and what happens where they cannot hand a batch over."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 
 from data_shards.errors import ReaderLost
 
-# Sent to whole process groups by terminals, launchers and SLURM, and meant for the training process: it decides what
-# to do, typically to save and leave, and needs its readers while it does.
+# Terminals, launchers and SLURM send these to whole process groups. They are meant for the training process: it decides
+# what to do, typically to save and leave, and needs its readers meanwhile.
 _FOR_THE_TRAINER = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
 
 def reader_lost(what: str) -> ReaderLost:
-    """What to raise, in one line, for a reader process that `what` tells of: what happened to it, and what helps."""
+    """The error to raise for a reader process: one line of what happened to it, as `what` says, and what helps."""
     told = " ".join(what.split())
     many = "Too many open files" in told
     remedy = "allow more of them (ulimit -n)" if many else "fewer data.workers and a smaller data.prefetch need less"
@@ -29,17 +29,17 @@ def reader_lost(what: str) -> ReaderLost:
 
 
 class _AnsweringQueue(Queue):
-    """A queue whose reader gets an answer in the place of one that cannot be sent.
+    """A queue that sends an error where an answer cannot be sent.
 
-    The library's own one, where there is no shared memory left or no file may be opened for it, prints a traceback and
-    lets the answer fall: its reader would wait for ever.
+    The library's own queue then prints a traceback and drops the answer, and the receiver would wait for it for ever.
+    This happens where no shared memory is left, or no file may be opened for it.
     """
 
     def _on_queue_feeder_error(self, error: Exception, item: Any) -> None:
-        if isinstance(item, tuple):  # not pickled yet: the number of a request, and the answer
+        if isinstance(item, tuple):  # it is not pickled yet: the number of a request, and the answer
             self.put((item[0], reader_lost(f"cannot hand over a batch: {error}")))
         elif multiprocessing.parent_process() is not None:
-            os._exit(1)  # the pipe takes nothing any more; that a reader has ended is noticed on its other side
+            os._exit(1)  # the pipe takes nothing any more; its other side will notice that this process has ended
 
 
 class _ReaderContext(ForkServerContext):
@@ -48,12 +48,15 @@ class _ReaderContext(ForkServerContext):
 
 
 def reader_context(preload: str) -> ForkServerContext:
-    """The multiprocessing context for reader processes; `preload` is the module that they need.
+    """The multiprocessing context in which reader processes are started.
 
-    They come from a fork server, not from the training process. That one has threads (gloo or NCCL, CUDA, metrics
-    shipping), whose locks a fork would copy in whatever state they are, and sockets and files, which a forked reader
-    would hold open after the trainer's death, so that its peers would not notice. The server imports `preload` once,
-    in the background, from this call on; a reader then starts in milliseconds.
+    They are forked from a server, not from the training process. The training process has threads (gloo or NCCL, CUDA,
+    metrics shipping), whose locks a fork would copy in whatever state they are; and it has sockets and files, which a
+    forked reader would keep open after the trainer's death, so that its peers would not notice. From this call on the
+    server imports `preload` in the background, once; a reader then starts in milliseconds.
+
+    Args:
+        preload: name of the module that readers need.
     """
     context = _ReaderContext()
     context.set_forkserver_preload([preload])
@@ -69,10 +72,10 @@ def reader_context(preload: str) -> ForkServerContext:
 
 
 def end_with_trainer(worker: int) -> None:
-    """Called in a reader process when it starts: lets it end when the trainer dies, or terminates it.
+    """Called in a reader process when it starts: has it end when the trainer dies, or terminates it.
 
-    And where what it has handed over cannot be fetched from it: a thread of the library's serves that, reports whatever
-    goes wrong, and goes on, while the trainer waits.
+    It also ends where the trainer cannot fetch what it has handed over. A thread of the library serves the trainer
+    there: by itself it would report whatever goes wrong and go on, while the trainer waits.
     """
     trainer = multiprocessing.parent_process()
     assert trainer is not None, "this runs in reader processes only"

@@ -1,4 +1,4 @@
-"""Reads batches ahead of their consumer: in worker processes, or by DALI."""
+"""Reads batches before they are needed: in worker processes, or by DALI."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ReaderLost, ShardDamage
 from data_shards.loading.answer import Answer, Batch
 from data_shards.loading.batch_reader import BatchReader, Request
 from data_shards.loading.processes import end_with_trainer, reader_context, reader_lost
 
-_Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it was to show instead
+_Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it has lost
 
 
 class Requests(Sized, Iterable[Request], Protocol):
-    """Requests drawn up one by one, whose number is known: what DataLoader wants as its sampler."""
+    """Requests that are drawn up one by one, and whose number is known: what DataLoader takes as its sampler."""
 
 
 def prepare_workers() -> None:
-    """Have worker processes start at once when they are needed, by getting their server ready in the background."""
+    """Gets the server of the worker processes ready in the background, so that they start at once when needed."""
     reader_context(BatchReader.__module__)
 
 
 def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
-    """The answers to requests of at most `largest` samples, in order, from the reader that the recipe comes to.
+    """The batches that are asked for, in order, each read before its turn.
 
-    Adds to `skipped`, with each batch, the damage to samples that it shows others in place of.
+    Args:
+        largest: number of samples in the largest request.
+        skipped: with each batch, the damage to samples in whose place it shows others is added to this list.
+
+    Raises:
+        ShardDamage: when the batch is due that cannot be read.
+        ReaderLost: a worker process has ended, or what it handed over cannot be taken.
     """
     dali = reader.name == "dali"
     for answer in _through_dali(reader, requests, largest) if dali else _through_workers(reader, requests):
@@ -43,13 +49,13 @@ def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: l
 
 def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iterator[Answer]:
     coming: Iterator[_Mended] = ((request, []) for request in requests)
-    asked: deque[_Mended] = deque()  # and not answered yet
+    asked: deque[_Mended] = deque()  # of DALI, and not answered yet
 
-    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Plan]]:
+    def ask(coming: Iterator[_Mended]) -> Iterator[tuple[np.ndarray, Crops]]:
         for request, skipped in coming:
             asked.append((request, skipped))
             reader.expect(request)
-            yield request.ids, reader.plan(request)
+            yield request.ids, reader.crops(request)
 
     while True:
         try:
@@ -63,7 +69,7 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
             ):
                 request, skipped = asked.popleft()
                 batch = reader.batch(request, images)
-                # What is not on the GPU yet gets there without a wait only from pinned memory.
+                # The rest is copied to the GPU later; only from pinned memory does the host not wait for that.
                 if images.is_cuda:
                     batch = Batch(*(part if part.is_cuda else part.pin_memory() for part in batch))
                 yield Answer(batch, skipped)
@@ -71,9 +77,10 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
         except ShardDamage:
             if not reader.substitute:
                 raise
-            # DALI's pipeline has ended with it: another one begins with what was asked of this one, mended.
+            # DALI's pipeline has ended with the damage. Another pipeline begins with the requests that this one has not
+            # answered, with other samples in place of the damaged ones.
             found = [reader.substituted(request) for request, _ in asked]
-            if not any(damages for _, damages in found):  # it is no sample's, or DALI alone finds fault with one
+            if not any(damages for _, damages in found):  # no sample is damaged, or only DALI cannot decode one
                 raise
             mended = [(request, told + new) for (request, new), (_, told) in zip(found, asked, strict=True)]
             coming = chain(mended, coming)
@@ -104,9 +111,9 @@ def _next(answers: Iterator[Answer | ShardDamage | ReaderLost]) -> Answer | Shar
     """The next answer; None after the last one.
 
     Raises:
-        ReaderLost: where a worker is gone, or what it has handed over cannot be taken. torch says so only where it has
-            noticed by then; else what it was about to fetch from the worker ends in the middle. What a worker raises is
-            raised again, as "Caught …".
+        ReaderLost: a worker has ended, or what it has handed over cannot be taken. torch raises a RuntimeError of its
+            own where it has noticed that a worker ended; where it has not, it fails while it fetches something from
+            the worker. An error that a worker raised itself is another thing: torch raises it again, as "Caught …".
     """
     try:
         return next(answers, None)

@@ -1,7 +1,7 @@
-"""Whether shared memory holds the batches that reader processes hand over: containers often give it 64 MB.
+"""Whether shared memory has room for the batches that reader processes hand over: containers often have 64 MB of it.
 
-torch puts a tensor that goes from one process to another into a file of /dev/shm, which has no name there any more but
-lives as long as either process has it. Where that is full, the reader cannot hand its batch over.
+torch puts a tensor that goes from one process to another into a file in /dev/shm. The file has no name, and exists as
+long as either process has it open. Where /dev/shm is full, a reader cannot hand its batch over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from data_shards.loading.machine_share import batches_ahead, workers_here
 from data_shards.store.index import Split
 
 PLACE = "/dev/shm"
-_TAKEN = 2  # batches of a loader besides those that are ready: the one in use, and the one that comes next
+_TAKEN = 2  # batches of a loader besides those that are ready: the one in use, and the next one
 _MIB = 1 << 20
 
 
@@ -33,25 +33,25 @@ def free_bytes() -> int:
 def fit_shared_memory(
     config: DataConfig, split: Split, batches: Iterable[tuple[int, int]], free: int, processes: int
 ) -> tuple[DataConfig, str | None]:
-    """`config` with no more workers and batches ahead, where these are left to the machine, than shared memory holds.
+    """The configuration with fewer workers and batches ahead, where shared memory would not hold as many.
 
-    Neither changes what is read.
+    Only what the recipe leaves to the machine (`auto`) is lowered; what is read does not change.
 
     Args:
-        split: what is read; it decides about the reader. DALI reads in this process and needs no shared memory.
+        split: what is read. The choice of the reader depends on it; DALI's needs no shared memory.
         batches: number and side of the images of a batch, for each of the loaders that have batches ready at one time.
-        free: bytes of shared memory that are free on this machine (`free_bytes`) before reading begins.
-        processes: how many on this machine read as much.
+        free: bytes of shared memory that are free on this machine before reading begins (`free_bytes`).
+        processes: number of processes on this machine, of which each reads as much.
 
     Returns:
-        The configuration, and where something was lowered, a line that says so.
+        The configuration; and a line that says what was lowered, None where nothing was.
 
     Raises:
         ShardUsageError: the recipe names more than there is room for.
     """
     workers = workers_here() if config.workers == "auto" else config.workers
     prefetch = batches_ahead(workers) if config.prefetch == "auto" else config.prefetch
-    one = sum(3 * images * side**2 for images, side in batches)
+    one = sum(3 * images * side**2 for images, side in batches)  # bytes of a batch of each loader
     room = max(free // (processes * one) - _TAKEN, 0)  # for batches that are ready
     if workers * prefetch <= room or choose_reader(config.reader, config.augmentation, split) == "dali":
         return config, None

@@ -1,6 +1,6 @@
-"""Which healthy sample is shown in the place of a damaged one: a pure function of (seed, epoch, id) and the damage.
+"""Which sample is shown in place of a damaged one: a pure function of (seed, epoch, id), and of what is damaged.
 
-Neither the batch, nor the rank, nor a resume has a part in it, so that all show the same samples at any world size.
+It depends neither on the batch nor on the rank nor on a resume: the same samples are shown at any world size.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ from collections.abc import Callable
 import numpy as np
 
 from data_shards.errors import ShardDamage
-from data_shards.randomness import Purpose, random_bits
+from data_shards.randomness import Draws, Purpose
 
-# With half of all samples damaged, one search in 4 billion finds none.
+# Even with half of all samples damaged, only one search in 4 billion finds no healthy one.
 ATTEMPTS = 32
 
 
 def candidates(seed: int, epoch: int, sample: int, samples: int) -> list[int]:
-    """The samples, of 0 … samples - 1, to try in this order in the place of `sample`; may contain `sample` itself."""
-    lots = random_bits(seed, Purpose.SUBSTITUTE, epoch, sample, np.arange(ATTEMPTS))
-    return (lots % np.uint64(samples)).astype(np.int64).tolist()
+    """The samples to try, in this order, in place of `sample`; it may be among them.
+
+    Args:
+        samples: number of samples in the split.
+
+    Returns:
+        `ATTEMPTS` ids, of 0 … samples - 1.
+    """
+    bits = Draws(seed, epoch, np.array(sample)).bits(Purpose.SUBSTITUTE, ATTEMPTS)
+    return (bits % np.uint64(samples)).astype(np.int64).tolist()
 
 
 def healthy_ids(
@@ -28,11 +35,11 @@ def healthy_ids(
     """`ids` (int [B]) with damaged samples replaced, and the damage met, each damaged sample once.
 
     Args:
-        samples: of the split that substitutes are drawn from.
+        samples: number of samples in the split, from which others are drawn.
         check: reads a sample as the batch will; raises ShardDamage where it is damaged.
 
     Raises:
-        ShardDamage: for a sample that none of its substitutes can stand in for.
+        ShardDamage: a sample is damaged, and so is every one that was tried in its place.
     """
     damaged: dict[int, ShardDamage] = {}
     sound: set[int] = set()

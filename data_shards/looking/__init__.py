@@ -1,1 +1,1 @@
-"""What a person sees of a packed data set: sheets of its images, as stored and as a recipe varies them."""
+"""Sheets of a packed data set's images, for people: as they are stored, and as a recipe varies them."""

@@ -1,4 +1,4 @@
-"""A look at training images as a recipe shows them: each sample as stored, then in one epoch after the other."""
+"""A sheet of training images as a recipe shows them: each sample as it is stored, then in some epochs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation, evaluation_plan
+from data_shards.augmentation.config import Augmentation
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.augmentation.draws import LABEL_SHARE
 from data_shards.augmentation.on_device import augment_on_device
+from data_shards.config import DataConfig
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardUsageError
 from data_shards.loading.batch_reader import training_batch
-from data_shards.loading.loader import DataConfig
 from data_shards.looking.sheet import comfortable_side, spread_over_classes
 from data_shards.looking.tiles import draw_tiles
+from data_shards.randomness import Draws
 from data_shards.store.index import Split
 from data_shards.strict_yaml import NotYaml, read_yaml
 
@@ -26,16 +28,17 @@ _EPOCHS = 7  # on a sheet, beside the stored image
 
 
 class AugmentedLook(NamedTuple):
-    """What of a recipe decides how images look: its augmentation and its seed."""
+    """The part of a recipe that decides how images look: its augmentation and its seed."""
 
     augmentation: Augmentation
     seed: int
 
 
 def read_look(recipe: Path) -> AugmentedLook:
-    """Reads `data` and `seed` of a recipe; the rest of it is not looked at.
+    """Reads `data` and `seed` of a recipe, and nothing else of it.
 
-    Raises ShardUsageError, one line, for what is not a recipe or has something wrong in its `data`.
+    Raises:
+        ShardUsageError: the file is not a recipe, or something is wrong in its `data`.
     """
     try:
         content = read_yaml(recipe)
@@ -59,11 +62,21 @@ def read_look(recipe: Path) -> AugmentedLook:
 def augmented_sheet(
     split: Split, look: AugmentedLook, epoch: int = 0, images: int = 64, resolution: int | None = None
 ) -> np.ndarray:
-    """About `images` pictures, a sample to a line, as uint8 RGB [H, W, 3].
+    """A sheet with a line for each of some samples: the sample as it is stored, then as it is shown in some epochs.
 
-    Each line shows a sample as stored, then in the epochs from `epoch` on. The first and second, third and fourth …
-    line's samples are partners where images are mixed; captions then tell the epoch and a picture's share of its label.
-    By default, the resolution is that of the stored images, up to 160.
+    Where images are mixed, the samples of lines 1 and 2, 3 and 4 … are partners, and captions tell the epoch and how
+    much a picture's own label counts.
+
+    Args:
+        epoch: the first one to show.
+        images: about how many pictures to show.
+        resolution: side of a picture in pixels; by default that of the stored images, up to 160.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+
+    Raises:
+        ShardUsageError: images are mixed, and the split has only one.
     """
     lines = min(math.ceil(images / (1 + _EPOCHS)), len(split))
     if look.augmentation.mixes:
@@ -73,7 +86,7 @@ def augmented_sheet(
     ids = spread_over_classes(split, lines)
     side = resolution or comfortable_side(split, ids)
     rows = split.index[ids]
-    stored = read_batch(split, ids, evaluation_plan(rows["height"], rows["width"], side))
+    stored = read_batch(split, ids, evaluation_crops(rows["height"], rows["width"], side))
     columns = [(stored, [split.classes[label] for label in rows["label"]])]
     for each in range(epoch, epoch + _EPOCHS):
         columns.append(_as_trained(split, look, each, ids, side))
@@ -85,9 +98,9 @@ def augmented_sheet(
 def _as_trained(
     split: Split, look: AugmentedLook, epoch: int, ids: np.ndarray, side: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Pictures uint8 [B, side, side, 3] and captions."""
+    """The pictures of an epoch, uint8 RGB [B, side, side, 3], and their captions."""
     augmentation = look.augmentation
-    batch = training_batch(split, augmentation, look.seed, epoch, ids, side)
+    batch = training_batch(split, augmentation, Draws(look.seed, epoch, ids), side)
     images, _ = augment_on_device(batch.images, batch.labels, batch.draws, augmentation, split.num_classes)
     captions = [f"epoch {epoch}"] * len(ids)
     if augmentation.mixes:

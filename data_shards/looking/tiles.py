@@ -1,4 +1,4 @@
-"""Pictures side by side on a sheet of paper, each with a caption below."""
+"""Draws pictures side by side on a sheet, each with a caption below it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ _COMFORTABLE = 96  # pixels: smaller pictures are enlarged to about this, withou
 
 
 def draw_tiles(pictures: np.ndarray, captions: Sequence[str], columns: int) -> np.ndarray:
-    """A sheet of `pictures`, uint8 RGB [N, side, side, 3], line by line: uint8 RGB [H, W, 3].
+    """A sheet of pictures, line by line.
 
-    Captions are cut to the width of the pictures; what is not ASCII is shown as `?`.
+    Args:
+        pictures: uint8 RGB [N, side, side, 3].
+        captions: one for each. They are cut to the width of the pictures; what is not ASCII is shown as `?`.
+        columns: number of pictures in a line.
+
+    Returns:
+        uint8 RGB [H, W, 3].
     """
     enlarge = max(1, round(_COMFORTABLE / pictures.shape[1]))
     pictures = pictures.repeat(enlarge, axis=1).repeat(enlarge, axis=2)

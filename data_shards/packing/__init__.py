@@ -1,1 +1,1 @@
-"""From a source to shards, index and manifest."""
+"""Packs a source into shards, indexes and a manifest."""

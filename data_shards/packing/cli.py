@@ -1,4 +1,4 @@
-"""The commands `deps shards pack DATASET …`, one for each kind of data set, each with the options that it has."""
+"""The commands `deps shards pack DATASET …`: one for each kind of data set, with the options that it has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _DataSets(CommandGroup):
-    """Tells an unknown data set in one line."""
+    """Data sets that can be packed; where another is asked for, one line says so."""
 
     def resolve_command(self, ctx: Any, args: list[str]):
         if args and args[0] not in self.commands and not args[0].startswith("-"):

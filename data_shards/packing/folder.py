@@ -1,7 +1,8 @@
-"""The folder inside the target in which a data set is packed: locked, kept after a kill, emptied into it at the end.
+"""The folder in which a data set is packed: it lies in the target, is locked, and stays there after a kill.
 
-Nothing outside of the target is written, so that it may be whatever takes files: a new folder, one that is empty, a
-link to one, a mount point. What makes a pack of it is the manifest, which comes last.
+Nothing is written outside of the target, which may thus be anything that takes files: a new folder, an empty one, a
+link to one, a mount point. When all is packed it is moved into the target, the manifest last: with it, the target is a
+packed data set.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from data_shards.store.durable_file import WriteError
 from data_shards.store.manifest import MANIFEST_NAME, read_manifest
 
 _NAME = ".packing"
-_FRESH = {"lost+found"}  # what a file system that was just made has at its top
+_FRESH = {"lost+found"}  # the content of a new file system
 
 
 class PackingFolder:
-    """`OUT/.packing`: `shards` has what is to lie in `OUT`, `records` tells what of it is finished."""
+    """`OUT/.packing`, which consists of two folders.
+
+    Attributes:
+        shards: what will be moved to `OUT`.
+        records: which of the shards are finished.
+    """
 
     def __init__(self, out: Path):
         self.out = out
@@ -31,7 +37,11 @@ class PackingFolder:
         self.shards, self.records = self.root / "shards", self.root / "records"
 
     def prepare(self, splits: list[str]) -> None:
-        """Makes what folders are missing, and clears away what is neither a shard nor a record."""
+        """Makes the folders that are missing, and removes what is neither a shard nor a record.
+
+        Raises:
+            ShardDamage: that cannot be done.
+        """
         with writing(self.root):
             for split in self.moved():
                 os.rename(self.out / split, self.shards / split)
@@ -41,7 +51,7 @@ class PackingFolder:
                 (self.shards / split).mkdir(parents=True, exist_ok=True)
 
     def keep_only(self, files: set[Path]) -> None:
-        """Removes from `shards` all files but these: left-overs of another packing into the same place."""
+        """Removes all other files from `shards`: they were left there by another attempt to pack something."""
         for path in list(self.shards.rglob("*")):
             if path.is_file() and path not in files:
                 path.unlink()
@@ -50,22 +60,26 @@ class PackingFolder:
                 folder.rmdir()
 
     def publish(self) -> None:
-        """Moves what is in `shards` to where it belongs. From the last step on it is a pack, whatever happens."""
+        """Moves what is in `shards` to `OUT`, the manifest last. Then `OUT` is a packed data set, whatever happens.
+
+        Raises:
+            ShardDamage: something cannot be moved.
+        """
         with writing(self.out):
             for path in sorted(self.shards.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
                 os.rename(path, self.out / path.name)
         self.remove()
 
     def moved(self) -> set[str]:
-        """The splits that an attempt which was killed while it published has moved already."""
+        """The splits that are in `OUT` already, as an earlier attempt was killed while it published."""
         try:
             manifest = read_manifest(self.shards)
-        except (ShardUsageError, ShardDamage):  # it did not get so far, or was killed as it wrote this
+        except (ShardUsageError, ShardDamage):  # it did not get so far, or was killed while it wrote the manifest
             return set()
         return {split for split in manifest.splits if not (self.shards / split).exists()}
 
     def remove(self) -> None:
-        """Removes what is in the folder. No harm is done where some of it stays: it is no part of what is published."""
+        """Removes what is in the folder. Where some of it stays, that does no harm: it is no part of the data set."""
         with suppress(OSError):
             self._clear(set())
 
@@ -77,10 +91,11 @@ class PackingFolder:
 
 @contextmanager
 def packing_folder(out: Path) -> Iterator[PackingFolder]:
-    """The packing folder of `out`, locked against other processes, in a place that was tried out.
+    """The packing folder of `out`, locked against other processes, on a file system that was tried out.
 
-    Raises ShardUsageError if another process is packing there, or the place cannot be packed into; what was made of it
-    is removed then.
+    Raises:
+        ShardUsageError: another process is packing there, or the place cannot be packed into. Folders that were made
+            for it are removed again.
     """
     folder = PackingFolder(out)
     with ExitStack() as stack:
@@ -101,9 +116,10 @@ def _remove_if_empty(path: Path) -> None:
 
 
 def holds_pack(out: Path) -> bool:
-    """Whether a whole data set is packed in `out`, as opposed to nothing, or what an attempt has left there.
+    """Whether `out` is a packed data set; if not, it is empty, or has in it what an unfinished attempt has left.
 
-    Raises ShardUsageError for a place with anything else in it, and for one that is no folder.
+    Raises:
+        ShardUsageError: there is anything else in it, or it is no folder.
     """
     try:
         found = set(os.listdir(out))
@@ -114,7 +130,7 @@ def holds_pack(out: Path) -> bool:
     except OSError as error:
         raise ShardUsageError(f"{out}: cannot be listed: {error.strerror}") from None
     others = found - _FRESH - {_NAME} - PackingFolder(out).moved()
-    if (out / MANIFEST_NAME).exists():  # asked in the end, as another process may be publishing
+    if (out / MANIFEST_NAME).exists():  # looked at last, as another process may be publishing at this moment
         return True
     if others:
         raise ShardUsageError(f"{out} is not empty and holds no packed data set: choose another folder")
@@ -122,7 +138,7 @@ def holds_pack(out: Path) -> bool:
 
 
 def clear_left_over(out: Path) -> None:
-    """Removes the packing folder of a pack that was killed when `out` was complete already."""
+    """Removes the packing folder where an attempt was killed when `out` was complete already."""
     folder = PackingFolder(out)
     if folder.root.exists():
         with suppress(ShardUsageError, OSError), locked(folder.root):
@@ -131,7 +147,11 @@ def clear_left_over(out: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tells a failure to write in one line. What is finished is kept for the next attempt."""
+    """Within this context, a failure to write is told in one line. Finished shards are kept for the next attempt.
+
+    Raises:
+        ShardDamage: `path`, or the file that a WriteError names, cannot be written.
+    """
     try:
         yield
     except OSError as error:

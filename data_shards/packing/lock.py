@@ -1,4 +1,4 @@
-"""One process at a time packs into a folder: a lock that ends with its process, however that ends."""
+"""A lock on a folder, so that one process at a time packs into it; it ends with its process, however that ends."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ LOCK_NAMES = {_LOCK, _HOLDER}
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps `folder`, which is made where it is missing, to this process; one that is empty in the end is removed.
+    """Within this context, `folder` is this process's alone.
 
-    On a file system without `flock`, a file that names the process takes its place; what a process that is dead left of
-    that is only known for dead on the same machine. Raises ShardUsageError where another process has the folder,
-    OSError where it cannot be made or written.
+    The folder is made if it is missing, and removed if it is empty at the end.
+
+    On a file system without `flock`, a file that names the process is the lock. It is left behind by a process that is
+    killed, and only on the same machine can one see that the process has ended.
+
+    Raises:
+        ShardUsageError: another process has the folder.
+        OSError: the folder cannot be made or written.
     """
     release = _taken(folder)
     while release is None:
@@ -31,16 +36,16 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         release()
-        with suppress(OSError):  # it is not empty, or another process looks at it by now
+        with suppress(OSError):  # it is not empty, or another process has locked it by now
             folder.rmdir()
 
 
 def _taken(folder: Path) -> Callable[[], None] | None:
-    """What gives the lock back again; None if its holder removed the folder at this moment."""
+    """Takes the lock: the function that releases it; None if the folder was removed by its last holder meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     try:
-        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the lock is given back)
+        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 (closed when the lock is released)
     except FileNotFoundError:
         return None
 
@@ -51,7 +56,7 @@ def _taken(folder: Path) -> Callable[[], None] | None:
 
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the latter on some network file systems
+    except (BlockingIOError, PermissionError):  # the latter is raised by some network file systems
         lock.close()
         raise ShardUsageError(f"another process is packing into {folder.parent} at this moment") from None
     except OSError:
@@ -65,6 +70,7 @@ def _taken(folder: Path) -> Callable[[], None] | None:
 
 
 def _held_without_flock(folder: Path) -> Callable[[], None] | None:
+    """As `_taken`, by a file that names the holder."""
     path = folder / _HOLDER
     holder = SoftFileLock(path)
     try:

@@ -1,4 +1,4 @@
-"""Packs a source into shards, index and manifest: in parallel, resumable, and a pack only once it is whole."""
+"""Packs a source as a data set: in parallel, and going on after a kill; it is no data set before all is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from data_shards.store.manifest import (
     read_manifest,
 )
 
-# Leaving out is for a few bad files, not for half a disk: at most this share of a split, or this many.
+# Leaving images out is for a few bad files, not for half a disk: at most this share of a split, or so few images.
 LEFT_OUT_SHARE, LEFT_OUT_FEW = 0.01, 10
 
 
@@ -41,17 +41,26 @@ def pack(
 ) -> bool:
     """Packs `source` into the folder `out`.
 
-    `out` may be new, or empty: a mount point, say, or a link to a folder. Everything is written to `out/.packing`, and
-    moved when it is complete, the manifest last. A pack that was killed, or failed, leaves nothing that passes for one;
-    the next one takes over the shards that it finished. The bytes depend neither on that nor on `threads` (as many as
-    processors by default).
+    Everything is written to `out/.packing`, and moved when it is complete, the manifest last. An attempt that fails or
+    is killed leaves nothing that passes for a data set; the next one takes over the shards that are finished. The bytes
+    depend neither on such attempts nor on `threads`.
 
-    `on_corrupt`: whether images that cannot be decoded make it fail, or are left out and listed in the manifest, up to
-    a hundredth of a split.
+    Args:
+        source: what to pack.
+        out: a new folder or an empty one; it may be a mount point, or a link to a folder.
+        samples_per_shard: largest number of samples in a shard.
+        threads: number of shards that are packed at a time; as many as processors by default.
+        on_corrupt: what happens with images that cannot be decoded. `fail`: nothing is packed; `skip`: they are left
+            out and listed in the manifest, up to a hundredth of a split.
 
-    Returns False, and does nothing, if `out` already holds exactly this data set. Raises ShardUsageError, before any
-    work, if it holds anything else, lies among the source's images or cannot be written, or another process is packing
-    there; UndecodableImages, when all images have been looked at; ShardDamage for what cannot be read or written.
+    Returns:
+        Whether anything was packed: not if `out` is exactly this data set already.
+
+    Raises:
+        ShardUsageError: before any work, where `out` has anything else in it, lies among the source's images or cannot
+            be written, or another process is packing there.
+        UndecodableImages: after all images have been looked at.
+        ShardDamage: something cannot be read or written, or too many images cannot be decoded.
     """
     out = Path(os.path.realpath(out))
     if samples_per_shard < 1:
@@ -65,7 +74,7 @@ def pack(
         clear_left_over(out)
         return False
     with packing_folder(out) as folder:
-        if _already_packed(source, out, samples_per_shard, on_corrupt):  # meanwhile, by another process
+        if _already_packed(source, out, samples_per_shard, on_corrupt):  # by another process, meanwhile
             folder.remove()
             return False
         folder.prepare(list(source.splits))
@@ -93,8 +102,8 @@ def _already_packed(source: Source, out: Path, samples_per_shard: int, on_corrup
     wanted = (source.name, dict(source.options), samples_per_shard)
     if (held.dataset, held.options, held.samples_per_shard) != wanted:
         raise ShardUsageError(
-            f"{out} already holds {_describe(held.dataset, held.options, held.samples_per_shard)}, not "
-            f"{_describe(*wanted)}: choose another folder, or delete that one first"
+            f"{out} already holds {_in_words(held.dataset, held.options, held.samples_per_shard)}, not "
+            f"{_in_words(*wanted)}: choose another folder, or delete that one first"
         )
     if on_corrupt == "fail" and held.notes is not None and held.notes.left_out:
         raise ShardUsageError(
@@ -109,7 +118,7 @@ def _already_packed(source: Source, out: Path, samples_per_shard: int, on_corrup
     return True
 
 
-def _describe(dataset: str, options: dict[str, int | str], samples_per_shard: int) -> str:
+def _in_words(dataset: str, options: dict[str, int | str], samples_per_shard: int) -> str:
     values = {**options, "samples-per-shard": samples_per_shard}
     return f"{dataset} ({', '.join(f'{name} {value}' for name, value in values.items())})"
 
@@ -137,7 +146,7 @@ def _manifest(
     shards: dict[str, list[FinishedShard]],
     left_out: dict[str, dict[int, Undecodable]],
 ) -> Manifest:
-    """Writes the indexes, and clears away files that belong to none; returns the manifest of it all."""
+    """Writes the indexes, removes files that belong to no split, and returns the manifest."""
     known = {folder.shards / split / shard.record.entry.name for split, parts in shards.items() for shard in parts}
     folder.keep_only(known)
     splits, changed = {}, Counter()

@@ -1,4 +1,4 @@
-"""Packs planned shards with several threads, and takes over those that an earlier attempt finished."""
+"""Packs shards by several threads, and takes over those that an earlier attempt has finished."""
 
 from __future__ import annotations
 
@@ -40,11 +40,7 @@ class _Stopped(Exception):  # noqa: N818 (nothing went wrong here)
 
 
 class ShardPacker:
-    """Packs shards of one source into one folder. Each may be asked for again, as plans change: it is done once.
-
-    Raises what the source raises, and ShardDamage where a shard cannot be written. The threads stop at the next image
-    then; finished shards are kept.
-    """
+    """Packs shards of one source into one folder. When shards are planned again, those that stay the same are kept."""
 
     def __init__(self, source: Source, folder: PackingFolder, threads: int):
         self.source, self.folder, self.threads = source, folder, threads
@@ -53,7 +49,14 @@ class ShardPacker:
         self._error: BaseException | None = None  # the first of any thread
 
     def pack(self, plans: list[ShardPlan]) -> tuple[dict[str, list[FinishedShard]], Undecodables]:
-        """Returns the finished shards by split, in order, and the undecodable images of those not finished."""
+        """Packs shards. After an error threads stop at their next image; shards that are finished are kept.
+
+        Returns:
+            The finished shards by split, in order; and the undecodable images of the others.
+
+        Raises:
+            ShardDamage: a shard cannot be written; also whatever the source raises.
+        """
         shards: dict[str, list[FinishedShard]] = {split: [] for split in self.source.splits}
         found: Undecodables = {}
         with sample_progress() as progress, ThreadPoolExecutor(self.threads) as pool:
@@ -70,13 +73,13 @@ class ShardPacker:
                 assert self._error is not None, "a thread stops because another one met an error"
                 raise self._error from None
             finally:
-                self._stop.set()  # on an interruption; otherwise no thread is at work any more
+                self._stop.set()  # for an interruption; otherwise all threads have finished
         self._stop.clear()
         self._note(found)
         return shards, found
 
     def still_undecodable(self) -> Undecodables:
-        """Images that an earlier attempt could not decode and that cannot be decoded now either."""
+        """Images that an earlier attempt could not decode, and that cannot be decoded now either."""
         found: Undecodables = {}
         for split, positions in self._noted().items():
             known = [position for position in positions if position < self.source.splits.get(split, 0)]
@@ -86,10 +89,13 @@ class ShardPacker:
         return found
 
     def _noted(self) -> dict[str, list[int]]:
-        """Positions of what could not be decoded in earlier attempts, by split."""
+        """Positions of images that earlier attempts could not decode, by split."""
         try:
             return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # there was no earlier attempt, or it was killed here: they will be met again
+        except (
+            OSError,
+            ValueError,
+        ):  # no earlier attempt, or one that was killed while it wrote: they will be met again
             return {}
 
     def _note(self, found: Undecodables) -> None:
@@ -100,7 +106,7 @@ class ShardPacker:
                 (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both), encoding="utf-8")
 
     def _guarded(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
-        """As `_shard`; an error makes the other threads stop."""
+        """`_shard`, but an error makes the other threads stop."""
         if self._stop.is_set():
             raise _Stopped
         try:
@@ -113,6 +119,7 @@ class ShardPacker:
             raise
 
     def _shard(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
+        """Packs one shard, unless it is finished already; the images that cannot be decoded, where there are any."""
         fingerprint = self._fingerprint(plan)
         files = RecordFiles(self.folder.records, plan.name)
         path = self.folder.shards / plan.split / f"{plan.name}.tar"
@@ -148,7 +155,11 @@ class ShardPacker:
         return self._finished[fingerprint]
 
     def _check(self, split: str, position: int, sample: Sample) -> None:
-        """Whatever source it comes from, nothing is packed that cannot be read."""
+        """Checks a sample: whatever source it comes from, nothing is packed that could not be read.
+
+        Raises:
+            ShardUsageError: its label, its image or the size of its image is wrong.
+        """
         place, classes = f"{self.source.name}: sample {position} of {split}", len(self.source.classes)
         if not 0 <= sample.label < classes:
             raise ShardUsageError(f"{place} has the label {sample.label}, which is not one of 0 … {classes - 1}")
@@ -160,6 +171,6 @@ class ShardPacker:
             raise ShardUsageError(f"{place} is {width}×{height} pixels, not {sample.width}×{sample.height} as it says")
 
     def _fingerprint(self, plan: ShardPlan) -> str:
-        """Of all that decides a shard's bytes."""
+        """A hash of all that decides a shard's bytes."""
         what = f"{FORMAT} {self.source.name} {plan.split} {plan.number} {plan.first} {len(plan.positions)} "
         return hashlib.sha256(what.encode() + self.source.identity(plan.split, plan.positions)).hexdigest()

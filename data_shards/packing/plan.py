@@ -1,4 +1,4 @@
-"""Which samples go into which shard, with some left out because they cannot be decoded."""
+"""Which samples go into which shard; some may be left out, because they cannot be decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import numpy as np
 
 
 class ShardPlan(NamedTuple):
-    """One shard: its number in its split, the id of its first sample, the samples' positions in the source."""
+    """A shard to pack.
+
+    `number`: of the shard in its split. `first`: id of its first sample. `positions`: of its samples in the source,
+    int64 [samples].
+    """
 
     split: str
     number: int
@@ -24,7 +28,13 @@ class ShardPlan(NamedTuple):
 def shard_plans(
     splits: Mapping[str, int], left_out: Mapping[str, Collection[int]], samples_per_shard: int
 ) -> Iterator[ShardPlan]:
-    """The shards of all splits (`splits`: number of positions in each), without the positions `left_out`."""
+    """The shards of all splits, in order.
+
+    Args:
+        splits: number of positions in each split.
+        left_out: positions to leave out, by split.
+        samples_per_shard: largest number of samples in a shard.
+    """
     for split, samples in splits.items():
         positions = kept_positions(samples, left_out.get(split, ()))
         for number, first in enumerate(range(0, len(positions), samples_per_shard)):
@@ -34,8 +44,8 @@ def shard_plans(
 def kept_positions(samples: int, left_out: Collection[int]) -> np.ndarray:
     """The positions 0 … samples - 1 in order of their ids, without those left out: int64 [samples - len(left_out)].
 
-    Samples from the end take the places of those left out, so that only the shards concerned and the last ones are
-    other than without, and the rest, once packed, stays.
+    Samples from the end take the places of those left out. So only their shards and the last ones change, and shards
+    that are packed already stay as they are.
     """
     kept = samples - len(left_out)
     positions = np.arange(samples)

@@ -1,4 +1,4 @@
-"""The record of a finished shard, by which a packing that was killed goes on where it was."""
+"""The record of a finished shard, by which the next attempt knows it after a kill."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BLOCK = 1 << 20  # bytes read at once
 class ShardRecord(BaseModel):
     """What is known of a finished shard.
 
-    `fingerprint`: of all that decides its content. `entry`: its line in the manifest. `rows_sha256`: of its part of
-    the index, which lies beside the record. `changed`: number of images changed, by what was done to them.
+    `fingerprint`: hash of all that decides its content. `entry`: its line in the manifest. `rows_sha256`: of its part
+    of the index, which lies beside the record, in hex. `changed`: number of images, by what was done to them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,13 +31,17 @@ class ShardRecord(BaseModel):
 
 
 class RecordFiles:
-    """The files of one shard's record in `folder`."""
+    """The files of one shard's record."""
 
     def __init__(self, folder: Path, shard: str):
         self._json, self._rows = folder / f"{shard}.json", folder / f"{shard}.npy"
 
     def write(self, fingerprint: str, entry: ShardEntry, rows: np.ndarray, changed: dict[str, int]) -> ShardRecord:
-        """Writes the record; to be done when the shard has its name. Raises OSError where that is not possible."""
+        """Writes the record. The shard must have its final name by then.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
         np.save(self._rows, rows, allow_pickle=False)
         record = ShardRecord(
             fingerprint=fingerprint,
@@ -55,7 +59,7 @@ class RecordFiles:
         return np.load(self._rows, allow_pickle=False)
 
     def read(self, fingerprint: str, shard: Path) -> ShardRecord | None:
-        """The record, if it has this fingerprint and the shard at `shard` is to the last byte what it says."""
+        """The record, if it has this fingerprint and the file `shard` is what it says, to the last byte; else None."""
         try:
             record = ShardRecord.model_validate_json(self._json.read_bytes())
             if record.fingerprint != fingerprint or shard.stat().st_size != record.entry.bytes:

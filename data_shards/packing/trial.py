@@ -1,4 +1,4 @@
-"""Tries out whether a file system can do what packing will need in the end, before any work is done."""
+"""Tries out, before any work, whether a file system can do all that packing will need."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from data_shards.store.durable_file import write_durably
 
 
 def try_out(out: Path, folder: Path) -> None:
-    """Writes files in `folder`, which is made for it and removed, and renames files and folders.
+    """Writes files in `folder`, and renames files and folders; in the end `folder` is removed.
 
-    Raises ShardUsageError, which names `out` and what its file system cannot do; OSError where it cannot be written.
+    Args:
+        out: the place that messages name.
+
+    Raises:
+        ShardUsageError: the file system cannot rename a file or a folder.
+        OSError: `folder` cannot be written.
     """
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed here
     packed, published = folder / "shards" / "split", folder / "split"

@@ -1,4 +1,4 @@
-"""Writes one WebDataset tar and, as it goes, the index rows and the checksum of what is in it."""
+"""Writes one WebDataset tar, and makes up its index rows and its checksum on the way."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ from data_shards.store.manifest import ShardEntry
 class ShardWriter:
     """A tar of `KEY.jpg` (or `.png`) and `KEY.cls` (the label in decimal digits) per sample, in the order written.
 
-    The bytes depend on the samples alone: no times, no owners. Use as a context manager; the tar is written beside
-    `path`, and is at `path`, with `entry` and `rows` complete, after it: not if an error is raised in it, or after
-    `discard`. What the disk refuses is a WriteError that names the tar, the sample and the place in it.
+    The bytes depend on the samples alone: there are no times and no owners in them. It is a context manager: within the
+    context the tar is written beside `path`; after it the tar is at `path`, and `entry` and `rows` are complete. Where
+    an error is raised in the context, or `discard` is called, nothing of it stays.
 
     Args:
-        path: of the tar; what is there is replaced.
+        path: of the tar; a file that is there is replaced.
         number: the shard's position in its split, for the index.
-        first: id of the first sample; the following ones count up from it.
+        first: id of the first sample; ids of the others follow.
+
+    Raises:
+        WriteError: the disk does not take the tar; the tar, the sample and the place in it are named.
     """
 
     def __init__(self, path: Path, number: int, first: int):
@@ -56,15 +59,16 @@ class ShardWriter:
                     self._file.close()
                     os.replace(self._part, self.path)
         finally:
-            with suppress(OSError):  # on a full disk, closing fails too; the first error is the one to tell
+            with suppress(OSError):  # on a full disk closing fails too, and the first error is the one to raise
                 self._file.close()
             self._part.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Makes the end of the context drop what was written."""
+        """Has what was written removed at the end of the context."""
         self._discarded = True
 
     def write(self, sample: Sample) -> None:
+        """Appends a sample."""
         key = sample_key(self._first + len(self._rows))
         with self._named(f"sample {key}"):
             offset = self._member(f"{key}.{extension_of(sample.encoded)}", sample.encoded)
@@ -97,7 +101,7 @@ class ShardWriter:
         )
 
     def _member(self, name: str, payload: bytes) -> int:
-        """Appends a member; returns the offset of its payload."""
+        """Appends a member; returns the place of its payload, in bytes."""
         member = tarfile.TarInfo(name)  # owner 0, time 0, mode 0644
         member.size = len(payload)
         offset = self._file.tell() + tarfile.BLOCKSIZE  # names this short have a header of one block
@@ -106,7 +110,7 @@ class ShardWriter:
 
 
 class _Hashing(io.RawIOBase):
-    """Passes writes through to a file and feeds them to a hash."""
+    """A file whose bytes are hashed as they are written."""
 
     def __init__(self, file: io.BufferedWriter, digest):
         self._file, self._digest = file, digest

@@ -1,4 +1,4 @@
-"""Where images come from. A source hands out encoded samples by position, so that shards can be packed in parallel."""
+"""Sources of images. A source gives encoded samples by position, so that shards can be packed in parallel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 
 class Sample(NamedTuple):
-    """An encoded image (JPEG or PNG bytes), its class label, its size in pixels.
+    """An image to pack.
 
-    `change`: what was done to the source's file ("resized", "CMYK JPEG re-encoded"); None where its bytes were kept.
+    `encoded`: its bytes, as JPEG or PNG. `label`: its class. `height`, `width`: in pixels. `change`: what was done to
+    the source's file ("resized", "CMYK JPEG re-encoded"); None where its bytes were kept.
     """
 
     encoded: bytes
@@ -23,7 +24,7 @@ class Sample(NamedTuple):
 
 
 class Undecodable(NamedTuple):
-    """An image that cannot be decoded: its name in the source, and the reason."""
+    """An image that cannot be decoded. `name`: in the source. `reason`: why, in words."""
 
     name: str
     reason: str
@@ -32,10 +33,14 @@ class Undecodable(NamedTuple):
 class Source(Protocol):
     """A data set to pack.
 
-    `name`: what `deps shards pack` calls it. `classes`: class names by label. `options`: all that decides its content.
-    `splits`: number of samples per split, by name (`train` and `test`). `folders`: those whose whole content it is, so
-    that nothing else may be put there. Positions are in an order that is well mixed over the classes, so that shards
-    may be read in sequence.
+    Positions count samples in an order that is well mixed over the classes, so that shards can be read in sequence.
+
+    Attributes:
+        name: what `deps shards pack` calls it.
+        classes: class names by label.
+        options: all that decides its content.
+        splits: number of samples by name of the split (`train` and `test`).
+        folders: folders that belong to the source, so that nothing may be packed into them.
     """
 
     @property
@@ -50,13 +55,18 @@ class Source(Protocol):
     def folders(self) -> Sequence[Path]: ...
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
-        """The samples at `positions` (int64 [B], from 0 to `splits[split] - 1`), in this order.
+        """The samples at some positions, in this order. Several threads may ask at a time.
 
-        The same whatever positions are asked for together, and from several threads. Raises ShardDamage for a file
-        that cannot be read, as opposed to decoded.
+        A sample does not depend on what other positions are asked for.
+
+        Args:
+            positions: int64 [B], each from 0 to `splits[split] - 1`.
+
+        Raises:
+            ShardDamage: a file cannot be read. (A file that can be read, but not decoded, is an `Undecodable`.)
         """
         ...
 
     def identity(self, split: str, positions: np.ndarray) -> bytes:
-        """Bytes that differ where the samples at `positions` do: whether a shard packed earlier is still the one."""
+        """Bytes that change when a sample at these positions does: they tell whether a packed shard is still right."""
         ...

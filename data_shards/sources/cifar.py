@@ -1,4 +1,4 @@
-"""`cifar10` and `cifar100`: the published archives, python or binary; kept without loss, as PNG."""
+"""`cifar10` and `cifar100`: the published archives, python or binary; images are kept without loss, as PNG."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.errors import ShardUsageError
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources import Sample
 from data_shards.sources.cifar_formats import CifarImages, read_cifar
 from data_shards.store.image_format import encode_png
 
 SIDE = 32
-_ORDER = 41  # keeps this draw apart from others with the same seed
 
 
 class Cifar:
     """CIFAR-10, or CIFAR-100 with its fine labels. The images, 180 MB, are held in memory.
 
-    The same shards come of the python and of the binary archive, if they hold the same images.
+    Python and binary archives of the same images give the same shards.
 
     Args:
         name: `cifar10` or `cifar100`.
         src: the archive, the folder that it unpacks to, or a folder that holds either.
         seed: of the order of the images.
 
-    Raises ShardUsageError where `src` holds no such archive, or the archive lacks a file; ShardDamage where a file of
-    it is damaged.
+    Raises:
+        ShardUsageError: `src` is no such archive, the archive lacks a file, or a class has no image.
+        ShardDamage: a file of the archive is damaged.
     """
 
     folders = ()
@@ -42,7 +42,7 @@ class Cifar:
             if len(empty):
                 raise ShardUsageError(f"{src}: no {split} image of class {self.classes[empty[0]]!r}")
         self._orders = {
-            split: np.argsort(random_bits(seed, _ORDER, np.arange(len(labels))), kind="stable")
+            split: DataSetDraws(np.arange(len(labels)), seed).order(Purpose.CIFAR_ORDER)
             for split, (_, labels) in self._images.items()
         }
         self.options: dict[str, int | str] = {"content": _digest(self._images), "seed": seed}

@@ -1,4 +1,4 @@
-"""The files of a CIFAR archive, or of the folder that it unpacks to: no more bytes than any form of them has."""
+"""Reads the files of a CIFAR archive, or of its folder, and no more bytes than a CIFAR archive can have."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from data_shards.store.regular_file import open_regular
 # The published archives hold 186 MB in 9 members; written anew by Python 3 in the format of Python 2, 280 MB.
 _MOST_BYTES = 320 << 20
 _MOST_MEMBERS = 100
-_LARGEST_HEADER = 16 << 10  # bytes; also what else is skipped at once
+_LARGEST_HEADER = 16 << 10  # bytes; also the largest piece that is skipped at a time
 _GZIP = b"\x1f\x8b"
 
 
 def folder_files(folder: Path, names: Collection[str]) -> dict[str, bytes]:
-    """The bytes of those of the files `names` that `folder` has, by name.
+    """The bytes of some files of a folder, by name; files that are not there are left out.
 
-    Raises ShardUsageError where one cannot be read; ShardDamage where they are too large.
+    Raises:
+        ShardUsageError: a file cannot be read.
+        ShardDamage: the files are too large.
     """
     files: dict[str, bytes] = {}
     left = _MOST_BYTES
@@ -40,9 +42,11 @@ def folder_files(folder: Path, names: Collection[str]) -> dict[str, bytes]:
 
 
 def archive_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
-    """The bytes of those of the files `names` that the tar at `path` has, gzipped or not, by name without folder.
+    """The bytes of some files of a tar, gzipped or not, by name without folder; files that are not there are left out.
 
-    Raises ShardUsageError where it cannot be read; ShardDamage where it is no tar, is damaged, or is too large.
+    Raises:
+        ShardUsageError: the tar cannot be read.
+        ShardDamage: it is no tar, or damaged, or too large.
     """
     try:
         descriptor = open_regular(path)
@@ -54,7 +58,7 @@ def archive_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
             stream = _Unzipped(gzip.GzipFile(fileobj=file) if zipped else file)
             files = _members(stream, names)
             stream.check_rest()
-        except Exception as error:  # a damaged tar, or what it is packed in, fails in ways beyond listing
+        except Exception as error:  # a damaged tar, or a damaged gzip file, may raise anything
             reason = " ".join(str(error).split())[:100] or type(error).__name__
             raise ShardDamage(path, f"cannot be read as a tar, or a gzipped one: {reason}") from None
     return files
@@ -75,9 +79,9 @@ def _members(stream: _Unzipped, names: Collection[str]) -> dict[str, bytes]:
 
 
 class _Unzipped:
-    """What `tarfile` needs of a file; it refuses to go further than `_MOST_BYTES`, however little they were packed to.
+    """A file, decompressed, as `tarfile` needs it; it is read no further than `_MOST_BYTES`.
 
-    Of `tarfile`, which reads all that a header claims to be long into memory, no more than a header is served.
+    `tarfile` would read a header into memory however long it claims to be; here it gets no more than a header has.
     """
 
     def __init__(self, file: IO[bytes] | gzip.GzipFile):
@@ -108,7 +112,7 @@ class _Unzipped:
         return content
 
     def check_rest(self) -> None:
-        """Read to the end, where gzip has the checksum of all."""
+        """Reads to the end, where gzip compares its checksum."""
         while self.read(_LARGEST_HEADER):
             pass
 

@@ -1,4 +1,4 @@
-"""Reads the CIFAR archives as they are published: which files there are, and how images and labels lie in them."""
+"""The formats of the published CIFAR archives: which files there are, and where images and labels are in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _LONGEST_NAME = 100  # of a class
 
 
 class CifarImages(NamedTuple):
-    """`pixels`: uint8 [B, 3072], all red, then all green, then all blue ones, row by row. `labels`: int64 [B]."""
+    """Images and their labels.
+
+    `pixels`: uint8 [B, 3072], first all red values, then all green ones, then all blue ones, each row by row. `labels`:
+    int64 [B].
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -27,8 +31,8 @@ class _Form(NamedTuple):
     """One of the published archives.
 
     `folder`: that it unpacks to. `classes`: how many. `splits`: files by split. `meta`: the file that names the
-    classes, `names_key` what they are called in its pickle. `labels_key`: what the labels are called in a pickle; in a
-    binary record they are the last of `label_bytes` before the pixels.
+    classes. In a python archive, `names_key` and `labels_key`: of class names and labels in the pickles. In a binary
+    archive, `label_bytes`: number of bytes before the pixels of a record; the last of them is the label.
     """
 
     archive: str
@@ -89,9 +93,18 @@ _FORMS = {
 
 
 def read_cifar(name: str, src: Path) -> tuple[tuple[str, ...], dict[str, CifarImages]]:
-    """The class names and the images of both splits, of `cifar10` or `cifar100` at `src`.
+    """Reads a CIFAR archive.
 
-    Raises ShardUsageError where there is none, or a file is missing; ShardDamage where one is damaged.
+    Args:
+        name: `cifar10` or `cifar100`.
+        src: the archive, the folder that it unpacks to, or a folder that holds either.
+
+    Returns:
+        The class names, and the images by split.
+
+    Raises:
+        ShardUsageError: there is no archive, or it lacks a file.
+        ShardDamage: a file is damaged.
     """
     form, place, files = _find(_FORMS[name], src)
     for file in form.files:
@@ -111,7 +124,7 @@ def read_cifar(name: str, src: Path) -> tuple[tuple[str, ...], dict[str, CifarIm
 
 
 def _find(forms: tuple[_Form, ...], src: Path) -> tuple[_Form, Path, Mapping[str, bytes]]:
-    """Which form lies at `src`, where exactly, and the bytes of its files by name."""
+    """Which of the archives is at `src`, where exactly, and the bytes of its files by name."""
     if src.is_file():
         files = archive_files(src, {file for form in forms for file in form.files})
         for form in forms:

@@ -9,18 +9,17 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from data_shards.randomness import random_bits
+from data_shards.randomness import DataSetDraws, Purpose
 from data_shards.sources import Sample
 
 SIDE = 32
-QUALITY = 95  # with full colour resolution; at 32 px a file is about 1 KB, mostly tables, so saving here saves nothing
+QUALITY = 95  # with full colour resolution; a file has about 1 KB, mostly tables, so that a lower one saves nothing
 _HELD_OUT = 0.2
-_SPLIT_SEED = 1797
 
 
 @lru_cache(maxsize=1)
 def scanned_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The digits as scanned: uint8 [1797, 8, 8] with ink from 0 to 255, and their labels int64 [1797]."""
+    """The digits as they were scanned: ink from 0 to 255, uint8 [1797, 8, 8]; and their labels, int64 [1797]."""
     from sklearn.datasets import load_digits  # slow to import, and needed for packing only
 
     images, labels = load_digits(return_X_y=True)
@@ -30,9 +29,9 @@ def scanned_digits() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def split_digits() -> dict[str, np.ndarray]:
-    """Positions in `scanned_digits` per split: a fifth of each class, always the same, is held out as `test`."""
+    """The positions in `scanned_digits` of each split, int64: a fifth of each class, always the same, is `test`."""
     _, labels = scanned_digits()
-    lot = random_bits(_SPLIT_SEED, np.arange(len(labels)))
+    lot = DataSetDraws(np.arange(len(labels))).bits(Purpose.DIGITS_HELD_OUT)
     test = np.concatenate(
         [members[np.argsort(lot[members])][: round(len(members) * _HELD_OUT)] for members in _by_class(labels)]
     )
@@ -42,7 +41,7 @@ def split_digits() -> dict[str, np.ndarray]:
 
 
 class Digits:
-    """White on black, enlarged to 32×32 by cubic interpolation, RGB with equal channels."""
+    """The scanned digits as images: white on black, RGB, enlarged to 32×32 pixels by cubic interpolation."""
 
     name = "digits"
     folders = ()

@@ -1,4 +1,4 @@
-"""`folder`: any tree with a folder of images for each class, with splits above the classes or without."""
+"""`folder`: any tree with a folder of images for each class, in folders for the splits or not."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ from data_shards.store.progress import listing_progress
 
 
 def folder(src: Path, preparation: Preparation, seed: int = 0, test_share: float | None = None) -> ImageFiles:
-    """The tree SRC/train/CLASS/FILE with SRC/test or SRC/val, or SRC/CLASS/FILE, of which `test_share` is held out.
+    """A tree SRC/train/CLASS/FILE with SRC/test or SRC/val beside it, or a tree SRC/CLASS/FILE.
 
-    A tree with `val` alone gives it as the split `test`. Which images are held out follows from their names: the
-    share of each class whose names have the lowest SHA-256, at least one.
+    Where there is a folder `val` and none `test`, `val` is the split `test`. Which images of a tree without splits are
+    held out follows from their names: of each class those with the lowest SHA-256, at least one.
 
-    Raises ShardUsageError for a tree of another form.
+    Args:
+        src: SRC.
+        preparation: what becomes of a file.
+        seed: of the order of the images.
+        test_share: of a tree without splits, the share of each class that is held out as `test`.
+
+    Raises:
+        ShardUsageError: the tree has another form.
     """
     if (src / "train").is_dir():
         if test_share is not None:
@@ -72,6 +79,6 @@ def _unknown(name: str, classes: tuple[str, ...], place: Path) -> str:
 
 
 def _held_out(class_name: str, files: list[os.DirEntry[str]], share: float) -> set[str]:
-    by_lot = sorted(files, key=lambda file: hashlib.sha256(os.fsencode(f"{class_name}/{file.name}")).digest())
+    by_hash = sorted(files, key=lambda file: hashlib.sha256(os.fsencode(f"{class_name}/{file.name}")).digest())
     count = min(max(round(len(files) * share), 1), len(files) - 1)
-    return {file.name for file in by_lot[:count]}
+    return {file.name for file in by_hash[:count]}

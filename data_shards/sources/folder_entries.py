@@ -1,4 +1,4 @@
-"""What lies in a folder, told apart strictly: a file that would silently be left out is an error."""
+"""Lists folders of classes and of images, strictly: a file that would be left out silently is an error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import os
 from pathlib import Path
 
 from data_shards.errors import ShardUsageError
-from data_shards.sources.file_names import as_text, composed, readable
+from data_shards.sources.file_names import as_text, composed, printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
-_LITTER = {"thumbs.db", "desktop.ini"}  # which file managers leave behind, as they do hidden files
+_LITTER = {"thumbs.db", "desktop.ini"}  # left behind by file managers, as hidden files are
 
 
 def entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name, without hidden files. Raises ShardUsageError where it cannot be listed."""
+    """What is in a folder, by name, without hidden files.
+
+    Raises:
+        ShardUsageError: the folder cannot be listed.
+    """
     try:
         with os.scandir(folder) as found:
             visible = [entry for entry in found if entry.name[0] != "." and entry.name.lower() not in _LITTER]
@@ -26,8 +30,9 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
 def class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
     """The folders in a folder, one for each class, by name, in alphabetical order.
 
-    Raises ShardUsageError where there are none, or files among them, and for names that are not fit for classes: that
-    are no UTF-8, have control characters in them, or look like another one.
+    Raises:
+        ShardUsageError: there are no folders, or files among them, or a name is not fit for a class: it is not UTF-8,
+            has control characters in it, or looks like another one.
     """
     found: dict[str, os.DirEntry[str]] = {}
     alike: dict[str, str] = {}
@@ -35,9 +40,9 @@ def class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
         name = as_text(entry.name)
         if not entry.is_dir():
             raise ShardUsageError(f"{entry.path} is a file, where a folder for each class should be")
-        if readable(name) != name:
+        if printable(name) != name:
             raise ShardUsageError(
-                f"{readable(as_text(entry.path))}: the name of a class has to be UTF-8, without control characters: "
+                f"{printable(as_text(entry.path))}: the name of a class has to be UTF-8, without control characters: "
                 "rename the folder"
             )
         other = alike.setdefault(composed(name), name)
@@ -53,7 +58,11 @@ def class_folders(folder: Path) -> dict[str, os.DirEntry[str]]:
 
 
 def image_files(folder: Path | str) -> list[os.DirEntry[str]]:
-    """The images in a folder. Raises ShardUsageError for a folder in it, and a file that is no image by its name."""
+    """The images in a folder.
+
+    Raises:
+        ShardUsageError: there is a folder among them, or a file that is no image by its name.
+    """
     found = entries(folder)
     for entry in found:
         if entry.is_dir():
@@ -63,6 +72,13 @@ def image_files(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def check_image_name(name: str, place: str) -> None:
-    """Raises ShardUsageError for a name that is not that of an image."""
+    """Checks that a file is an image by its name.
+
+    Args:
+        place: what messages call the file.
+
+    Raises:
+        ShardUsageError: it is not.
+    """
     if not name.lower().endswith(IMAGE_SUFFIXES):
         raise ShardUsageError(f"{place} is no image by its name (these are: {', '.join(IMAGE_SUFFIXES)})")

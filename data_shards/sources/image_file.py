@@ -1,4 +1,4 @@
-"""What becomes of one image file: decoded to the end, kept if it is a plain JPEG, resized or encoded anew otherwise."""
+"""Prepares one image file: decodes all of it, and keeps it, if it is a plain JPEG, or resizes or re-encodes it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from data_shards.errors import ShardUsageError
 from data_shards.sources import Sample
 from data_shards.store.image_format import check_size, stored_size
 
-# Its complaints about details of a file are not for a report on a million of them; what it cannot decode, it raises.
+# PIL's warnings about details of a file are too many for a million of them. What it cannot decode, it raises.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-Image.MAX_IMAGE_PIXELS = None  # our own rule, which is the same for all formats, is asked before anything is decoded
+Image.MAX_IMAGE_PIXELS = None  # our own rule, `check_size`, is applied before anything is decoded
 
-# Whatever a file is named. It knows more, which start programs (EPS), or are larger than their headers say (icons).
+# Read whatever a file's name is. PIL knows others, which start programs (EPS) or hide larger images (icons).
 Image.init()
 _FORMATS = {"JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF"} & set(Image.ID)
 
-# The one complaint of libjpeg about a picture that is all there: bytes between it and the end mark.
+# libjpeg's only complaint about a picture of which nothing is missing: there are bytes between it and the end mark.
 _ONLY_THE_END = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How image files are changed.
+    """How image files are prepared.
 
     `short_side`: larger images are shrunk until their short side has so many pixels; None keeps all sizes. `quality`:
-    of the JPEGs that are encoded anew, 1 to 100.
+    of JPEGs that are encoded anew, 1 to 100.
+
+    Raises:
+        ShardUsageError: a number is out of range.
     """
 
     short_side: int | None = None
@@ -52,7 +55,14 @@ class Preparation:
         return {**sizes, "quality": self.quality}
 
     def sample(self, file: bytes, label: int) -> Sample:
-        """Makes a sample of an image file's bytes. Raises ValueError, which tells why, if they cannot be decoded."""
+        """Makes a sample of an image file.
+
+        Args:
+            file: its bytes.
+
+        Raises:
+            ValueError: they cannot be decoded; the text tells why.
+        """
         decoded = _decode_jpeg(file) if file.startswith(b"\xff\xd8") else _decode_other(file)
         image, change = decoded.image, None if decoded.odd is None else f"{decoded.odd} re-encoded"
         if self.short_side is not None and min(image.shape[:2]) > self.short_side:
@@ -60,7 +70,7 @@ class Preparation:
             change = change or "resized"
         height, width = image.shape[:2]
         encoded = file if change is None else self._encode(image, decoded.subsampling)
-        stored_size(encoded)  # as the readers will ask
+        stored_size(encoded)  # the readers' check
         return Sample(encoded, label, height, width, change)
 
     def _encode(self, image: np.ndarray, subsampling: str) -> bytes:
@@ -77,7 +87,7 @@ class _Decoded(NamedTuple):
 def _decode_jpeg(file: bytes) -> _Decoded:
     try:
         height, width, colours, subsampling = simplejpeg.decode_jpeg_header(file)
-    except ValueError:  # cut in its header; or, rarely, colours sampled in a way that the readers cannot take
+    except ValueError:  # its header is cut; or, rarely, its colours are sampled in a way that the readers cannot read
         return _decode_other(file)
     check_size(int(height), int(width))
     if colours in ("CMYK", "YCCK"):
@@ -92,7 +102,7 @@ def _decode_jpeg(file: bytes) -> _Decoded:
 
 
 def _decode_other(file: bytes) -> _Decoded:
-    """Anything but a JPEG of grey or of three colours."""
+    """Decodes anything but a JPEG of grey or of three colours."""
     if not file:
         raise ValueError("the file is empty (zero bytes)")
     try:
@@ -114,7 +124,7 @@ def _decode_other(file: bytes) -> _Decoded:
             return _Decoded(np.asarray(picture.convert("RGB")), "444", kind)
     except ValueError:
         raise
-    except Exception as error:  # each of its formats fails in its own ways
+    except Exception as error:  # each format of PIL's raises errors of its own
         reason = "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         raise ValueError(" ".join(reason.split())) from None
 

@@ -1,4 +1,4 @@
-"""A data set of image files that lie on disk, as a source: what `imagenet` and `folder` have in common."""
+"""A source of image files on disk: what `imagenet` and `folder` have in common."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ class ImageFiles:
     """Image files by split, each read and decoded when it is packed.
 
     Args:
-        name: of the kind of data set. classes: class names by label.
-        listings: the files of each split; mixed here, as `seed` says.
+        name: of the kind of data set.
+        classes: class names by label.
+        listings: the files of each split, which are put into mixed order here.
         preparation: what becomes of a file.
+        seed: of the order.
 
-    Raises ShardUsageError where a class has no image in a split, or an image occurs twice.
+    Raises:
+        ShardUsageError: a class has no image in a split, or an image occurs twice.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class ImageFiles:
         return [listing.root for listing in self._listings.values()]
 
     def samples(self, split: str, positions: np.ndarray) -> Iterator[Sample | Undecodable]:
-        cv2.setNumThreads(0)  # shards are packed side by side: threads within an image would only get in their way
+        cv2.setNumThreads(0)  # several shards are packed at a time: threads within an image would be in their way
         listing = self._listings[split]
         labels = listing.labels
         for position in positions.tolist():

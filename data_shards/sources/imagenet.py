@@ -1,4 +1,4 @@
-"""`imagenet`: ILSVRC2012 as it is published (a tar of one tar for each synset) or unpacked, whole or some classes."""
+"""`imagenet`: ILSVRC2012, as it is published (a tar with a tar for each synset) or unpacked; all classes or some."""
 
 from __future__ import annotations
 
@@ -30,15 +30,20 @@ def imagenet(
 ) -> ImageFiles:
     """The training images, and the validation images as the split `test`, from the folder `src`.
 
-    Training: `train/` with a folder for each synset, or ILSVRC2012_img_train.tar. Validation: `val/` with a folder for
-    each synset, or flat, or ILSVRC2012_img_val.tar; the last two with a label file (`imagenet_labels` tells which).
-    Labels count the synsets in alphabetical order.
+    Training images: `train/` with a folder for each synset, or ILSVRC2012_img_train.tar. Validation images: `val/` with
+    a folder for each synset, or `val/` with all images, or ILSVRC2012_img_val.tar; the latter two need a label file
+    (see `imagenet_labels`). Labels count the synsets in alphabetical order.
 
     Args:
+        src: the folder.
+        preparation: what becomes of a file.
+        seed: of the order of the images.
         classes_file: the synsets to take, one in each line; all by default.
-        labels_file: of the validation images; searched for in `src` by default.
+        labels_file: labels of the validation images; searched for in `src` by default.
 
-    Raises ShardUsageError for what is missing or does not fit together, ShardDamage for a tar that is cut.
+    Raises:
+        ShardUsageError: something is missing, or does not fit the rest.
+        ShardDamage: a tar is cut.
     """
     train = _first_of(src, "train", TRAIN_TAR)
     validation = _first_of(src, "val", VALIDATION_TAR)
@@ -60,7 +65,12 @@ def imagenet(
 def read_class_list(path: Path, known: set[str], place: Path) -> tuple[str, ...]:
     """The synsets that a file lists, in alphabetical order: the first word of each line that is not a # comment.
 
-    Raises ShardUsageError for one that is not among those `known` at `place`, or occurs twice, and for an empty list.
+    Args:
+        known: the synsets that there are.
+        place: where they are, for messages.
+
+    Raises:
+        ShardUsageError: a synset is not known, or occurs twice, or none is listed.
     """
     chosen: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -87,7 +97,7 @@ def _first_of(src: Path, folder: str, tar: str) -> Path:
 
 
 def _synsets(train: Path) -> dict[str, TarMember | None]:
-    """The synsets, and which member of the tar each one is; None where it is a folder."""
+    """The synsets, and the member of the tar that each one is; None where it is a folder."""
     if train.is_dir():
         return {_checked_synset(name, entry.path): None for name, entry in class_folders(train).items()}
     found: dict[str, TarMember | None] = {}

@@ -1,4 +1,4 @@
-"""The labels of ImageNet's flat validation set, in the forms that they are handed around in."""
+"""The labels of ImageNet's validation images, where these are not in folders: reads the usual label files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ _SYNSET, _ID = re.compile(r"n[0-9]{8}"), re.compile(r"[0-9]{1,9}")
 
 
 def find_label_file(src: Path) -> Path:
-    """The label file below `src`. Raises ShardUsageError where there is none, with the names that it may have."""
+    """The label file in `src`, or below it.
+
+    Raises:
+        ShardUsageError: there is none; the message lists the names that it may have.
+    """
     for place in _USUAL_PLACES:
         if (src / place).is_file():
             return src / place
@@ -45,11 +49,17 @@ def validation_labels(path: Path, names: list[str], known: set[str], src: Path) 
     """The synset of each validation image.
 
     Args:
-        path: of the label file: see `FORMS`; or the devkit's tar.gz.
-        names: of the images, in order. known: the synsets there are.
-        src: where the devkit's meta.mat is looked for, beside the label file.
+        path: of the label file, in one of the forms that `FORMS` lists, or of the devkit's tar.gz.
+        names: of the images, in order.
+        known: the synsets that there are.
+        src: a folder in which the devkit's meta.mat is looked for, if it is not beside the label file.
 
-    Raises ShardUsageError for a file of another form, or that does not fit the images, with the line.
+    Returns:
+        Synsets by name of the image.
+
+    Raises:
+        ShardUsageError: the file has another form, or a line of it does not fit the images.
+        ShardDamage: the devkit's archive, or its meta.mat, is damaged.
     """
     if path.name.endswith((".tar.gz", ".tgz", ".tar")):
         lines, meta = _from_devkit(path)
@@ -101,7 +111,7 @@ def _read_meta(path: Path, src: Path) -> bytes:
 
 
 def _from_devkit(path: Path) -> tuple[list[str], bytes]:
-    """The ground truth's lines and meta.mat's bytes, from the devkit as it is published."""
+    """The lines of the ground truth and the bytes of meta.mat, from the devkit's archive."""
     wanted = {f"data/{GROUND_TRUTH}": b"", "data/meta.mat": b""}
     try:
         with open(open_regular(path), "rb") as opened, tarfile.open(fileobj=opened) as tar:
@@ -119,12 +129,12 @@ def _from_devkit(path: Path) -> tuple[list[str], bytes]:
 
 
 def _synsets_by_id(meta: bytes, place: str) -> dict[int, str]:
-    """The devkit's ids (from 1) and their synsets, from its MATLAB file."""
+    """The synsets by the devkit's ids, which count from 1, from its MATLAB file."""
     from scipy.io import loadmat  # slow to import, and needed for this file only
 
     try:
         table = loadmat(io.BytesIO(meta), squeeze_me=True, variable_names=["synsets"])["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
-    except Exception as error:  # a damaged MATLAB file fails in ways beyond listing
+    except Exception as error:  # a damaged MATLAB file may raise anything
         reason = " ".join(str(error).split())
         raise ShardDamage(place, f"is not the devkit's table of synsets: {reason}") from None

@@ -1,4 +1,4 @@
-"""The image files of a split, in a folder or in a tar: names, places, labels, in mixed order; bytes when asked for."""
+"""Lists the image files of a split, in a folder or in a tar, in mixed order; files are read when they are asked for."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError
-from data_shards.randomness import random_bits
-from data_shards.sources.file_names import as_name, as_text, readable
+from data_shards.randomness import DataSetDraws, Purpose
+from data_shards.sources.file_names import as_name, as_text, printable
 from data_shards.sources.tar_members import TarMember
 from data_shards.store.regular_file import open_regular
 
-_ORDER = 40  # keeps this draw apart from others with the same seed
-
 
 class Listing:
-    """Image files below one folder, or in one tar. Some 150 bytes for each, whatever the images' size.
+    """Image files below one folder, or in one tar. It takes some 150 bytes of memory for each.
 
-    Fill it with `add_file` or `add_member`, then call `mix`; all else is for afterwards, by position in that order.
+    Files are added by `add_file` or `add_member`; then `mix` puts them into their final order, and all other methods go
+    by positions in that.
 
-    Attributes:
-        root: the folder or the tar. classes: class names by label.
+    Args:
+        root: the folder or the tar.
+        classes: class names by label.
+
+    Raises:
+        ShardUsageError: the tar cannot be read.
     """
 
     def __init__(self, root: Path, classes: tuple[str, ...]):
         self.root, self.classes = root, classes
-        self._paths: list[str] = []  # below the folder (`as_text`), or of the members
-        self._added = array("q")  # the columns below, one file after the other
+        self._paths: list[str] = []  # of the files below the folder (`as_text`), or names of the members
+        self._added = array("q")  # the same columns, for one file after the other
         self._columns = np.empty((0, 4), np.int64)  # label, offset, size, time of the last change (ns)
         self._tar: int | None = None
         self._tar_modified = 0
@@ -52,11 +55,15 @@ class Listing:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 [files]."""
+        """The label of each file: int64 [files]."""
         return self._columns[:, 0]
 
     def add_file(self, entry: os.DirEntry[str], label: int) -> None:
-        """Adds a file below the folder. Raises ShardUsageError where there is none, as with a dead link or a device."""
+        """Adds a file below the folder.
+
+        Raises:
+            ShardUsageError: it is not a regular file, or a link that leads nowhere.
+        """
         try:
             status = entry.stat()
         except OSError as error:
@@ -75,9 +82,10 @@ class Listing:
         self._added.extend((label, offset, size, modified))
 
     def mix(self, seed: int) -> None:
-        """Puts the files into an order that follows from `seed` and their keys, and mixes the classes well.
+        """Puts the files into a random order, which follows from `seed` and their keys.
 
-        Raises ShardUsageError where two files have the same key.
+        Raises:
+            ShardUsageError: two files have the same key.
         """
         self._columns = np.array(self._added, np.int64).reshape(-1, 4)
         self._added = array("q")
@@ -86,8 +94,8 @@ class Listing:
         for one, other in pairwise(ordered):
             if keys[one] == keys[other]:
                 raise ShardUsageError(f"{self.name(one)} occurs twice (the other: {self.name(other)})")
-        lot = random_bits(seed, _ORDER, np.arange(len(ordered)))
-        order = np.array(ordered, np.int64)[np.argsort(lot, kind="stable")]
+        mixed = DataSetDraws(np.arange(len(ordered)), seed).order(Purpose.FILE_ORDER)
+        order = np.array(ordered, np.int64)[mixed]
         self._paths = [self._paths[position] for position in order.tolist()]
         self._columns = self._columns[order]
 
@@ -97,17 +105,17 @@ class Listing:
 
     def name(self, position: int) -> str:
         """What messages call the file."""
-        return readable(f"{as_text(self.root)}{'/' if self._tar is None else ': '}{self._paths[position]}")
+        return printable(f"{as_text(self.root)}{'/' if self._tar is None else ': '}{self._paths[position]}")
 
     def digest(self) -> str:
-        """Of the keys and sizes: what tells one data set from another, wherever it lies."""
+        """A hash of all keys and sizes: it tells one data set from another, wherever it lies."""
         digest = hashlib.sha256()
         for position in sorted(range(len(self)), key=self.key):
             digest.update(f"{self.key(position)} {self._columns[position, 2]}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def identity(self, positions: np.ndarray) -> bytes:
-        """Of the files at `positions`: differs where one of them is another file, or was changed."""
+        """Bytes that change when a file at these positions does: its key, its size or its time."""
         lines = [
             f"{self.key(position)} {self._columns[position, 2]} {self._columns[position, 3]}"
             for position in positions.tolist()
@@ -115,7 +123,11 @@ class Listing:
         return "\n".join(lines).encode(errors="surrogateescape")
 
     def read(self, position: int) -> bytes:
-        """A file's bytes. Raises ShardDamage where that is not possible, or its size is not what it was when listed."""
+        """A file's bytes.
+
+        Raises:
+            ShardDamage: it cannot be read, or has another size than when it was listed.
+        """
         offset, size = self._columns[position, 1:3].tolist()
         try:
             if self._tar is not None:

@@ -1,8 +1,8 @@
-"""Reads the pickles that CIFAR is published in, and nothing else: a pickle is a program, which may do anything.
+"""Reads the pickles in which CIFAR is published, and no others: a pickle is a program, which may do anything.
 
-Of its instructions, those few are followed that Python 2 wrote the archives with, and those that Python 3 writes the
-same content with (protocols 2 to 5). What they build is plain: dictionaries, lists, tuples, small integers, strings.
-Nothing is imported, nothing called, and NumPy is told of an array no more than its bytes and its shape.
+Only a few instructions are followed: those with which Python 2 wrote the archives, and those with which Python 3 writes
+the same content (protocols 2 to 5). They build dictionaries, lists, tuples, small integers and strings. Nothing is
+imported and nothing is called; of an array, NumPy is given the bytes and the shape and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# CIFAR-100 takes 200,000 instructions; 560,000 as Python 3 writes bytes in the format of Python 2.
+# CIFAR-100 takes 200,000 instructions; 560,000 if Python 3 has written it in the format of Python 2.
 _MOST_INSTRUCTIONS = 1_000_000
 _LONGEST_NAME = 64  # of a function in a pickle
 _NAMES = {each.code: each.name for each in pickletools.opcodes}
@@ -23,7 +23,7 @@ _NAMES = {each.code: each.name for each in pickletools.opcodes}
 _CONSTANTS = {pickle.NONE: None, pickle.NEWTRUE: True, pickle.NEWFALSE: False}
 _EMPTY: dict[bytes, Callable[[], Any]] = {pickle.EMPTY_DICT: dict, pickle.EMPTY_LIST: list, pickle.EMPTY_TUPLE: tuple}
 _TUPLES = {pickle.TUPLE1: 1, pickle.TUPLE2: 2, pickle.TUPLE3: 3}
-# By how many bytes hold the number itself, or the length of what follows.
+# The number of bytes that hold the number itself, or the length of what follows.
 _INTEGERS = {pickle.BININT1: 1, pickle.BININT2: 2, pickle.BININT: 4}
 _BYTES = {
     pickle.SHORT_BINSTRING: 1,  # text of Python 2
@@ -39,7 +39,7 @@ _GET = {pickle.BINGET: 1, pickle.LONG_BINGET: 4}
 
 
 class _Name(str):
-    """A function or class that a pickle names; what is to be done for it, the reader knows."""
+    """A function or class that a pickle names. It is never called: the reader does what it stands for."""
 
 
 _ARRAY = _Name("ndarray")
@@ -51,7 +51,7 @@ _NO_BYTES = _Name("bytes")
 _ADMITTED = {
     "numpy.ndarray": _ARRAY,
     "numpy.dtype": _DTYPE,
-    # Older NumPy named its functions by other places.
+    # In older versions of NumPy the functions are in other modules.
     "numpy.core.multiarray._reconstruct": _RECONSTRUCT,
     "numpy._core.multiarray._reconstruct": _RECONSTRUCT,
     "numpy.core.numeric._frombuffer": _FROM_BUFFER,
@@ -63,7 +63,7 @@ _ADMITTED = {
 
 
 class _Made:
-    """What a call of the pickle gave that its state is still to be set of: an empty array, or uint8's dtype."""
+    """The result of a call, before its state is set: an empty array, or the dtype of uint8."""
 
 
 _UINT8 = _Made()
@@ -72,19 +72,25 @@ _UINT8 = _Made()
 def load_arrays(pickled: bytes) -> dict[Any, Any]:
     """The dictionary that was pickled; text written by Python 2 becomes bytes.
 
-    Takes memory and time in proportion to the size of `pickled`, and no more than a million instructions do. Raises
-    ValueError, which tells why in a line, if it is damaged or holds what the published files do not.
+    Memory and time are in proportion to the size of `pickled`, and at most those of a million instructions.
+
+    Raises:
+        ValueError: it is damaged, or has anything in it that the published files do not have; the text tells what.
     """
     reader = _Reader(pickled)
     try:
         return reader.read()
     except (IndexError, KeyError, TypeError) as error:
-        # The stack or the memo lacks something, or something else lies there: as in no pickle that was ever written.
+        # The stack or the memo lacks something, or has something else: no program wrote this pickle.
         raise ValueError(f"its instructions do not fit together at byte {reader.position}") from error
 
 
 class _Reader:
-    """Follows the instructions of one pickle."""
+    """Follows the instructions of a pickle.
+
+    Attributes:
+        position: of the next instruction, in bytes.
+    """
 
     def __init__(self, pickled: bytes):
         self.position = 0

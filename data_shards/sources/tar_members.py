@@ -1,4 +1,4 @@
-"""Where the files in an uncompressed tar lie, from one pass over its headers; for tars within tars too."""
+"""Finds the places of the files in an uncompressed tar, or in a tar within it, in one pass over the headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_shards.store.regular_file import open_regular
 
 
 class TarMember(NamedTuple):
-    """A file in a tar: its name, where its bytes begin in the outermost file, how many there are."""
+    """A file in a tar. `offset`: where its bytes begin in the outermost file. `size`: how many there are."""
 
     name: str
     offset: int
@@ -22,10 +22,15 @@ class TarMember(NamedTuple):
 
 
 def tar_members(path: Path, within: TarMember | None = None) -> Iterator[TarMember]:
-    """The files in the tar at `path`, or in the tar that is a member of it.
+    """The files in a tar.
 
-    Raises ShardDamage, for which Python's own reader would end early, where the tar is cut or a header is damaged,
-    and where a member is no ordinary file or folder.
+    Args:
+        path: of the tar.
+        within: a member of it that is a tar itself, and whose files are wanted instead.
+
+    Raises:
+        ShardDamage: the tar is cut, or a header is damaged (where Python's own reader may just end early), or a member
+            is neither a file nor a folder.
     """
     place = f"{path}: {within.name}" if within else str(path)
     try:
@@ -51,7 +56,7 @@ def _members(part: _Part, place: str) -> Iterator[TarMember]:
         if part.size == 0 or not str(error).startswith("unexpected end"):
             raise ShardDamage(place, f"not a whole, uncompressed tar: {error}") from None
         raise ShardDamage(place, "the tar is cut: it ends within a member") from None
-    # The reader takes whatever is no header for the end; a cut at a border of members would go unnoticed.
+    # Python's reader takes anything that is no header for the end: it would not notice a cut between two members.
     mark = part.at(end, tarfile.BLOCKSIZE)
     if len(mark) < tarfile.BLOCKSIZE:
         raise ShardDamage(place, "the tar is cut: it ends without its end mark", offset=end)
@@ -60,7 +65,7 @@ def _members(part: _Part, place: str) -> Iterator[TarMember]:
 
 
 class _Part(io.RawIOBase):
-    """A part of a file as a file of its own, with a position of its own."""
+    """Part of a file, as a file with a position of its own."""
 
     def __init__(self, descriptor: int, start: int, size: int):
         self.start, self.size = start, size

@@ -1,4 +1,4 @@
-"""Reads the small text files beside a data set."""
+"""Reads small text files that lie beside a data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from data_shards.store.regular_file import read_regular
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without empty ones at its end. Raises ShardUsageError where it cannot be read."""
+    """The lines of a text file, without empty ones at its end.
+
+    Raises:
+        ShardUsageError: the file cannot be read, or is not UTF-8.
+    """
     try:
         return read_regular(path).decode("utf-8").rstrip().splitlines()
     except OSError as error:

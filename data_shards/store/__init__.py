@@ -1,1 +1,1 @@
-"""A packed data set on disk: manifest, index and shards, read at any place and checked."""
+"""A packed data set on disk: its manifest, index and shards, read at any place, and checked."""

@@ -1,4 +1,4 @@
-"""Which samples were found damaged and skipped: counted by shard, kept over restarts, and never more than allowed."""
+"""The record of damaged samples that a run has skipped: it outlives restarts, and has a limit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _WORST = 5  # shards that a message names
 
 
 class DamageRecord:
-    """Different damaged samples of one split, however often and by whomever each was met.
+    """The damaged samples of one split, each once, however often it was met.
 
     Args:
         folder: of the split.
-        samples: of the split.
-        allowed: the largest share of them that may be damaged.
+        samples: number of samples in the split.
+        allowed: the share of them that may be damaged.
     """
 
     def __init__(self, folder: Path, samples: int, allowed: float):
@@ -34,7 +34,11 @@ class DamageRecord:
         return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
     def add(self, damages: Iterable[ShardDamage]) -> list[ShardDamage]:
-        """Notes damage to samples; returns the first one of each shard that had none before."""
+        """Adds damage to samples.
+
+        Returns:
+            Of each shard that had no damage before, the first.
+        """
         first = []
         for damage in damages:
             assert damage.key is not None, "damage to a whole file cannot be skipped"
@@ -45,7 +49,11 @@ class DamageRecord:
         return first
 
     def check(self) -> None:
-        """Raises ShardDamage, which tells the counts, if there is more damage than allowed."""
+        """Checks that there is no more damage than allowed.
+
+        Raises:
+            ShardDamage: there is; the message tells the counts.
+        """
         if len(self) > self.limit:
             reason = f"{self}, more than the {self.limit} that max_corrupt allows; `deps shards verify` names them all"
             raise ShardDamage(self.folder, reason)
@@ -57,7 +65,7 @@ class DamageRecord:
         return f"{len(self)} of {self.samples} samples found damaged: {', '.join(named + more)}"
 
     def to_json(self) -> dict[str, Any]:
-        """All that was noted, as JSON values, for people and for `read`."""
+        """The whole record as JSON values, for people and for `read`."""
         shards = {
             shard: {key: {"offset": each.offset, "reason": each.reason} for key, each in sorted(samples.items())}
             for shard, samples in sorted(self._shards.items())
@@ -65,7 +73,11 @@ class DamageRecord:
         return {"damaged_samples": len(self), "by_shard": self.by_shard, "shards": shards}
 
     def read(self, content: Any) -> None:
-        """Adds what `to_json` wrote. Raises ValueError for anything else."""
+        """Adds what `to_json` wrote.
+
+        Raises:
+            ValueError: `content` is not of that form.
+        """
         try:
             for shard, samples in content["shards"].items():
                 for key, found in samples.items():

@@ -1,4 +1,4 @@
-"""Files that are on the disk when they are said to be."""
+"""Writes files through to the disk."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 
 class WriteError(OSError):
-    """What the disk refused to take: `filename` is the file, `strerror` tells what of it, and why."""
+    """The disk did not take a file: `filename` names it, `strerror` tells what part of it, and why."""
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file through to the disk. Raises WriteError where the disk refuses."""
+    """Writes a file; it is on the disk when this returns.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
     try:
         with open(path, "wb") as file:
             file.write(content)

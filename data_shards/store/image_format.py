@@ -1,6 +1,6 @@
-"""The formats that images are stored in: JPEG, and PNG where small images are kept without loss.
+"""The formats in which images are stored: JPEG, and PNG for small images that are kept without loss.
 
-What is packed, what `verify` calls whole and what the readers decode follow one rule for sizes: `check_size`.
+There is one rule for the sizes of images, `check_size`: for packing, for `verify` and for the readers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import simplejpeg
 
 IMAGE_EXTENSIONS = ("jpg", "png")
 
-# The longest side that libjpeg takes; and 768 MiB of RGB, below what OpenCV takes. DALI takes both.
+# The longest side that libjpeg takes; and 768 MiB of RGB, which is less than OpenCV takes. DALI takes both.
 LONGEST_SIDE, MOST_PIXELS = 65_500, 2**28
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,12 +30,16 @@ def extension_of(encoded: bytes) -> str:
 
 
 def format_name(encoded: bytes) -> str:
-    """What an image is stored as, in words: "JPEG", which all that is no PNG is taken for, or "PNG"."""
+    """The format in words: "PNG" or "JPEG". Whatever is no PNG is taken for a JPEG."""
     return "PNG" if is_png(encoded) else "JPEG"
 
 
 def check_size(height: int, width: int) -> None:
-    """Raises ValueError for an image of a size (in pixels) that is not packed, not verified and not read."""
+    """Checks the size of an image, in pixels, which must be neither empty nor too large.
+
+    Raises:
+        ValueError: images of this size are not packed, not verified and not read.
+    """
     if min(height, width) < 1 or max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
         raise ValueError(
             f"it claims to be {width}×{height} pixels; an image has 1 to {LONGEST_SIDE:,} a side, and {MOST_PIXELS:,} "
@@ -44,7 +48,11 @@ def check_size(height: int, width: int) -> None:
 
 
 def claimed_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width in pixels, by the header. Raises ValueError for what has none, or fails `check_size`."""
+    """Height and width in pixels, as the header of an image gives them.
+
+    Raises:
+        ValueError: there is no header, or the size fails `check_size`.
+    """
     if is_png(encoded):
         if encoded[12:16] != b"IHDR" or len(encoded) < _PNG_HEADER_END:
             raise ValueError("it has no header")
@@ -56,10 +64,12 @@ def claimed_size(encoded: bytes) -> tuple[int, int]:
 
 
 def stored_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width in pixels, by the header.
+    """Height and width in pixels of a whole image.
 
-    Raises ValueError as `claimed_size`, and for what has no end mark: a decoder may fill in what is missing, and say
-    nothing.
+    A cut image is told by its missing end mark: a decoder may fill in what is missing and say nothing.
+
+    Raises:
+        ValueError: as `claimed_size` does; also where there is no end mark.
     """
     size = claimed_size(encoded)
     if not (b"IEND" in encoded[-16:] if is_png(encoded) else encoded.rfind(_JPEG_END) >= 0):
@@ -68,12 +78,16 @@ def stored_size(encoded: bytes) -> tuple[int, int]:
 
 
 def decode_whole(encoded: bytes) -> np.ndarray:
-    """Decodes a stored image: uint8 RGB [H, W, 3]. Raises ValueError for what is not a whole JPEG or PNG."""
+    """Decodes a stored image: uint8 RGB [H, W, 3].
+
+    Raises:
+        ValueError: it is not a whole JPEG or PNG.
+    """
     if not is_png(encoded):
         return simplejpeg.decode_jpeg(encoded)
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # a size beyond what OpenCV takes
+    except cv2.error:  # it is larger than OpenCV takes
         image = None
     if image is None:
         raise ValueError("the PNG is cut or altered")
@@ -81,7 +95,7 @@ def decode_whole(encoded: bytes) -> np.ndarray:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encodes uint8 RGB [H, W, 3] without loss."""
+    """The image, uint8 RGB [H, W, 3], as a PNG."""
     whole, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert whole, "OpenCV writes PNG"
     return png.tobytes()

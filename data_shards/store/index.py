@@ -1,12 +1,12 @@
-"""Random access to packed samples: the index, and reading at it with a checksum per sample.
+"""Random access to packed samples: each is read at the place that the index gives, and compared with its checksum.
 
-The index is written while packing, never derived from the tars: a tar that was cut cannot make it shorter unnoticed.
-It is read whole and not mapped: cutting a mapped file ends the processes that read it, and overwriting it changes their
-labels.
+The index is written while packing, never derived from the tars, so that a tar that was cut cannot make it shorter
+unnoticed. It is read as a whole, and not mapped into memory: a process that reads a mapped file is killed when the file
+is cut, and gets other labels when the file is overwritten.
 
-What becomes of a shard that is replaced while it is read: where it is written over in place, samples that changed fail
-their checksums. Where another file takes its name, or it is deleted, whoever has the packed file open goes on reading
-that one, and whoever opens it next meets the new one, where samples that are not the packed ones fail their checksums.
+A shard may be replaced while it is read. Where it is overwritten in place, changed samples fail their checksums. Where
+another file takes its name, or it is deleted, a process that has it open goes on reading it; one that opens it then
+gets the new file, in which all samples but the packed ones fail their checksums.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from data_shards.store.manifest import INDEX_NAME, SplitEntry, read_manifest
 from data_shards.store.open_files import OpenFile, OpenFiles
 from data_shards.store.regular_file import open_regular
 
-_HEADER = 1 << 16  # bytes, more than the header of any index takes
+_HEADER = 1 << 16  # bytes: more than the header of an index takes
 
 
 class Split:
@@ -60,12 +60,8 @@ class Split:
         return self.root / self.name
 
     def place(self, shard: int) -> Path | str:
-        """Where a shard (its number) is read from: a path here."""
+        """Where a shard, given by its number, is read from: a path; in other kinds of splits a URL or a command."""
         return self.folder / self.entry.shards[shard].name
-
-    @property
-    def samples(self) -> int:
-        return self.entry.samples
 
     @property
     def num_classes(self) -> int:
@@ -73,12 +69,16 @@ class Split:
 
     @cached_property
     def index(self) -> np.ndarray:
-        """[samples] of `INDEX_DTYPE`, read-only. Raises ShardDamage, on first use, unless it is the packed one."""
+        """The index: [samples] of `INDEX_DTYPE`, read-only.
+
+        Raises:
+            ShardDamage: on first use, where it is not the packed one.
+        """
         return read_index(self.folder / INDEX_NAME, self.entry, self.num_classes)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """int64 [samples]."""
+        """The label of each sample: int64 [samples]."""
         return self.index["label"].astype(np.int64)
 
     def key(self, sample: int) -> str:
@@ -86,7 +86,11 @@ class Split:
         return sample_key(sample)
 
     def read(self, sample: int) -> bytes:
-        """The image's bytes (JPEG or PNG). Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        """The image's bytes (JPEG or PNG).
+
+        Raises:
+            ShardDamage: they are missing, cut, unreadable or altered.
+        """
         row = self.index[sample]
         size, offset, shard = int(row["size"]), int(row["offset"]), int(row["shard"])
         try:
@@ -113,7 +117,7 @@ class Split:
         return ShardDamage(self.place(int(row["shard"])), reason, key=self.key(sample), offset=int(row["offset"]))
 
     def _length(self, shard: int, file: OpenFile) -> str:
-        """What the length of a shard has to say, where it is not the packed one."""
+        """A remark on the shard's length, where that is not the packed one."""
         length, packed = os.fstat(file.descriptor).st_size, self.entry.shards[shard].bytes
         return "" if length == packed else f"; the shard has {length} bytes, {packed} were packed"
 
@@ -121,14 +125,21 @@ class Split:
 def open_split(root: Path | str, split: str) -> Split:
     """Opens one split for reading.
 
-    Checks without reading the shards: their presence and length, the index's length and checksum, and that its rows can
-    be about these shards. Raises ShardUsageError for a missing data set or split, ShardDamage for files that do not fit
-    the manifest.
+    Checked are, without reading the shards, that they are there and how long they are, the index's length and checksum,
+    and that its rows can be about these shards.
+
+    Args:
+        root: folder of a packed data set.
+        split: name of the split.
+
+    Raises:
+        ShardUsageError: there is no such data set or split.
+        ShardDamage: files do not fit the manifest.
     """
     root = Path(root)
     entry, classes = find_split(root, split)
     opened = Split(root, split, entry, classes)
-    _ = opened.index  # read now, to complain now
+    _ = opened.index  # read now, so that damage is told now
     for shard in entry.shards:
         path = root / split / shard.name
         try:
@@ -145,7 +156,12 @@ def open_split(root: Path | str, split: str) -> Split:
 
 
 def find_split(root: Path, split: str) -> tuple[SplitEntry, tuple[str, ...]]:
-    """A split's part of the manifest, and the class names. Raises as `open_split` does for those."""
+    """A split's part of the manifest, and the class names.
+
+    Raises:
+        ShardUsageError: there is no such data set or split.
+        ShardDamage: the manifest is damaged.
+    """
     manifest = read_manifest(root)
     if split not in manifest.splits:
         raise ShardUsageError(f"{root}: no split {split!r}; it has {', '.join(manifest.splits)}")
@@ -153,10 +169,15 @@ def find_split(root: Path, split: str) -> tuple[SplitEntry, tuple[str, ...]]:
 
 
 def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:
-    """The index at `path`: [samples] of `INDEX_DTYPE`, read-only.
+    """Reads an index: [samples] of `INDEX_DTYPE`, read-only.
 
-    Raises ShardDamage unless it is the one that was written with the shards, and each row can be about these shards and
-    `classes` (see `data_shards.store.index_rows`).
+    Args:
+        entry: the split's part of the manifest.
+        classes: number of classes.
+
+    Raises:
+        ShardDamage: it is not the one that was written with the shards, or a row cannot be about these shards and
+            classes (see `store.index_rows`).
     """
     content = _content(path, entry.samples)
     index = _parsed(path, content, entry.samples)
@@ -188,10 +209,10 @@ def _parsed(path: Path, content: bytes, samples: int) -> np.ndarray:
         shape, _, dtype = np.lib.format.read_array_header_1_0(header)
         if (version, dtype, len(shape)) != ((1, 0), INDEX_DTYPE, 1):
             raise ShardDamage(path, "is not an index: no list of samples")
-        index = np.frombuffer(content, INDEX_DTYPE, offset=header.tell(), count=shape[0])  # np.load would copy
+        index = np.frombuffer(content, INDEX_DTYPE, offset=header.tell(), count=shape[0])  # np.load would copy it
     except ShardDamage:
         raise
-    except Exception as error:  # NumPy parses the header as Python: a damaged one fails in ways beyond listing
+    except Exception as error:  # NumPy parses the header as Python: a damaged one may raise anything
         raise ShardDamage(path, f"is not a whole index: {' '.join(str(error).split())}") from None
     if len(index) != samples:
         raise ShardDamage(path, f"lists {len(index)} samples; the shards were packed with {samples}")

@@ -1,7 +1,8 @@
-"""The rows of an index: what they say of a sample, and what they cannot say, whatever their checksum.
+"""The rows of an index: what they tell of a sample, and how rows are found that cannot be right.
 
-An index may come from anywhere. What it says is compared with its shards' lengths when it is opened, and with the
-image's own header when that is read: no row makes a reader take memory or time that no image needs.
+An index may come from anywhere, and a right checksum does not make its rows right. They are compared with the lengths
+of the shards when the index is opened, and with an image's own header when the image is read. So no row makes a reader
+take more memory or time than an image needs.
 """
 
 from __future__ import annotations
@@ -30,29 +31,30 @@ INDEX_DTYPE = np.dtype(
 
 
 class StrangeRows(NamedTuple):
-    """Rows that cannot be right: the first such sample, how many there are, and what is wrong with the first."""
+    """Rows that cannot be right. `first`: the first such sample. `count`: how many. `reason`: what is wrong with it."""
 
     first: int
     count: int
     reason: str
 
 
-# Which rows break it, and what is wrong with one, of the row and the length of its shard.
+# Which rows break the rule: bool [samples]; and what is wrong with one, told from the row and its shard's length.
 _Rule: TypeAlias = tuple[np.ndarray, Callable[[np.void, np.uint64], str]]
 
-_PART = 16384  # rows
+_PART = 16384  # rows that are checked at a time
 
 
 def sample_key(sample: int) -> str:
-    """The WebDataset key of a sample: its id, padded with zeros, so that a name needs no reading."""
+    """The WebDataset key of a sample: its id in nine digits."""
     return f"{sample:09d}"
 
 
 def strange_rows(index: np.ndarray, shards: Sequence[ShardEntry], classes: int) -> StrangeRows | None:
-    """The rows that break the first rule that any row breaks; None where all can be right.
+    """The rows that cannot be right, by the first rule that any of them breaks; None where all can be right.
 
     Args:
-        index: [samples] of `INDEX_DTYPE`, as many as `shards` hold.
+        index: [samples] of `INDEX_DTYPE`, as many as the shards hold.
+        shards: the manifest's lines about them.
         classes: number of classes.
     """
     samples = [shard.samples for shard in shards]
@@ -62,7 +64,7 @@ def strange_rows(index: np.ndarray, shards: Sequence[ShardEntry], classes: int) 
     def broken(part: slice) -> Iterator[_Rule]:
         return _rules(index[part], number[part], length[part], classes)
 
-    # A part at a time, as it stays in the processor's cache; with the row before it, which its first is compared with.
+    # In parts that fit the processor's cache. A part begins with the row before it, for its first row to compare with.
     parts = (slice(max(begin - 1, 0), begin + _PART) for begin in range(0, len(index), _PART))
     if not any(rows.any() for part in parts for rows, _ in broken(part)):
         return None
@@ -72,10 +74,13 @@ def strange_rows(index: np.ndarray, shards: Sequence[ShardEntry], classes: int) 
 
 
 def _rules(index: np.ndarray, number: np.ndarray, length: np.ndarray, classes: int) -> Iterator[_Rule]:
-    """What every row has to fit, first things first.
+    """The rules, from the most basic one on.
 
     Args:
-        number, length: of the shard that holds the sample; uint32 and uint64, [samples] as `index`.
+        index: [rows] of `INDEX_DTYPE`.
+        number: of the shard that holds the sample: uint32 [rows].
+        length: of that shard, in bytes: uint64 [rows].
+        classes: number of classes.
     """
     yield index["shard"] != number, lambda row, _: f"the shard {row['shard']} is not the one that holds this sample"
     offset, size = np.ascontiguousarray(index["offset"]), np.ascontiguousarray(index["size"])
@@ -86,9 +91,8 @@ def _rules(index: np.ndarray, number: np.ndarray, length: np.ndarray, classes: i
         ),
     )
     early = np.zeros(len(index), bool)
-    behind = (
-        offset[:-1] + size[:-1] + np.uint64(3 * BLOCK)
-    )  # the image before it, the label's header, the label, a header
+    # Behind an image come at least its label's header, its label, and the header of the next image.
+    behind = offset[:-1] + size[:-1] + np.uint64(3 * BLOCK)
     early[1:] = (number[1:] == number[:-1]) & (offset[1:] < behind)
     yield early, lambda row, _: f"the image at byte {row['offset']} begins before the end of the sample before it"
     height, width = index["height"].astype(np.uint64), index["width"]

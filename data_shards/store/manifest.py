@@ -1,4 +1,4 @@
-"""The manifest of a packed data set: what it is, and the length and checksum of every file it consists of.
+"""The manifest of a packed data set: what was packed, and the length and checksum of each of its files.
 
 Layout of a packed data set::
 
@@ -6,7 +6,7 @@ Layout of a packed data set::
     ROOT/SPLIT/index.npy               one row per sample (see `data_shards.store.index`)
     ROOT/SPLIT/SPLIT-000000.tar …      WebDataset shards: KEY.jpg (or .png) and KEY.cls per sample
 
-A manifest may come from anywhere, and its checksum is no secret. What it says is therefore checked when it is read.
+A manifest may come from anywhere, and anybody can compute its checksum. So its content is checked when it is read.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FORMAT = 2  # 1 had no checksum of the manifest itself
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "index.npy"
 
-_UNSIGNED = "0" * 64  # stands where the checksum will, while it is computed
+_UNSIGNED = "0" * 64  # stands in the place of the checksum while that is computed
 
-_MOST_BYTES = 2**62  # of a shard: more than any disk holds, and sums of two are whole numbers of 64 bits
+_MOST_BYTES = 2**62  # of a shard: more than any disk holds, and the sum of two still has 64 bits
 _LEAST_BYTES = 4 * 512  # that a sample takes in a tar: image and label, each with its header
 
-# Names of splits and shards become names of files, and parts of URLs and of commands (`data.stream_from`): none of
-# these characters means anything else to any of them, in quotation marks or without.
+# Names of splits and shards become names of files, and parts of URLs and commands (`data.stream_from`). These
+# characters have no special meaning in any of them, in quotation marks or not.
 _BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
@@ -60,11 +60,11 @@ def _different(what: str, names: Iterable[str]) -> None:
 
 
 _Name = Annotated[str, AfterValidator(_bare)]
-_Text = Annotated[str, BeforeValidator(_printable)]  # for people: what would command their terminals is escaped
+_Text = Annotated[str, BeforeValidator(_printable)]  # for people: characters that control their terminals are escaped
 
 
 class _Version(BaseModel):
-    """What manifests of all formats have in common."""
+    """The part of a manifest that is the same in all formats."""
 
     format: int
     checksum: str | None = None
@@ -75,7 +75,7 @@ class _Entry(BaseModel):
 
 
 class ShardEntry(_Entry):
-    """One tar: file name inside the split's folder, samples in it, length in bytes, SHA-256 in hex."""
+    """One tar: its name in the split's folder, its number of samples, its length in bytes, its SHA-256 in hex."""
 
     name: _Name
     samples: int = Field(ge=1)
@@ -90,7 +90,7 @@ class ShardEntry(_Entry):
 
 
 class SplitEntry(_Entry):
-    """One split: its number of samples, the SHA-256 of its index, its shards in order."""
+    """One split: its number of samples, the SHA-256 of its index in hex, its shards in order."""
 
     samples: int
     index_sha256: str
@@ -106,7 +106,7 @@ class SplitEntry(_Entry):
 
 
 class LeftOut(_Entry):
-    """An image that could not be decoded and was left out on request: its split, its name in the source, the reason."""
+    """An image that could not be decoded, and was left out as was asked: split, name in the source, reason."""
 
     split: _Name
     name: _Text
@@ -114,16 +114,17 @@ class LeftOut(_Entry):
 
 
 class PackingNotes(_Entry):
-    """What was not taken over as it was: number of images changed, by what was done, and images left out."""
+    """How shards differ from the source. `changed`: number of images, by what was done to them. `left_out`: images."""
 
     changed: dict[str, int]
     left_out: tuple[LeftOut, ...]
 
 
 class Manifest(_Entry):
-    """A packed data set. `options` holds all that decides its content (sizes, seed …). `notes`: None if all is kept.
+    """A packed data set.
 
-    `checksum` is the SHA-256, in hex, of the file with zeros in its place; `write` fills it in.
+    `checksum`: the SHA-256, in hex, of the file with zeros in the checksum's place; `write` fills it in. `options`: all
+    that decides the content (sizes, seed …). `notes`: None where images are as in the source.
     """
 
     format: int = Field(ge=FORMAT)  # older ones have no checksum, and come no further than that
@@ -141,7 +142,11 @@ class Manifest(_Entry):
         return self
 
     def write(self, root: Path) -> None:
-        """Writes ROOT/manifest.json; by convention the last file of a pack."""
+        """Writes ROOT/manifest.json, which is by convention the last file of a data set to be written.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
         unsigned = self.model_copy(update={"checksum": _UNSIGNED})
         content = (unsigned.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
         write_durably(root / MANIFEST_NAME, content.replace(_UNSIGNED.encode(), _sha256(content).encode(), 1))
@@ -150,8 +155,9 @@ class Manifest(_Entry):
 def read_manifest(root: Path) -> Manifest:
     """Reads ROOT/manifest.json.
 
-    Raises ShardUsageError where there is none (or one of another format version), ShardDamage where it is unreadable
-    or not as it was written.
+    Raises:
+        ShardUsageError: there is none, or its format is that of another version.
+        ShardDamage: it cannot be read, or is not as it was written.
     """
     path = Path(root) / MANIFEST_NAME
     try:
@@ -179,7 +185,7 @@ def _refuse_other_formats(path: Path, version: _Version) -> None:
     elif version.format < FORMAT and version.checksum is None:
         remedy = f"delete {path.parent} and pack it again"
     else:
-        return  # an older number beside a checksum, which older formats lack, is damage: the checksum will tell
+        return  # older formats have no checksum: an old number with one is damage, which the checksum will tell
     raise ShardUsageError(f"{path}: format {version.format} is not format {FORMAT}, which this version reads; {remedy}")
 
 

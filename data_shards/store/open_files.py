@@ -1,4 +1,4 @@
-"""Files that are read at random places and stay open between two readings: a bounded number of them in a process."""
+"""Files that stay open from one reading to the next, up to a limit for the whole process."""
 
 from __future__ import annotations
 
@@ -16,27 +16,31 @@ _MOST = 512
 
 
 class OpenFile:
-    """A file, open for as long as somebody has this object: whoever reads is not disturbed when others let go of it."""
+    """A file that is open as long as anybody holds this object, so that nobody closes it while others read."""
 
     def __init__(self, path: Path | str):
         self.descriptor = open_regular(path)
 
     def __del__(self):
-        if hasattr(self, "descriptor"):  # else it could not be opened
+        if hasattr(self, "descriptor"):  # otherwise it could not be opened
             os.close(self.descriptor)
 
 
 class OpenFiles:
-    """The numbered files of one owner, who goes on reading what was opened even where another file takes its name.
+    """The files of one owner, by number. What is open is read on, even where another file takes its name.
 
-    All owners and threads of a process share `most_open()` files; the least recently used one is closed first.
+    All owners and threads of a process together have `most_open()` files; the least recently used one is closed first.
     """
 
     _recent: ClassVar[OrderedDict[tuple[int, int], OpenFile]] = OrderedDict()  # by owner and number
     _lock: ClassVar = threading.RLock()  # reentrant: the garbage collector may end an owner while its thread holds it
 
     def get(self, number: int, place: Callable[[int], Path | str]) -> OpenFile:
-        """A file, opened at `place(number)` where it is not. Raises OSError as `open_regular` does."""
+        """The file of a number; it is opened at `place(number)` if it is not open yet.
+
+        Raises:
+            OSError: it cannot be opened (see `open_regular`).
+        """
         key = (id(self), number)
         with self._lock:
             file = self._recent.get(key)
@@ -57,6 +61,6 @@ class OpenFiles:
 
 
 def most_open() -> int:
-    """How many files may stay open: half of what the process may have; the rest is for sockets, pipes and libraries."""
+    """How many files may stay open: half of the process's limit; the rest is for sockets, pipes and libraries."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if limit == resource.RLIM_INFINITY else max(min(limit // 2, _MOST), 1)

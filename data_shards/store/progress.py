@@ -1,4 +1,4 @@
-"""The progress bars of long operations on samples."""
+"""Progress bars for long operations on images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Rate(ProgressColumn):
 
 
 def sample_progress() -> Progress:
-    """A bar with samples done, rate and time left, on the error stream; none where that is no terminal."""
+    """A bar with images done, rate and time left, on the error stream; none where that is no terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Opens regular files only: a FIFO or a device in the place of one would be waited for for ever."""
+"""Opens regular files, and nothing else: to open a FIFO or a device might take for ever."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from pathlib import Path
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of the regular file at `path` (links are followed), by default to read; the caller closes it.
+    """Opens the regular file at `path`; links are followed.
 
-    Raises OSError naming `path`: as `os.open` does, or "is not a regular file".
+    Args:
+        flags: as `os.open` takes them; by default the file is opened for reading.
+
+    Returns:
+        The descriptor, which the caller closes.
+
+    Raises:
+        OSError: as `os.open` does, or "is not a regular file"; it names `path`.
     """
-    # Without O_NONBLOCK, opening a FIFO waits for somebody at its other end; of a regular file it changes nothing.
+    # Without O_NONBLOCK, to open a FIFO is to wait for somebody at its other end. It changes nothing for regular files.
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
-    except ValueError:  # a null character, or what no file system has a name for
+    except ValueError:  # a null character, or one that file systems cannot encode
         raise OSError(errno.EINVAL, "is not the name of a file", str(path)) from None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -25,7 +32,11 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
 
 
 def read_regular(path: Path | str, at_most: int | None = None) -> bytes:
-    """The bytes of the regular file at `path`. Raises as `open_regular` does, and for more than `at_most` bytes."""
+    """The bytes of the regular file at `path`.
+
+    Raises:
+        OSError: as `open_regular` does; also where the file has more than `at_most` bytes.
+    """
     with open(open_regular(path), "rb") as file:
         content = file.read(-1 if at_most is None else at_most + 1)
     if at_most is not None and len(content) > at_most:

@@ -1,4 +1,4 @@
-"""Walks a tar block by block, going on behind what is broken: readers of tars stop there and call it the end."""
+"""Walks through a tar block by block, and goes on behind what is broken, where readers of tars would stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = tarfile.BLOCKSIZE
 
 
 class Member(NamedTuple):
-    """A file in a tar. `payload` is shorter than `size` where the tar ends within it."""
+    """A file in a tar. `payload`: its bytes, fewer than `size` where the tar ends within it."""
 
     name: str
     offset: int  # of the payload
@@ -24,7 +24,7 @@ class Member(NamedTuple):
 
 
 class Break(NamedTuple):
-    """A place where a header, or the end mark, should be and is not."""
+    """A place, in bytes, where a header or the end mark should be and is not."""
 
     offset: int
     reason: str
@@ -33,8 +33,13 @@ class Break(NamedTuple):
 class TarWalk:
     """Iterates over the members of the tar at `path`, and the breaks between them, in one sequential read.
 
-    After the iteration, `sha256` (hex) and `bytes` are those of the whole file, unless `unreadable` tells why the disk
-    gave no more than the first `bytes` of it. Raises OSError where it gives nothing.
+    Attributes:
+        bytes: number of bytes read; after the iteration, of the whole file.
+        sha256: of the bytes read, in hex.
+        unreadable: where the disk gave no more than the first `bytes` bytes, why.
+
+    Raises:
+        OSError: on iteration, where the file cannot be opened, or the disk gives none of it.
     """
 
     def __init__(self, path: Path):

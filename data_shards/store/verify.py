@@ -1,4 +1,4 @@
-"""Reads a packed data set to the last byte and tells what is not as packed: which file, which samples, where, why."""
+"""Verifies a packed data set: reads every byte of it, and tells what is not as it was packed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from data_shards.store.tar_walk import Break, Member, TarWalk
 
 _MOST_DIGITS = 10  # of a label
 
-_Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: where, and what is wrong
+_Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: place in bytes, and what is wrong
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One finding.
+    """Something that is not as it was packed.
 
-    `shard`: path of the file. `key`: the first sample concerned, None where no sample can be named. `offset`: where in
-    the file, in bytes. `samples`: how many samples are lost or altered by it, consecutive from `key` on (0 where none
-    is known to be).
+    `shard`: path of the file. `key`: of the first sample concerned; None where no sample can be named. `offset`: place
+    in the file, in bytes. `reason`: what is wrong. `samples`: how many samples are lost or altered by it, consecutive
+    ones from `key` on; 0 where none is known to be.
     """
 
     shard: str
@@ -48,11 +48,21 @@ class Damage:
 
 
 def verify(root: Path | str, threads: int | None = None) -> list[Damage]:
-    """Checks every file of the data set at `root`; an empty list means that all is as it was packed.
+    """Checks every file of a data set.
 
-    Checked are each index against its checksum, each shard's length and SHA-256, each tar's structure, and of each
-    sample the CRC-32, whether the image decodes to the stated size, and the label. Raises ShardUsageError if there is
-    no data set, ShardDamage if its manifest cannot be read.
+    Checked are each index's checksum, each shard's length and SHA-256, the structure of each tar, and each sample: its
+    CRC-32, its label, and whether the image decodes to the size that the index gives.
+
+    Args:
+        root: folder of the data set.
+        threads: number of shards that are read at a time; as many as processors by default.
+
+    Returns:
+        What is not as it was packed; an empty list where all is.
+
+    Raises:
+        ShardUsageError: there is no data set.
+        ShardDamage: its manifest cannot be read.
     """
     root = Path(root)
     manifest = read_manifest(root)
@@ -72,7 +82,7 @@ def verify(root: Path | str, threads: int | None = None) -> list[Damage]:
 
 
 class _SplitCheck:
-    """Checks one split. `rows` is its index; None if that is damaged itself, when the shards must speak alone."""
+    """Checks one split. `rows` is its index; None where that is damaged, and shards are checked without it."""
 
     def __init__(self, root: Path, name: str, manifest: Manifest):
         self.folder, self.entry, self.classes = root / name, manifest.splits[name], len(manifest.classes)
@@ -85,7 +95,7 @@ class _SplitCheck:
             self.index_damage = damage
 
     def around_shards(self) -> Iterator[Damage]:
-        """Damage to the index and files that do not belong."""
+        """Damage to the index, and files that do not belong to the split."""
         if self.index_damage is not None:
             found = self.index_damage
             yield Damage(found.shard, found.key, found.offset, found.reason, 0)
@@ -96,7 +106,7 @@ class _SplitCheck:
                     yield Damage(str(path), None, None, "is not in the manifest: it was not packed with the others", 0)
 
     def shard(self, number: int) -> list[Damage]:
-        """All damage of one shard, in the order of its samples; then what concerns no sample, then the whole file."""
+        """All damage to one shard: first to its samples, in their order, then between them, then to the whole file."""
         entry, first = self.entry.shards[number], int(self.first[number])
         walk = TarWalk(self.folder / entry.name)
         try:
@@ -152,7 +162,7 @@ class _SplitCheck:
         return None if self.rows is None else int(self.rows[sample]["offset"])
 
     def _check_member(self, member: Member, sample: int) -> str | None:
-        """What is wrong with a member that is all there, in words."""
+        """What is wrong with a member that is not cut, in words; None where nothing is."""
         row = None if self.rows is None else self.rows[sample]
         if member.name.endswith(".cls"):
             return self._check_label(member.payload, None if row is None else int(row["label"]))
@@ -189,7 +199,7 @@ def _sample_of(member: str, entry: ShardEntry, first: int) -> int | None:
 
 
 def _merged(path: Path, problems: _Problems) -> list[Damage]:
-    """One Damage for each run of consecutive samples with the same trouble: a cut shard is one line, not thousands."""
+    """One Damage for each run of consecutive samples with the same problem: a cut shard is one line, not thousands."""
     damages: list[Damage] = []
     previous = None
     for sample, (offset, reason) in sorted(problems.items()):

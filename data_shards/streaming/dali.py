@@ -1,7 +1,7 @@
-"""A shard read from one end to the other, or from a sample on, by DALI's own WebDataset reader.
+"""Reads a shard from a sample on, in stored order, by DALI's own WebDataset reader.
 
-DALI goes by a listing of samples and places, which is made here from the index: a shard can be entered in the middle,
-and one that was cut fails, where a listing made from the tar would just be shorter.
+DALI reads what a listing of samples and their places tells it to. The listing is made here from the index: so a shard
+can be entered in the middle, and one that was cut is noticed. A listing made from the tar would just be shorter.
 """
 
 from __future__ import annotations
@@ -18,13 +18,21 @@ from data_shards.store.regular_file import open_regular
 from data_shards.streaming.failure import StreamFailure
 from data_shards.streaming.sequential import Stream
 
-_BATCH = 32  # samples that DALI reads at a time; all of them are read one by one where one is damaged
+_BATCH = 32  # samples that DALI reads at a time; where one of them is damaged, all are read again one by one
 
 
 def stream_shard(split: Split, shard: int, first: int) -> Stream:
-    """The samples of a shard from `first` on.
+    """The samples of a shard from one of them on.
 
-    Ends with the shard, or in a StreamFailure before the batch of a sample that DALI cannot read.
+    Args:
+        shard: number of the shard.
+        first: id of the first sample.
+
+    Yields:
+        Key and encoded image of each sample.
+
+    Raises:
+        StreamFailure: the shard cannot be opened, or DALI cannot read a sample of the batch that comes next.
     """
     rows, path = split.index["shard"], Path(split.place(shard))
     end = int(np.searchsorted(rows, shard, side="right"))  # shards hold consecutive samples

@@ -1,11 +1,11 @@
-"""What goes wrong with a stream, before it is known which sample is concerned."""
+"""The error of a stream: that it fails is known before it is known which sample that concerns."""
 
 
 class StreamFailure(RuntimeError):  # noqa: N818 (named as ShardDamage is: for what it tells)
-    """A stream that cannot be opened, or that ends before the shard does; tells why, in words.
+    """A stream cannot be opened, or has ended before the shard did; its text tells why.
 
     Attributes:
-        final: whether it would be the same another time.
+        final: whether it would fail again if it were tried again.
     """
 
     def __init__(self, reason: str, final: bool = False):

@@ -1,4 +1,4 @@
-"""A split whose manifest and index are here, and whose shards are elsewhere: on a web server, or behind a command."""
+"""A split whose manifest and index are in the folder, and whose shards come from a web server or out of a command."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from data_shards.store.manifest import SplitEntry
 from data_shards.streaming.failure import StreamFailure
 from data_shards.streaming.webdataset import stream_shard
 
-# Seconds before each attempt to read a sample: a server may be busy, a connection break off. A sample that was waited
-# for in vain is waited for alone: those after it get one attempt each, until there is an answer again.
+# Seconds before each attempt to read a sample: a server may be busy, or a connection break off. Where all attempts at a
+# sample were in vain, the samples after it get one attempt each, until one of them can be read.
 _WAITS = (0.0, 1.0, 4.0, 15.0)
 
 
 class RemoteSplit(Split):
-    """Reads single samples as well, each through a stream of its own: possible everywhere, slow everywhere.
+    """A split that reads each sample through a stream of its own: that is possible with all sources, and slow.
 
     Args:
         stream_from: as in the recipe's `data`.
@@ -34,9 +34,10 @@ class RemoteSplit(Split):
         return RemoteSplit, (self.root, self.name, self.entry, self.classes, self.stream_from)
 
     def place(self, shard: int) -> str:
-        """A URL, or `pipe:` and a command, of which the shard's name is a word, or a part of one.
+        """A URL, or `pipe:` and a command.
 
-        Quoting changes no name that a manifest may have, and is why `{}` may stand in quotation marks all the same.
+        The names that a manifest may have need no quotation marks in a command. So `{}` may stand in quotation marks or
+        not, and quoting the name, for safety, changes nothing.
         """
         name = f"{self.name}/{self.entry.shards[shard].name}"
         if self.stream_from.startswith("pipe:"):
@@ -44,7 +45,11 @@ class RemoteSplit(Split):
         return self.stream_from + urllib.parse.quote(name)
 
     def read(self, sample: int) -> bytes:
-        """The image's bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        """The image's bytes.
+
+        Raises:
+            ShardDamage: they are missing, cut, unreadable or altered.
+        """
         reason = ""
         for wait in _WAITS if self._waits else _WAITS[:1]:
             time.sleep(wait)
@@ -72,8 +77,13 @@ class RemoteSplit(Split):
 
 
 def open_remote(root: Path, split: str, stream_from: str) -> RemoteSplit:
-    """Opens one split for reading; as `open_split`, but that shards are looked at only when they are read."""
+    """Opens one split for reading, as `open_split` does; but shards are not looked at before they are read.
+
+    Raises:
+        ShardUsageError: for a missing data set or split.
+        ShardDamage: for a manifest or an index that is not the packed one.
+    """
     entry, classes = find_split(root, split)
     opened = RemoteSplit(root, split, entry, classes, stream_from)
-    _ = opened.index  # read now, to complain now
+    _ = opened.index  # read now, so that damage is told now
     return opened

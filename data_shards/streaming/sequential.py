@@ -1,4 +1,4 @@
-"""Reads runs of samples in the order in which they are stored, going on where the run before has ended."""
+"""Reads runs of samples through a stream of their shard; a run that follows the one before goes on with its stream."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from data_shards.errors import ShardDamage
 from data_shards.store.index import Split
 from data_shards.streaming.failure import StreamFailure
 
-# A stream gives keys and images, in order of the keys, until the shard ends or StreamFailure is raised.
+# A stream yields keys and images, in order of the keys, until the shard ends or StreamFailure is raised.
 Stream: TypeAlias = Generator[tuple[str, bytes], None, None]
 
-# Opens a stream of a split's shard (its number), from a sample (its id) on, or from an earlier one.
+# Opens a stream: of a split, a shard (its number), from a sample (its id) on; it may begin with an earlier sample.
 OpenStream: TypeAlias = Callable[[Split, int, int], Stream]
 
-_IN_VAIN = 2  # samples one after the other that neither the stream gave nor a second reading
+_IN_VAIN = 2  # samples in a row that neither the stream nor a second reading gave, after which a shard is given up
 
 
 class SequentialReader:
-    """Reads `split` through streams; for one thread.
+    """Reads a split's samples through streams. Only one thread may use it.
 
-    What a stream does not give as it was packed is read once more by itself, as `split` does: that tells what is wrong,
-    finds what only the stream could not read, and overcomes a connection that broke off.
+    A sample that the stream does not give as it was packed is read once more by itself, by `split`. This tells what is
+    wrong with it, finds samples that only the stream could not read, and gets over a connection that broke off.
 
     Args:
-        open_stream: opens one shard. What it gives may end early or hold anything: each sample is looked for by its
-            key, and compared with the index.
-        stops: whether a shard of which nothing comes any more is given up until the next run, rather than asked for
-            sample by sample: for places where each attempt costs time.
+        split: whose samples are read.
+        open_stream: opens one shard. The stream may end early or give anything: each sample is looked for by its key,
+            and compared with the index.
+        stops: whether a shard from which nothing comes any more is given up until the next run, and not asked for
+            sample by sample; for sources where each attempt takes time.
     """
 
     def __init__(self, split: Split, open_stream: OpenStream, stops: bool):
@@ -38,7 +39,11 @@ class SequentialReader:
         self._early: tuple[str, bytes] | None = None  # what the stream gave before its turn
 
     def read(self, first: int, end: int) -> Iterator[tuple[int, bytes | ShardDamage]]:
-        """Samples `first` up to, and without, `end`, all of one shard: for each its image, or what is wrong with it."""
+        """Reads samples `first` up to, and without, `end`, all of one shard.
+
+        Yields:
+            Id of each sample, and its encoded image or what is wrong with it.
+        """
         in_vain: list[ShardDamage] = []
         for sample in range(first, end):
             if self._stops and len(in_vain) == _IN_VAIN:
@@ -57,12 +62,13 @@ class SequentialReader:
             yield sample, found
 
     def close(self) -> None:
-        """Lets go of the open shard."""
+        """Closes the shard that is open."""
         if self._stream is not None:
             self._stream.close()
         self._stream = self._early = None
 
     def _from_stream(self, sample: int) -> bytes | None:
+        """The sample's image as it was packed; None where the stream does not give it."""
         shards, key = self._split.index["shard"], self._split.key(sample)
         if self._stream is None or self._next != sample:
             self.close()

@@ -1,4 +1,4 @@
-"""A split whose samples come out of streams, read ahead block by block, to whoever then asks for them one by one."""
+"""A split that reads blocks of samples ahead, through streams, and then gives the samples out one by one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from data_shards.streaming.sequential import SequentialReader
 
 
 class StreamedSplit(Split):
-    """Reads in `split` what it is told to expect, in the order in which it is stored; other samples at their places.
+    """Reads the blocks that it is told to expect in stored order; any other sample is read at its place.
 
-    What it holds is a cache: nothing but time depends on it. A thread of its own reads, so that network and decoder
-    work at the same time. Threads may share it.
+    What it has read is a cache, on which nothing depends but time. A thread of its own reads, so that network and
+    decoder are busy at the same time. Threads may share it.
 
     Args:
         split: where the samples are.
-        reader: "python" for streams through the webdataset library, "dali" through DALI.
-        keeps: how many calls of `expect` may pass before what was expected must be read.
+        reader: "python" for streams through the webdataset library, "dali" for streams through DALI.
+        keeps: number of calls of `expect` for which a block is kept after the one that named it.
     """
 
     def __init__(self, split: Split, reader: Literal["python", "dali"], keeps: int):
@@ -53,7 +53,7 @@ class StreamedSplit(Split):
         return self._split.place(shard)
 
     def expect(self, blocks: tuple[Block, ...]) -> None:
-        """Begins to read these blocks, where it has not yet, and lets go of those that are not expected any more."""
+        """Begins to read these blocks, those that it has not begun yet; drops those that are expected no more."""
         with self._lock:
             self._expected.append(blocks)
             self._wanted = set(chain.from_iterable(self._expected))
@@ -64,7 +64,11 @@ class StreamedSplit(Split):
                     self._blocks[block] = self._thread.submit(self._read_block, block)
 
     def read(self, sample: int) -> bytes:
-        """The image's bytes. Raises ShardDamage where they are missing, cut, unreadable or altered."""
+        """The image's bytes.
+
+        Raises:
+            ShardDamage: they are missing, cut, unreadable or altered.
+        """
         found = self._found(sample)
         if found is None:  # it was not expected
             with self._lock:
@@ -78,7 +82,7 @@ class StreamedSplit(Split):
             blocks = list(self._blocks.items())
         for block, future in blocks:
             if any(first <= sample < end for first, end in block):
-                with suppress(CancelledError):  # let go of meanwhile
+                with suppress(CancelledError):  # it was dropped meanwhile
                     return future.result().get(sample)
         return None
 
@@ -86,7 +90,7 @@ class StreamedSplit(Split):
         found: dict[int, bytes | ShardDamage] = {}
         for sample, image in chain.from_iterable(self._stream.read(*run) for run in block):
             found[sample] = image
-            if block not in self._wanted:  # let go of meanwhile
+            if block not in self._wanted:  # it was dropped meanwhile
                 break
         return found
 

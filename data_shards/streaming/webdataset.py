@@ -1,7 +1,7 @@
-"""A shard read from one end to the other, or from a sample on, through the webdataset library.
+"""Reads a shard from a sample on, in stored order, through the webdataset library.
 
-The library ends a stream where a tar is cut or its headers are broken, and says nothing. Whoever reads from here knows
-from the index what has to come, and looks for it.
+Where a tar is cut or a header is broken, the library ends the stream and says nothing. The caller knows from the index
+which samples have to come, and looks for them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from data_shards.store.tar_walk import BLOCK
 from data_shards.streaming.failure import StreamFailure
 from data_shards.streaming.sequential import Stream
 
-_SECONDS = 60  # without a byte from a server, after which it counts as broken off
+_SECONDS = 60  # without a byte from a server, after which the connection counts as broken
 
 
 class _File(Protocol):
@@ -30,10 +30,19 @@ class _File(Protocol):
 
 
 def stream_shard(split: Split, shard: int, first: int) -> Stream:
-    """The samples of a shard from `first` on, out of a file, from a web server or from a command.
+    """The samples of a shard from one of them on, out of a file, from a web server or out of a command.
 
-    From the shard's first sample on where it cannot be entered elsewhere: of a command, or a server that does not know
-    ranges. Ends in a StreamFailure, after the last sample that came whole.
+    A command, and a server that knows no ranges, give the shard from its beginning.
+
+    Args:
+        shard: number of the shard.
+        first: id of the sample to begin with.
+
+    Yields:
+        Key and encoded image of each sample.
+
+    Raises:
+        StreamFailure: after the last sample that came whole, whether the shard ends there or not.
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
@@ -88,7 +97,7 @@ def _open_command(place: str) -> _File:
 
 
 class _Command:
-    """What a command writes. A command that fails is told apart from one that has come to its end."""
+    """What a command writes. A command that fails raises OSError, one that ends does not."""
 
     def __init__(self, pipe: Any):
         self._pipe = pipe
@@ -100,16 +109,16 @@ class _Command:
         return data
 
     def close(self) -> None:
-        self._pipe.proc.kill()  # where it has more to write, it would wait for a reader
-        with suppress(OSError):  # its exit status, which is of no interest any more
+        self._pipe.proc.kill()  # with more to write, it would wait for a reader for ever
+        with suppress(OSError):  # raised for its exit status, which does not matter any more
             self._pipe.close()
 
 
 class _Counted:
-    """A file that knows how many bytes it gave, and what ended it.
+    """A file that counts the bytes read from it, and keeps the error that ended it.
 
-    It gives no more than `most`, and only what begins as a tar of samples does: the library would unpack what is
-    compressed, to whatever length.
+    It gives no more than `most` bytes, and nothing that does not begin as a tar of samples does: the library would
+    decompress a compressed stream, however long that gets.
     """
 
     def __init__(self, file: _File, most: int):

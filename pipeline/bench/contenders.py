@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
 from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet

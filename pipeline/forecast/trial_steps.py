@@ -10,9 +10,10 @@ from statistics import fmean, median
 import numpy as np
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.augmentation.draws import draw_for_device
 from data_shards.loading.batch_reader import Batch
+from data_shards.randomness import Draws
 from pipeline.engines.protocol import Engine
 from pipeline.errors import UsageError
 from pipeline.methods.phases import Phase, StepPlan
@@ -59,7 +60,7 @@ def made_up_batch(count: int, side: int, classes: int, augmentation: Augmentatio
     images = torch.randint(256, (count, side, side, 3), generator=generator, dtype=torch.uint8)
     labels = torch.randint(classes, (count,), generator=generator)
     ids = np.arange(count)
-    draws = torch.from_numpy(draw_for_device(augmentation, 0, 0, ids, side))
+    draws = torch.from_numpy(draw_for_device(augmentation, Draws(0, 0, ids), side))
     batch = Batch(images, labels, torch.from_numpy(ids), draws)
     return Batch(*(part.pin_memory() for part in batch)) if torch.cuda.is_available() else batch
 

@@ -1,4 +1,4 @@
-"""What is drawn for a step: a pure function of (seed, step, what for), so that processes agree without talking."""
+"""What is drawn for a step: a pure function of (seed, step, purpose), so that processes agree without talking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from data_shards.randomness import Purpose
+from data_shards.randomness import Of, Purpose
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
@@ -54,14 +54,18 @@ class Uniform:
     space: Space
 
     def __call__(self, key: Key) -> Subnet:
-        bits = step_bits(key.seed, key.step, Purpose.SUBNET + key.slot)
+        bits = step_bits(key.seed, key.step, Purpose.SUBNET, key.slot)
         return self.space.sample(torch.Generator().manual_seed(bits))
 
 
-def step_bits(seed: int, step: int, *purpose: int) -> int:
-    """64 random bits for one purpose of a step.
+def step_bits(seed: int, step: int, purpose: Purpose, which: int | None = None) -> int:
+    """64 random bits for one purpose of a step, by NumPy's SeedSequence, whose values are fixed for good.
 
     Args:
-        purpose: a `Purpose`, and whatever tells its draws apart.
+        seed: of the run.
+        which: the slot that a subnet is drawn for, below 2^16; the rank whose features are dropped.
     """
-    return int(np.random.SeedSequence([seed, step, *purpose]).generate_state(1, np.uint64)[0])
+    assert purpose.of is Of.STEP, purpose
+    assert (purpose is Purpose.RESOLUTION) == (which is None), f"{purpose} of {which}"
+    numbers = [number for number in (purpose.number, which) if number is not None]
+    return int(np.random.SeedSequence([seed, step, *numbers]).generate_state(1, np.uint64)[0])

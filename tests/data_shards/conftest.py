@@ -1,4 +1,4 @@
-"""Small packed data sets, real files all: one to read, and copies of it to damage."""
+"""Small packed data sets on disk: some to read, and copies to damage."""
 
 import io
 import shutil
@@ -34,7 +34,7 @@ def digits100_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photos_root(tmp_path_factory):
-    """40 training and 8 test photographs, so to speak, of various sizes; not to be changed."""
+    """40 training and 8 test pictures of various sizes, much like photographs; not to be changed."""
     root = tmp_path_factory.mktemp("shards") / "photos"
     assert pack(Photos(train=40, test=8), root)
     return root

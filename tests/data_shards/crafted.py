@@ -1,4 +1,4 @@
-"""Shard folders as somebody else may have written them: with whatever values, and every checksum right."""
+"""Shard folders as anybody may have written them: with any values, and right checksums."""
 
 import hashlib
 import json

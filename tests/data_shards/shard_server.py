@@ -1,4 +1,4 @@
-"""A web server on loopback that serves a folder, with or without ranges, and with troubles where a test wants them."""
+"""A web server on loopback that serves a folder, with ranges or without, and fails where a test wants it to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes flipped, cut, moved and lost anywhere: nothing wrong is ever read, and nothing changed is ever called whole."""
+"""Wherever bytes are flipped, cut, moved or lost, nothing wrong is read, and `verify` never calls it whole."""
 
 import random
 import shutil
@@ -22,7 +22,7 @@ FILES = ["train/train-000000.tar", "train/train-000001.tar", "train/index.npy", 
 
 
 def everything(root):
-    """All that reading gives: classes, and pixels, labels and ids of each split."""
+    """All that can be read: the classes, and the pixels, labels and ids of each split."""
     read = [read_manifest(root).classes]
     for name in ("train", "test"):
         split = open_split(root, name)

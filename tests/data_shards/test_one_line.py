@@ -1,4 +1,4 @@
-"""What people are told is one line of readable characters, and not longer than they can take in."""
+"""What people are told is one line of printable characters, and not too long."""
 
 import pytest
 

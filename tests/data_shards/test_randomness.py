@@ -1,7 +1,13 @@
+"""Draws are fixed for good, uniform, and independent of each other; and nothing is drawn but for a named purpose."""
+
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from data_shards.randomness import random_bits, splitmix64, uniform
+from data_shards.randomness import DataSetDraws, Draws, Of, Purpose, random_bits, splitmix64
+from tests.support.command_line import REPOSITORY
 
 
 def test_splitmix64_gives_the_published_sequence():
@@ -17,6 +23,10 @@ def test_splitmix64_gives_the_published_sequence():
 def test_values_are_fixed_for_good():
     # A recorded run must find its order and its crops again: these values may never change.
     assert random_bits(1, 2, np.arange(3)).tolist() == [241634772696565473, 8714790858771135257, 2631713133289659540]
+
+
+def uniform(*counters):
+    return (random_bits(*counters) >> np.uint64(11)) * 2.0**-53
 
 
 @pytest.mark.parametrize("vary", range(3))
@@ -41,3 +51,63 @@ def test_neighbouring_seeds_and_purposes_are_independent():
 
 def test_negative_and_large_seeds_are_seeds_of_their_own():
     assert len({int(random_bits(seed, 5)) for seed in (-1, 0, 1, 2**31, 2**62)}) == 5
+
+
+def test_what_is_drawn_for_a_sample_is_its_own_hash():
+    """Which counters are hashed, in which order: as in every run so far."""
+    ids = np.array([4, 9, 2])
+    draws = Draws(7, 3, ids)
+    flip, jitter = Purpose.FLIP.number, Purpose.JITTER.number
+    assert draws.bits(Purpose.FLIP).tolist() == [int(random_bits(7, flip, 3, sample)) for sample in ids]
+    assert draws.uniform(Purpose.FLIP).tolist() == [float(uniform(7, flip, 3, sample)) for sample in ids]
+    several = [[float(uniform(7, jitter, 3, sample, each)) for each in range(4)] for sample in ids]
+    assert draws.uniform(Purpose.JITTER, 4).tolist() == several
+    assert Draws(7, 3, np.array(9)).uniform(Purpose.JITTER, 4).tolist() == several[1]
+
+
+def test_partners_draw_together():
+    pairs = Draws(7, 3, np.array([4, 9, 2, 5])).pairs()
+    assert pairs.bits(Purpose.MIX).tolist() == [
+        int(random_bits(7, Purpose.MIX.number, 3, *pair)) for pair in ((4, 9), (2, 5))
+    ]
+
+
+def test_what_is_drawn_for_a_data_set_is_its_own_hash():
+    positions, number = np.array([3, 1]), Purpose.DIGITS100_GEOMETRY.number
+    assert DataSetDraws(positions).bits(Purpose.SHEET_IMAGES).tolist() == [int(random_bits(0, each)) for each in (3, 1)]
+    seeded = DataSetDraws(positions, seed=5).bits(Purpose.FILE_ORDER)
+    assert seeded.tolist() == [int(random_bits(5, Purpose.FILE_ORDER.number, each)) for each in (3, 1)]
+    stream = random_bits(5, 1, number).astype(np.int64)
+    table = [[[int(random_bits(stream, each, i, j)) for j in range(5)] for i in range(2)] for each in (3, 1)]
+    assert DataSetDraws(positions, seed=5, split=1).bits(Purpose.DIGITS100_GEOMETRY, 2, 5).tolist() == table
+
+
+def test_an_order_is_a_permutation():
+    order = Draws(7, 3, np.arange(1000)).order(Purpose.ORDER)
+    assert sorted(order.tolist()) == list(range(1000))
+    assert (order != np.arange(1000)).mean() > 0.9
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_purpose_is_drawn_for_in_its_own_way_only(purpose):
+    ids = np.arange(2)
+    for draws, of in ((Draws(0, 0, ids), Of.EPOCH), (DataSetDraws(ids, 0), Of.DATA_SET)):
+        if purpose.of is of:
+            draws.bits(purpose)
+        else:
+            with pytest.raises(AssertionError):
+                draws.bits(purpose)
+
+
+def imported_from_randomness(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "data_shards.randomness"]
+    return {alias.name for node in imports for alias in node.names}
+
+
+def test_nothing_is_drawn_without_a_purpose():
+    """Whatever is drawn is drawn by these values; nobody hashes numbers of his own."""
+    paths = [path for package in ("data_shards", "pipeline") for path in (REPOSITORY / package).rglob("*.py")]
+    imported = [imported_from_randomness(path) for path in paths]
+    assert set().union(*imported) == {"DataSetDraws", "Draws", "Of", "Purpose"}
+    assert sum(map(bool, imported)) > 10

@@ -1,3 +1,5 @@
+"""The order of samples: each once an epoch, and the same on any number of ranks."""
+
 import numpy as np
 import pytest
 

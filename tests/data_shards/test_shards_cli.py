@@ -1,3 +1,5 @@
+"""`deps shards`: what its commands print, draw and refuse."""
+
 import json
 
 import cv2
@@ -5,13 +7,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.augmentation.on_device import augment_on_device
 from data_shards.cli import app
 from data_shards.errors import ShardUsageError
 from data_shards.loading.batch_reader import training_batch
 from data_shards.looking.augmented import AugmentedLook, augmented_sheet, read_look
 from data_shards.looking.sheet import contact_sheet, count, spread_over_classes
+from data_shards.randomness import Draws
 from data_shards.store.index import open_split
 
 
@@ -124,7 +127,7 @@ def test_an_augmented_sheet_shows_what_training_shows(photos_root, tmp_path):
     tiles = [[sheet[10 + 128 * line :, 10 + 106 * column :][:side, :side] for column in range(8)] for line in range(4)]
     split, look = open_split(photos_root, "train"), read_look(recipe)
     ids = spread_over_classes(split, 4)
-    batch = training_batch(split, look.augmentation, 5, 4, ids, side)
+    batch = training_batch(split, look.augmentation, Draws(5, 4, ids), side)
     images, _ = augment_on_device(batch.images, batch.labels, batch.draws, look.augmentation, 4)
     for line in range(4):
         assert np.abs(tiles[line][2] - images[line].numpy()).max() <= 0.51, "epoch 4 is the second after the stored one"

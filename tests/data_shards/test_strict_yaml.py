@@ -1,4 +1,4 @@
-"""YAML is read without losing anything, and what cannot be read is told in one short line, at once."""
+"""YAML is read without losing anything; what is not read is refused at once, in one short line."""
 
 import os
 import re

@@ -8,7 +8,7 @@ from collections.abc import Generator
 import simplejpeg
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.config import DataConfig
 from data_shards.loading.choice import ReaderName
 from data_shards.loading.loader import TrainLoader

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.config import DataConfig
 from data_shards.loading.loader import TrainLoader
 from data_shards.store.index import INDEX_DTYPE, open_split

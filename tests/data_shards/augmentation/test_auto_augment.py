@@ -1,10 +1,11 @@
-"""AutoAugment: the published policies, drawn by sample and epoch, done as PIL would do them."""
+"""AutoAugment: the published policies, drawn for a sample and an epoch, with the results that PIL gives."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from data_shards.augmentation.auto_augment import POLICIES, auto_augment, draw_auto_augment
+from data_shards.randomness import Draws
 from tests.data_shards.pictures import photo
 
 NAMES = ["imagenet", "cifar10"]
@@ -37,7 +38,7 @@ def test_policies_are_the_published_ones():
 @pytest.mark.parametrize("policy", NAMES)
 def test_sub_policies_probabilities_and_sides_are_drawn_as_stated(policy):
     n = 50_000
-    draws = draw_auto_augment(policy, 3, 1, np.arange(n))
+    draws = draw_auto_augment(policy, Draws(3, 1, np.arange(n)))
     per_sub_policy = np.bincount(draws.sub_policy, minlength=25)
     assert 1850 < per_sub_policy.min() <= per_sub_policy.max() < 2150
     for number, pair in enumerate(POLICIES[policy]):
@@ -54,17 +55,17 @@ def test_sub_policies_probabilities_and_sides_are_drawn_as_stated(policy):
 
 def test_draws_depend_on_seed_epoch_and_sample_alone():
     ids = np.random.default_rng(0).permutation(3000)
-    whole = draw_auto_augment("imagenet", 5, 2, ids)
-    part = draw_auto_augment("imagenet", 5, 2, ids[700:800][::-1])
+    whole = draw_auto_augment("imagenet", Draws(5, 2, ids))
+    part = draw_auto_augment("imagenet", Draws(5, 2, ids[700:800][::-1]))
     for one, other in zip(part, whole, strict=True):
         assert (one == other[700:800][::-1]).all()
     for seed, epoch in ((6, 2), (5, 3)):
-        other = draw_auto_augment("imagenet", seed, epoch, ids)
+        other = draw_auto_augment("imagenet", Draws(seed, epoch, ids))
         assert 0.02 < (other.sub_policy == whole.sub_policy).mean() < 0.06
         assert 0.45 < (other.side == whole.side).mean() < 0.55
 
 
-# What gives PIL's pixels to the last bit.
+# The operations that give exactly PIL's pixels.
 EXACT = {"Posterize", "Solarize", "AutoContrast", "Equalize", "Invert", "TranslateX", "TranslateY"}
 
 
@@ -101,8 +102,8 @@ def test_images_come_out_as_by_pil(policy):
     ids = np.arange(400)
     before = np.stack([photo(48, 48, number % 7) for number in ids])
     after = before.copy()
-    auto_augment(after, policy, 1, 4, ids)
-    draws = draw_auto_augment(policy, 1, 4, ids)
+    auto_augment(after, policy, Draws(1, 4, ids))
+    draws = draw_auto_augment(policy, Draws(1, 4, ids))
     apart, exact = [], []
     for picture, ours, sub_policy, applied, sides in zip(before, after, *draws, strict=True):
         image = Image.fromarray(picture)
@@ -114,7 +115,7 @@ def test_images_come_out_as_by_pil(policy):
     apart, exact = np.array(apart), np.array(exact)
     assert exact.sum() > 100
     assert (apart[exact] == 0).all()
-    # Means over an image: rounding, the seam where geometry uncovers the fill, and what equalizing makes of both.
+    # On average over an image: there is rounding, a seam along the fill, and what equalizing makes of both.
     assert np.max(apart) < 6
     assert np.median(apart) < 0.5
     assert 0.1 < (before == after).all(axis=(1, 2, 3)).mean() < 0.5, "some images are left alone"
@@ -124,8 +125,8 @@ def test_an_image_changes_the_same_way_in_any_batch():
     ids = np.arange(60)
     pictures = np.stack([photo(32, 32, number) for number in ids])
     whole = pictures.copy()
-    auto_augment(whole, "cifar10", 2, 0, ids)
+    auto_augment(whole, "cifar10", Draws(2, 0, ids))
     order = np.random.default_rng(1).permutation(60)[:20]
     part = pictures[order]
-    auto_augment(part, "cifar10", 2, 0, ids[order])
+    auto_augment(part, "cifar10", Draws(2, 0, ids[order]))
     assert (part == whole[order]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_shards.augmentation.colour import MEAN_COLOUR
-from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.augmentation.config import Augmentation, RandomErasing
 from data_shards.augmentation.draws import (
     BLEND,
     COLUMNS,
@@ -16,6 +16,7 @@ from data_shards.augmentation.draws import (
     PASTED,
     draw_for_device,
 )
+from data_shards.randomness import Draws
 
 JITTER = Augmentation(colour_jitter=(0.4, 0.3, 0.2, 0.1))
 ERASING = Augmentation(random_erasing=RandomErasing(probability=0.3, fill="colour"))
@@ -25,27 +26,27 @@ WIDE = [slice(0, 12), slice(12, 19), slice(19, 25)]  # jitter's, erasing's and m
 
 
 def draws(augmentation, n=20_000, seed=3, epoch=1, resolution=160):
-    return draw_for_device(augmentation, seed, epoch, np.arange(n), resolution).astype(float)
+    return draw_for_device(augmentation, Draws(seed, epoch, np.arange(n)), resolution).astype(float)
 
 
 @pytest.mark.parametrize("augmentation", [JITTER, ERASING, MIXING, ALL])
 def test_a_pair_gets_the_same_row_in_any_batch(augmentation):
     ids = np.random.default_rng(0).permutation(600)
-    whole = draw_for_device(augmentation, 5, 2, ids, 32)
+    whole = draw_for_device(augmentation, Draws(5, 2, ids), 32)
     assert whole.dtype == np.float32
     assert whole.shape == (600, COLUMNS)
-    assert (draw_for_device(augmentation, 5, 2, ids[100:140], 32) == whole[100:140]).all()
+    assert (draw_for_device(augmentation, Draws(5, 2, ids[100:140]), 32) == whole[100:140]).all()
     pairs = ids.reshape(-1, 2)[::-1]  # in another order, partners side by side
     expected = whole.reshape(300, 2, COLUMNS)[::-1].reshape(600, COLUMNS)
-    assert (draw_for_device(augmentation, 5, 2, pairs.ravel(), 32) == expected).all()
+    assert (draw_for_device(augmentation, Draws(5, 2, pairs.ravel()), 32) == expected).all()
 
 
 def test_without_mixing_a_sample_gets_the_same_row_alone():
     augmentation = ALL.model_copy(update={"mixup": 0.0, "cutmix": 0.0})
     ids = np.arange(50)
-    whole = draw_for_device(augmentation, 5, 2, ids, 32)
+    whole = draw_for_device(augmentation, Draws(5, 2, ids), 32)
     for sample in (0, 7, 49):
-        assert (draw_for_device(augmentation, 5, 2, ids[sample : sample + 1], 32)[0] == whole[sample]).all()
+        assert (draw_for_device(augmentation, Draws(5, 2, ids[sample : sample + 1]), 32)[0] == whole[sample]).all()
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(4, 1), (3, 2)])
@@ -58,7 +59,7 @@ def test_another_seed_or_epoch_gives_other_rows(seed, epoch):
 
 
 def test_another_partner_gives_another_mixture_and_nothing_else():
-    one, other = (draw_for_device(ALL, 3, 1, np.array([8, partner]), 160)[0] for partner in (9, 10))
+    one, other = (draw_for_device(ALL, Draws(3, 1, np.array([8, partner])), 160)[0] for partner in (9, 10))
     assert one[LABEL_SHARE] != other[LABEL_SHARE]
     assert (one[:19] == other[:19]).all()
 
@@ -74,9 +75,9 @@ def test_what_is_off_changes_nothing(on):
 
 def test_with_nothing_for_the_device_there_are_no_columns():
     padded = Augmentation(crop="padded", flip=True, auto_augment="cifar10")
-    assert draw_for_device(padded, 0, 0, np.arange(5), 32).shape == (5, 0)
+    assert draw_for_device(padded, Draws(0, 0, np.arange(5)), 32).shape == (5, 0)
     never = Augmentation(mixup=0.2, mix_probability=0.0)
-    assert draw_for_device(never, 0, 0, np.arange(5), 32).shape == (5, 0)
+    assert draw_for_device(never, Draws(0, 0, np.arange(5)), 32).shape == (5, 0)
 
 
 def test_jitter_draws_each_factor_evenly_and_independently():
@@ -112,7 +113,7 @@ def test_erasing_has_the_stated_odds_areas_aspects_and_places():
     assert 0.28 < aspect.min() < 0.32
     assert 3.1 < aspect.max() < 3.5
     assert abs(np.log(aspect).mean()) < 0.03
-    # Small rectangles always fit, so that their areas stay even; of large ones the elongated are drawn again.
+    # Small rectangles always fit, and their areas are uniform; of large ones the elongated ones are drawn again.
     small = area[area < 0.2]
     assert abs(np.median(small) - 0.11) < 0.006
     for place, room in ((x, 160 - w), (y, 160 - h)):
@@ -164,7 +165,8 @@ def test_cutmix_pastes_the_area_that_the_label_counts():
     assert (np.stack([x + w, y + h]) <= 160).all()
     inside = (x > 0) & (y > 0) & (x + w < 160) & (y + h < 160)
     assert (np.abs(w - h) <= 1)[inside].all(), "square, but for what falls outside"
-    # α = 1: areas are even before what falls outside is cut off, and a side s fits with odds (1 - s)²: one in six.
+    # With α = 1 areas are uniform before they are cut off at the border; a side s fits with probability (1 - s)², which
+    # is one sixth on average.
     assert abs(inside.mean() - 1 / 6) < 0.015
     assert abs((x + w / 2).mean() - 80) < 1.5
 

@@ -1,4 +1,4 @@
-"""Each operation does what PIL's does, in which AutoAugment's paper defines them."""
+"""Each image operation does what PIL's does; AutoAugment's paper defines them by PIL's."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the device makes of a batch, against PIL, the colour model of Python's own library, and sums by hand."""
+"""What the device does to a batch, compared with PIL, with Python's `colorsys`, and with sums by hand."""
 
 import colorsys
 
@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.augmentation.config import Augmentation, RandomErasing
 from data_shards.augmentation.draws import BLEND, ERASED, FILL, GREY, LABEL_SHARE, MATRIX, PASTED, draw_for_device
 from data_shards.augmentation.on_device import augment_on_device
+from data_shards.randomness import Draws
 from tests.data_shards.pictures import photo
 
 IDS = np.arange(20, 28)
@@ -19,7 +20,7 @@ LABELS = torch.tensor([3, 1, 4, 1, 5, 5, 2, 0])
 
 def augmented(augmentation, pictures=PICTURES, seed=1, epoch=2):
     """Images as float64 [8, 40, 40, 3], labels, and the rows they were made by."""
-    rows = draw_for_device(augmentation, seed, epoch, IDS, 40)
+    rows = draw_for_device(augmentation, Draws(seed, epoch, IDS), 40)
     images, labels = augment_on_device(
         torch.from_numpy(pictures), LABELS, torch.from_numpy(rows), augmentation, classes=6
     )
@@ -85,7 +86,7 @@ def test_all_of_jitter_at_once_is_one_after_the_other_in_any_order():
         images = torch.from_numpy(calm)
         for which in order:
             alone = Augmentation(colour_jitter=[stray if which == each else 0 for each, stray in enumerate(strays)])
-            rows = torch.from_numpy(draw_for_device(alone, 1, 2, IDS, 40))
+            rows = torch.from_numpy(draw_for_device(alone, Draws(1, 2, IDS), 40))
             images, _ = augment_on_device(images, LABELS, rows, alone, 6)
         np.testing.assert_allclose(together, images.numpy(), atol=1e-2)
 
@@ -122,7 +123,7 @@ def test_images_and_labels_are_mixed_with_the_same_shares(augmentation):
     np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
     for position in range(8):
         partner = position ^ 1
-        # Of a plain image, the mean tells the share of each partner.
+        # Where images are plain, the mean tells the share of each partner.
         own = (images[position].mean() - 30 * partner) / (30 * position - 30 * partner)
         expected = np.zeros(6)
         expected[LABELS[position]] += own

@@ -8,10 +8,12 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from data_shards.augmentation.crops import Augmentation, Plan, plan
+from data_shards.augmentation.config import Augmentation
+from data_shards.augmentation.crops import Crops, training_crops
 from data_shards.decoding import dali as dali_reader
 from data_shards.decoding.python import decode
 from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
+from data_shards.randomness import Draws
 from data_shards.store.image_format import encode_png
 from data_shards.store.index import INDEX_DTYPE, open_split
 
@@ -22,7 +24,7 @@ PADDED = Augmentation(crop="padded", padding=4, flip=True)
 
 
 def photo(height, width, generator):
-    """Noise whose amplitude falls with frequency as in photographs: as much detail as a picture can have."""
+    """Noise whose amplitude falls with frequency as it does in photographs: they have no more detail."""
     spectrum = np.fft.rfft2(generator.standard_normal((height, width, 3)), axes=(0, 1))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1 / max(height, width)
@@ -39,7 +41,7 @@ def as_grey_jpeg(image):
 
 
 def as_turned_jpeg(image):
-    """With an EXIF entry that asks viewers to turn it by 90°."""
+    """The JPEG with an EXIF entry that asks viewers to turn it by 90°."""
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -57,25 +59,23 @@ class Pictures:
         self.index = np.zeros(samples, INDEX_DTYPE)
         self.index["height"], self.index["width"] = np.array(sizes).T
 
-    def share(self, threads):
-        return self
-
     def read(self, sample):
         return self.files[sample]
 
-    def plan(self, augmentation, resolution):
+    def crops(self, augmentation, resolution):
         ids = np.arange(len(self.files))
-        return ids, plan(augmentation, 1, 0, ids, self.index["height"], self.index["width"], resolution)
+        heights, widths = self.index["height"], self.index["width"]
+        return ids, training_crops(augmentation, Draws(1, 0, ids), heights, widths, resolution)
 
 
 def read(pictures, *requests, beyond_border=False):
-    """Through DALI."""
+    """The images, through DALI."""
     batches = dali_reader.read_batches(pictures, requests, 24, threads=1, prefetch=2, beyond_border=beyond_border)
     return [images.cpu().numpy() for images in batches]
 
 
 def difference(pictures, ids, what, images):
-    """Grey levels between DALI's images and the Python reader's: [B, resolution, resolution, 3]."""
+    """Difference, in grey levels, between DALI's images and the Python reader's: [B, resolution, resolution, 3]."""
     windows = zip(ids, what.windows, what.flips, strict=True)
     ours = [decode(pictures.files[sample], window, flip, what.resolution) for sample, window, flip in windows]
     return np.abs(images.astype(int) - np.stack(ours))
@@ -107,7 +107,7 @@ def same(ours, theirs):
 )  # fmt: skip
 def test_random_crops_look_as_the_python_reader_shows_them(side, resolution, mean, largest):
     pictures = Pictures(side)
-    ids, what = pictures.plan(RANDOM, resolution)
+    ids, what = pictures.crops(RANDOM, resolution)
     (images,) = read(pictures, (ids, what))
     error = difference(pictures, ids, what, images)
     assert what.flips.any()
@@ -120,7 +120,7 @@ def test_random_crops_look_as_the_python_reader_shows_them(side, resolution, mea
 @pytest.mark.parametrize(("resolution", "mean", "largest"), [(48, 3.5, 60), (96, 1.5, 60), (224, 0.2, 1)])
 def test_whatever_shards_hold_looks_the_same(encode, resolution, mean, largest):
     pictures = Pictures(128, encode)
-    ids, what = pictures.plan(RANDOM, resolution)
+    ids, what = pictures.crops(RANDOM, resolution)
     (images,) = read(pictures, (ids, what))
     error = difference(pictures, ids, what, images)
     assert error.mean() < mean
@@ -131,7 +131,7 @@ def test_padded_crops_of_small_pngs_are_the_same_to_the_bit():
     pictures = Pictures(32, encode_png)
     pictures.files = [encode_png(photo(32, 32, np.random.default_rng(sample))) for sample in range(24)]
     pictures.index["height"] = pictures.index["width"] = 32
-    ids, what = pictures.plan(PADDED, 32)
+    ids, what = pictures.crops(PADDED, 32)
     (images,) = read(pictures, (ids, what), beyond_border=True)
     assert np.ptp(what.windows[:, 0]) == 8
     assert difference(pictures, ids, what, images).max() == 0
@@ -139,16 +139,16 @@ def test_padded_crops_of_small_pngs_are_the_same_to_the_bit():
 
 def test_a_crop_that_is_a_pixel_off_would_be_seen():
     pictures = Pictures(256)
-    ids, what = pictures.plan(RANDOM, 224)
+    ids, what = pictures.crops(RANDOM, 224)
     (images,) = read(pictures, (ids, what))
-    moved = Plan(np.maximum(what.windows - [[1, 0, 0, 0]], 0), what.flips, 224)
+    moved = Crops(np.maximum(what.windows - [[1, 0, 0, 0]], 0), what.flips, 224)
     assert difference(pictures, ids, moved, images).mean() > 3 * difference(pictures, ids, what, images).mean()
 
 
 def test_a_window_of_the_resolution_is_cut_out_unchanged_and_mirrored():
     pictures = Pictures(64)
     windows = np.tile(np.int32([7, 5, 40, 40]), (24, 1))
-    what = Plan(windows, np.arange(24) % 2 == 1, 40)
+    what = Crops(windows, np.arange(24) % 2 == 1, 40)
     (images,) = read(pictures, (np.arange(24), what))
     assert difference(pictures, range(24), what, images).max() <= 1
 
@@ -161,14 +161,14 @@ def test_beyond_the_border_the_image_is_reflected():
     whole = np.stack([np.zeros(8), np.zeros(8), widths, heights], axis=1).astype(np.int32)
     whole[:, :2] += shifts
     for resolution, largest in ((64, 20), (100, 2)):
-        what = Plan(whole, shifts[:, 0] < 0, resolution)
+        what = Crops(whole, shifts[:, 0] < 0, resolution)
         (images,) = read(pictures, (ids, what), beyond_border=True)
         assert difference(pictures, ids, what, images).max() <= largest
 
 
 def test_one_pipeline_gives_one_resolution_after_another():
     pictures = Pictures(128)
-    requests = [pictures.plan(RANDOM, resolution) for resolution in (64, 224, 32, 160, 64)]
+    requests = [pictures.crops(RANDOM, resolution) for resolution in (64, 224, 32, 160, 64)]
     batches = read(pictures, *requests)
     assert [images.shape for images in batches] == [(24, side, side, 3) for side in (64, 224, 32, 160, 64)]
     for request, images in zip(requests, batches, strict=True):
@@ -257,7 +257,7 @@ def test_with_fewer_samples_than_ranks_some_batches_are_empty(digits100_root):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_the_images_stay_there_and_look_the_same():
     pictures = Pictures(256)
-    ids, what = pictures.plan(RANDOM, 224)
+    ids, what = pictures.crops(RANDOM, 224)
     (images,) = dali_reader.read_batches(pictures, [(ids, what)], 24, 1, 2, beyond_border=False)
     assert images.device == torch.device("cuda", torch.cuda.current_device())
     assert difference(pictures, ids, what, images.cpu().numpy()).mean() < 2

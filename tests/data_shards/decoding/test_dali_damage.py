@@ -1,4 +1,4 @@
-"""What goes wrong around the DALI reader: damage, named before DALI meets it; recipes that it cannot serve."""
+"""The DALI reader: damage is named before DALI meets it; recipes that it cannot do are refused."""
 
 import sys
 import zlib
@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.decoding import encoded
 from data_shards.errors import ShardDamage, ShardUsageError
@@ -93,7 +93,7 @@ def test_a_shard_cut_while_training_runs_is_named(breakable):
 )
 def test_what_is_no_whole_jpeg_is_named_before_dali_meets_it(breakable, unchecked_index, monkeypatch, damage, reason):
     store(breakable, damage(jpeg_of(breakable)))
-    monkeypatch.setattr(dali_reader, "_named", lambda *_: pytest.fail("DALI met it"))
+    monkeypatch.setattr(dali_reader, "_naming_the_sample", lambda *_: pytest.fail("DALI met it"))
     with pytest.raises(ShardDamage, match=rf"train-000001\.tar: sample 000000047 at byte \d+: {reason}"):
         list(dali(breakable))
 

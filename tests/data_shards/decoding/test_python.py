@@ -1,3 +1,5 @@
+"""The Python reader: what a window of an image shows, and how an image that is not whole is named."""
+
 import io
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards.augmentation.crops import Plan
+from data_shards.augmentation.crops import Crops
 from data_shards.decoding.python import decode, read_batch
 from data_shards.errors import ShardDamage
 from data_shards.store.index import open_split
@@ -73,7 +75,8 @@ def test_resizing_shows_what_another_library_shows(window, resolution):
     x, y, w, h = window
     box = Image.open(io.BytesIO(jpeg)).resize((resolution,) * 2, Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
     error = difference(decode(jpeg, window, False, resolution), np.asarray(box))
-    # Decoding at a fraction of the size rounds the window to whole pixels there: up to half a pixel of the result.
+    # At a fraction of the size the window is rounded to whole pixels, which moves it by up to half a pixel of the
+    # result.
     assert error.mean() < 2.0
     assert error.max() <= 10
 
@@ -88,7 +91,7 @@ def test_grey_images_become_rgb():
 def test_a_batch_holds_the_samples_in_the_order_asked_for(digits_root):
     split = open_split(digits_root, "test")
     ids = np.array([7, 3, 350, 3])
-    what = Plan(np.tile(np.int32([0, 0, 32, 32]), (4, 1)), np.array([False, False, True, True]), 32)
+    what = Crops(np.tile(np.int32([0, 0, 32, 32]), (4, 1)), np.array([False, False, True, True]), 32)
     images = read_batch(split, ids, what)
     stored_images = [reference(split.read(sample)) for sample in ids]
     expected = np.stack([stored_images[0], stored_images[1], stored_images[2][:, ::-1], stored_images[3][:, ::-1]])
@@ -105,4 +108,4 @@ def test_an_undecodable_sample_is_named(digits_root, monkeypatch):
     split = open_split(digits_root, "train")
     monkeypatch.setattr(split, "read", lambda sample: b"\xff\xd8 then nothing")
     with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000205 at byte \d+: not a whole JPEG"):
-        read_batch(split, np.array([205]), Plan(np.int32([[0, 0, 32, 32]]), np.array([False]), 32))
+        read_batch(split, np.array([205]), Crops(np.int32([[0, 0, 32, 32]]), np.array([False]), 32))

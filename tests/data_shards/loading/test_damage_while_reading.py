@@ -26,7 +26,7 @@ def other_root(tmp_path_factory):
 
 
 def outcomes(split):
-    """Of each sample of the shard, its bytes or the reason why there are none."""
+    """For each sample of the shard, its bytes, or the reason why they cannot be read."""
     found = []
     for sample in SAMPLES:
         try:
@@ -147,13 +147,13 @@ def test_an_index_overwritten_while_a_run_reads_changes_no_label(breakable, othe
     labels = split.labels.copy()
     with open(breakable / "train" / "index.npy", "r+b") as file:
         file.write((other_root / "train" / "index.npy").read_bytes())
-        file.truncate(600)  # of a mapped file, this would end the process
+        file.truncate(600)  # this would end a process that has mapped the file
     assert (split.index["label"] == labels).all()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_readers_that_start_after_the_index_was_replaced_refuse_it(breakable, other_root, workers):
-    # Whole and consistent, but another data set: labels and images would change in mid-run, and fit each other.
+    # The other data set is whole and consistent: labels and images would fit each other, and change during the run.
     split = open_split(breakable, "train")
     loader = EvaluationLoader(split, DataConfig(shards=breakable, workers=workers), 32, 50, 0, 1)
     whole = list(loader)

@@ -1,4 +1,4 @@
-"""What readers hand over to the training process, and what they cannot: the run ends in one line, and never waits."""
+"""Readers hand batches over to the training process; where they cannot, the run ends in one line and never waits."""
 
 import resource
 import select
@@ -19,7 +19,7 @@ from data_shards.store.index import open_split
 
 
 class WithoutRoom(BatchReader):
-    """Finds no room in shared memory."""
+    """A reader that finds no room in shared memory."""
 
     def __getitem__(self, request):
         answer = super().__getitem__(request)
@@ -28,7 +28,7 @@ class WithoutRoom(BatchReader):
 
 
 class WithoutFiles(BatchReader):
-    """May open no file for shared memory."""
+    """A reader that may open no file for shared memory."""
 
     def __getitem__(self, request):
         answer = super().__getitem__(request)
@@ -38,14 +38,14 @@ class WithoutFiles(BatchReader):
 
 
 class WithoutMemory(BatchReader):
-    """Finds no memory."""
+    """A reader that finds no memory."""
 
     def __getitem__(self, request):
         raise MemoryError
 
 
 class WithoutService(BatchReader):
-    """Cannot be asked for what it has handed over: the thread that would answer meets an error, and reports it."""
+    """A reader from which nothing can be fetched: the thread that would serve it meets an error, and reports it."""
 
     def __getitem__(self, request):
         threading.Thread(target=lambda: sys.excepthook(OSError, OSError(24, "Too many open files"), None)).start()
@@ -84,7 +84,7 @@ def answer(samples):
 
 @pytest.mark.parametrize("samples", [0, 1, 3000])
 def test_a_batch_is_handed_over_by_a_message_that_is_sent_whole_or_not_at_all(samples):
-    # What a killed reader leaves of a longer one would be waited for, to its end, for ever.
+    # A killed reader may leave part of a longer message, whose rest would be waited for for ever.
     given = answer(samples)
     message = ForkingPickler.dumps((2**40, given))
     assert len(message) + 4 <= select.PIPE_BUF

@@ -1,3 +1,5 @@
+"""Loaders: any number of workers and ranks gives the same batches, from any step on."""
+
 import time
 from pathlib import Path
 
@@ -6,7 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation, Plan, RandomErasing
+from data_shards.augmentation.config import Augmentation, RandomErasing
+from data_shards.augmentation.crops import Crops
 from data_shards.augmentation.draws import MATRIX
 from data_shards.augmentation.on_device import augment_on_device
 from data_shards.decoding.python import read_batch
@@ -202,7 +205,7 @@ def test_evaluation_sees_each_sample_once_over_all_ranks(digits100_root, world, 
 def test_evaluation_shows_images_as_stored(digits100_root):
     split = open_split(digits100_root, "test")
     (batch,) = EvaluationLoader(split, config(digits100_root), 32, 60, 0, 1)
-    whole = Plan(np.tile(np.int32([0, 0, 32, 32]), (60, 1)), np.zeros(60, bool), 32)
+    whole = Crops(np.tile(np.int32([0, 0, 32, 32]), (60, 1)), np.zeros(60, bool), 32)
     assert (batch.images.numpy() == read_batch(split, np.arange(60), whole)).all()
     assert batch.labels.tolist() == split.labels.tolist()
 

@@ -1,4 +1,4 @@
-"""What `workers: auto` and `prefetch: auto` come to: from the cores, and from what the launcher tells."""
+"""`workers: auto` and `prefetch: auto`: which numbers they stand for, by the cores and by what the launcher tells."""
 
 import os
 

@@ -1,3 +1,5 @@
+"""Reader processes: they end with the trainer, outlive signals meant for it, and are missed when they are killed."""
+
 import os
 import signal
 import subprocess

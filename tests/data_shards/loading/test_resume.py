@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.loading.loader import DataConfig, TrainLoader
 from data_shards.store.index import open_split
@@ -17,13 +17,13 @@ BATCH, SEED, STEPS = 12, 11, 40  # an epoch is 12 steps: kills fall into several
 AUGMENTATION = Augmentation(crop="random_resized", flip=True)
 RESOLUTIONS = (24, 32, 40)
 
-# One rank of a run: tells each step's samples as soon as it has them, then waits a little, as training would.
+# One rank of a run. It prints each step's samples as soon as it has them, then waits a little, as training would.
 RANK = """
 import sys, time
 from tests.data_shards.loading.test_resume import loader, shown
 if __name__ == "__main__":
     reader, root, rank, world = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    # Of several ranks, starting a process that reads ahead for each would take most of the time.
+    # To start a reader process for each of several ranks would take most of the time.
     workers = 1 if world == 1 or reader == "dali" else 0
     for step, batch in enumerate(loader(reader, root, rank, world, start=0, workers=workers)):
         print("step", step, *shown(batch), flush=True)
@@ -41,7 +41,7 @@ def loader(reader, root, rank, world, start, workers=0):
 
 
 def shown(batch):
-    """Each image of a batch as text: the sample, and a checksum of the pixels that its crop came to."""
+    """Each image of a batch as text: the sample, and a checksum of its pixels."""
     images, labels = batch.images.numpy(), batch.labels.tolist()
     return [
         f"{sample}:{label}:{len(image)}:{zlib.crc32(image.tobytes()):08x}"

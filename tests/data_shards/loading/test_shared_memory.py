@@ -1,4 +1,4 @@
-"""What shared memory holds decides, before anything is read, about how much is read ahead."""
+"""Before anything is read, the free shared memory decides how much is read ahead."""
 
 import os
 from types import SimpleNamespace
@@ -14,18 +14,18 @@ from data_shards.loading.shared_memory import fit_shared_memory, free_bytes
 
 IMAGES, SIDE = 128, 224
 BATCH = IMAGES * SIDE * SIDE * 3  # bytes: 18.4 MiB
-AUTO = 8  # workers that the machine is good for
+AUTO = 8  # workers for which the machine has cores
 
 
 @pytest.fixture(autouse=True)
 def readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is good for some workers, and the reader that the test asks for."""
+    """A machine with cores for `AUTO` workers, and the reader that the test asks for."""
     monkeypatch.setattr(shared_memory, "workers_here", lambda: AUTO)
     monkeypatch.setattr(shared_memory, "choose_reader", lambda wanted, augmentation, split: wanted)
 
 
 def fit(batches: int, processes: int = 1, **keys: Any) -> tuple[Any, Any, str | None]:
-    """Workers, prefetch and what is told, with room for a number of batches."""
+    """Workers, prefetch and the line that is told, where there is room for a number of batches."""
     config = DataConfig(shards="anywhere", **keys)  # type: ignore[arg-type]
     fitted, told = fit_shared_memory(config, None, [(IMAGES, SIDE)], batches * BATCH, processes)  # type: ignore[arg-type]
     assert fitted == config.model_copy(update={"workers": fitted.workers, "prefetch": fitted.prefetch})

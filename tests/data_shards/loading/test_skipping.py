@@ -1,4 +1,4 @@
-"""`on_corrupt: skip`: another sample in the place of a damaged one, always the same, with its own label, and told."""
+"""`on_corrupt: skip`: in place of a damaged sample another is shown, always the same, with its own label."""
 
 import json
 from collections import Counter
@@ -8,12 +8,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation, plan
+from data_shards.augmentation.config import Augmentation
+from data_shards.augmentation.crops import training_crops
 from data_shards.decoding import dali as dali_reader
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage
 from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.loading.substitution import ATTEMPTS, candidates, healthy_ids
+from data_shards.randomness import Draws
 from data_shards.sampler import EpochSampler
 from data_shards.store.damage_record import DamageRecord
 from data_shards.store.index import open_split
@@ -54,7 +56,7 @@ def test_only_damaged_samples_are_replaced_and_by_whole_ones(damaged, digits100_
         # The label and the crop are those of the sample that is shown, as stored in the whole data set.
         assert (batch.labels.numpy() == whole.labels[shown]).all()
         rows = whole.index[shown]
-        what = plan(AUGMENTATION, SEED, sampler.epoch(step), shown, rows["height"], rows["width"], 32)
+        what = training_crops(AUGMENTATION, Draws(SEED, sampler.epoch(step), shown), rows["height"], rows["width"], 32)
         assert (batch.images.numpy() == read_batch(whole, shown, what)).all()
     assert set(replaced) == DAMAGED
 

@@ -1,3 +1,5 @@
+"""`deps shards pack`: what it prints, and what it refuses in one line."""
+
 import json
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""File systems that lack hard links, flock or renaming. System calls that fail as theirs do stand for them."""
+"""File systems without hard links, flock or renaming; system calls that fail as theirs do stand for them."""
 
 import errno
 import fcntl

@@ -1,3 +1,5 @@
+"""Packing: the shards are WebDataset tars, the index fits them, and the same source gives the same bytes."""
+
 import builtins
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What is left when packing is killed or fails, and that the next attempt goes on from there."""
+"""Packing that is killed or fails: what it leaves, and how the next attempt goes on from there."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""CIFAR in exactly the published files, with few images."""
+"""CIFAR: archives in exactly the published form, with few images."""
 
 import io
 import pickle
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import webdataset
 
-from data_shards.augmentation.crops import evaluation_plan
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.packing.pack import pack
@@ -31,7 +31,7 @@ FOLDERS = {
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes as the Python and the NumPy did that the archives were made with."""
+    """Writes pickles as the versions of Python and NumPy did with which the archives were made."""
 
     def save_str(self, what):
         what = what.encode() if isinstance(what, str) else what
@@ -134,7 +134,7 @@ def test_what_is_read_back_is_what_the_archive_holds(name, form, archive, tmp_pa
     assert verify(tmp_path / "out") == []
     for split in ("train", "test"):
         ours = open_split(tmp_path / "out", split)
-        whole = evaluation_plan(ours.index["height"], ours.index["width"], 32)
+        whole = evaluation_crops(ours.index["height"], ours.index["width"], 32)
         images = read_batch(ours, np.arange(len(ours)), whole)
         read = [(int(label), image.tobytes()) for label, image in zip(ours.labels, images, strict=True)]
         assert sorted(read) == content.images(split), "to the last bit: the images are kept without loss"
@@ -277,4 +277,4 @@ def test_damage_to_a_stored_png_is_named(archive, tmp_path):
     assert "CRC-32 differs" in damages[0].reason
     assert "not a whole PNG" in damages[0].reason
     with pytest.raises(ShardDamage, match=r"train-000001\.tar: sample 000000060"):
-        read_batch(split, np.array([60]), evaluation_plan(row["height"][None], row["width"][None], 32))
+        read_batch(split, np.array([60]), evaluation_crops(row["height"][None], row["width"][None], 32))

@@ -1,4 +1,4 @@
-"""Names of files that are no UTF-8, or have line breaks and the like in them: packed or refused, and readable."""
+"""Names of files that are not UTF-8, or have control characters: packed or refused, and readable in messages."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from data_shards.errors import ShardUsageError, UndecodableImages
 from data_shards.packing.pack import pack
-from data_shards.sources.file_names import as_name, as_text, readable
+from data_shards.sources.file_names import as_name, as_text, printable
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
 from data_shards.sources.imagenet import imagenet
@@ -142,7 +142,7 @@ def test_what_is_no_regular_file_is_not_waited_for(what, tree):
 def test_a_name_comes_back_from_its_text_and_can_be_printed(name):
     text = as_text(os.fsdecode(name))
     assert os.fsencode(as_name(text)) == name
-    shown = readable(text)
+    shown = printable(text)
     assert shown.encode().decode() == shown
     assert len(shown.splitlines()) == 1
     assert shown.isprintable()

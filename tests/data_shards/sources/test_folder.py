@@ -1,3 +1,5 @@
+"""`folder`: trees of class folders, with splits or without; anything else is refused in one line."""
+
 import os
 
 import numpy as np

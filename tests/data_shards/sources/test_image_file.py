@@ -1,3 +1,5 @@
+"""One image file: what is kept as it is, what is resized or encoded anew, and what cannot be decoded."""
+
 import io
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""One rule for how large an image may be: what is packed, what `verify` calls whole, what the readers decode."""
+"""One rule for how large an image may be, in packing, in `verify` and in the readers."""
 
 import io
 import os
@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from data_shards.augmentation.crops import evaluation_plan
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.decoding.encoded import read_encoded
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
@@ -112,7 +112,7 @@ def test_an_image_that_is_too_large_is_left_out_on_request_and_the_rest_is_whole
 
 
 class Other(Digits):
-    """A source that says of its first image what a test wants it to say."""
+    """The digits, but for the first sample, which a test has chosen."""
 
     def __init__(self, sample):
         self.sample = sample
@@ -137,7 +137,7 @@ def test_whatever_the_source_nothing_is_packed_that_the_readers_would_not_take(s
 
 
 def test_verify_and_the_readers_refuse_what_packing_refuses(photos_root, monkeypatch):
-    """Where the limit was lower, all of them would call the same images damaged, and no others."""
+    """With a lower limit, all of them call the same images damaged, and no others."""
     split = open_split(photos_root, "train")
     longest = np.maximum(split.index["height"], split.index["width"])
     limit = int(np.median(longest))
@@ -151,7 +151,7 @@ def test_verify_and_the_readers_refuse_what_packing_refuses(photos_root, monkeyp
         for more in range(damage.samples)
     }
     readers = (
-        lambda ids, rows: read_batch(split, ids, evaluation_plan(rows["height"], rows["width"], 16)),
+        lambda ids, rows: read_batch(split, ids, evaluation_crops(rows["height"], rows["width"], 16)),
         lambda ids, rows: read_encoded(split, ids),  # what DALI is given
     )
     for read in readers:

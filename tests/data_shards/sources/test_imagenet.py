@@ -1,4 +1,4 @@
-"""ImageNet as it is published, with three classes of few and small images."""
+"""ImageNet in the forms in which it is published, with three classes of few, small images."""
 
 import io
 import tarfile
@@ -9,7 +9,7 @@ import webdataset
 from PIL import Image
 from scipy.io import savemat
 
-from data_shards.augmentation.crops import evaluation_plan
+from data_shards.augmentation.crops import evaluation_crops
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.packing.pack import pack
@@ -126,7 +126,7 @@ def test_what_is_read_back_is_what_the_layout_holds(layout, layouts, content, tm
         tars = [str(path) for path in sorted(ours.folder.glob("*.tar"))]
         theirs = [(int(each["cls"]), each["jpg"]) for each in webdataset.WebDataset(tars, shardshuffle=False)]
         assert theirs == read
-        squares = evaluation_plan(ours.index["height"], ours.index["width"], 20)
+        squares = evaluation_crops(ours.index["height"], ours.index["width"], 20)
         images = read_batch(ours, np.arange(len(ours)), squares)
         for image, (_, file), window in zip(images, read, squares.windows, strict=True):
             left, top, width, height = window.tolist()

@@ -1,3 +1,5 @@
+"""`digits` and `digits100`: fixed splits, balanced classes, images that depend on seed, split and position alone."""
+
 import cv2
 import numpy as np
 import pytest

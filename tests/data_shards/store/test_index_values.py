@@ -1,4 +1,4 @@
-"""What an index may say, whatever its checksum: what its shards have room for, and what the images themselves say."""
+"""Values in an index that cannot be right are refused, by its shards and by the images, whatever its checksum."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A FIFO or a device in the place of a file of a shard folder: nobody waits for it, and it is named."""
+"""A FIFO or a device in the place of a file in a shard folder is named, and nobody waits for it."""
 
 import os
 import shutil

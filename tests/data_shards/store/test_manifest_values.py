@@ -1,4 +1,4 @@
-"""What a manifest may say, whatever its checksum: it names files, and neither paths nor commands nor terminal codes."""
+"""Values in a manifest that cannot be right are refused, whatever its checksum: names are bare names of files."""
 
 import urllib.parse
 

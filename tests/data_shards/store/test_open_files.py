@@ -1,4 +1,4 @@
-"""How many shards are open at a time: a bounded number in each process, whatever its limit, and whoever reads."""
+"""A process has a bounded number of shards open, whatever its limit is and however many read."""
 
 import resource
 import subprocess

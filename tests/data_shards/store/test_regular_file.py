@@ -1,4 +1,4 @@
-"""Only regular files are opened, whatever stands in their place."""
+"""Only regular files are opened."""
 
 import os
 from pathlib import Path

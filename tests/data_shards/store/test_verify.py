@@ -1,3 +1,5 @@
+"""`verify` names each damaged sample and file, and says what is wrong with it."""
+
 import errno
 import io
 import os

@@ -22,7 +22,7 @@ def shard_of(sample):
 
 
 def streams_of(one, epoch, world, streams):
-    """What each stream of each rank shows in an epoch, one sample after the other; and the blocks that it needs."""
+    """The samples that each stream of each rank shows in an epoch, in order, and the blocks that it needs."""
     steps = one.steps_per_epoch
     for rank in range(world):
         for stream in range(streams):

@@ -5,12 +5,13 @@ import random
 import pytest
 import torch
 
-from data_shards.augmentation.crops import Augmentation, RandomErasing
+from data_shards.augmentation.config import Augmentation, RandomErasing
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardUsageError
 from data_shards.loading.batch_reader import training_batch
 from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.packing.pack import pack
+from data_shards.randomness import Draws
 from data_shards.sources.digits100 import Digits100
 from data_shards.store.index import Split, open_split
 from data_shards.streaming import dali as dali_stream
@@ -82,7 +83,7 @@ def test_python_shows_what_random_access_shows_of_a_sample(many_shards_root, no_
     split.read = lambda sample: original(split, sample)
     for step, batch in enumerate(batches):
         ids = loading.sampler.ids(step)
-        expected = training_batch(split, augmentation, SEED, step // 6, ids, 32)
+        expected = training_batch(split, augmentation, Draws(SEED, step // 6, ids), 32)
         assert batch.ids.tolist() == ids.tolist()
         assert same([batch], [expected])
 
@@ -96,7 +97,7 @@ def test_dali_shows_what_random_access_shows_of_a_sample(many_shards_root, no_re
     split = open_split(many_shards_root, "train")
     split.read = lambda sample: original(split, sample)
     for step, batch in enumerate(batches):
-        expected = training_batch(split, augmentation, SEED, step // 6, loading.sampler.ids(step), 32)
+        expected = training_batch(split, augmentation, Draws(SEED, step // 6, loading.sampler.ids(step)), 32)
         assert torch.equal(batch.ids, expected.ids)
         assert torch.equal(batch.labels, expected.labels)
         assert torch.equal(batch.draws, expected.draws)

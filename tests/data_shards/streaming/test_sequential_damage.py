@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.decoding import dali as dali_reader
 from data_shards.errors import ShardDamage
 from data_shards.loading.loader import DataConfig, TrainLoader
@@ -50,7 +50,7 @@ def overwrite(root, place, content):
 
 
 def damage_of(loading, lost):
-    """Gives all before the first step that shows one of `lost`, and then the damage."""
+    """The loader gives all before the first step that shows one of `lost`, and then the damage."""
     first = next(step for step in range(12) if set(loading.sampler.ids(step).tolist()) & set(lost))
     batches = iter(loading)
     for _ in range(first):

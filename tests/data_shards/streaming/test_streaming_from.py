@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_shards.augmentation.crops import Augmentation
+from data_shards.augmentation.config import Augmentation
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.loading.loader import DataConfig, EvaluationLoader, TrainLoader
 from data_shards.open_data import open_data
