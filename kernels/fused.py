@@ -103,9 +103,9 @@ class FusedOperations:
         """See `reference.settle`."""
         return _Settle.apply(self.primitives, *x, shortcut)
 
-    def pool(self, x: Normalised) -> Tensor:
+    def pool(self, x: Tensor | Normalised) -> Tensor:
         """See `reference.pool`."""
-        return _Pool.apply(self.primitives, *x)
+        return _Pool.apply(self.primitives, *x) if isinstance(x, Normalised) else reference.pool(x)
 
 
 def _operand(x: Tensor | Normalised) -> tuple[Tensor, Tensor | None, Tensor | None, str]:

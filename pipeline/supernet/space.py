@@ -87,7 +87,8 @@ class StageSpace:
 
     def block_choices(self, position: int) -> list[BlockChoice]:
         """All that the block at `position`, counted from 0, can be."""
-        expands = {expand for depth, expand in self.ties if depth > position} if self.ties else self.expands
+        tied = dict(self.ties)
+        expands = {tied[depth] for depth in self.depths if depth > position} if tied else self.expands
         return [BlockChoice(kernel, expand) for kernel in self.kernels for expand in sorted(expands)]
 
 

@@ -17,8 +17,6 @@ from pipeline.supernet.shapes import parts
 from pipeline.supernet.space import Space, StageSpace
 from pipeline.supernet.subnet import Subnet
 
-RESERVED = {"blocks", "dropout", *dir(nn.Module)}  # names that no layer of a stem or head can have
-
 
 class Trunk(NamedTuple):
     """What all subnets compute alike from a batch: the stem's output [N, C, H, W], or the images where it varies."""
@@ -168,3 +166,7 @@ def _stages(space: Space) -> list[StageSpace]:
     """The stage of each block."""
     stages = (part for part in (*space.stem, *space.stages) if isinstance(part, StageSpace))
     return [stage for stage in stages for _ in range(stage.depths[-1])]
+
+
+# Names that no layer of a stem or head can have.
+RESERVED = frozenset({"blocks", "dropout", "space", "bf16", "kernels", "recompute", *dir(Supernet)})

@@ -11,6 +11,7 @@ from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
 from pipeline.supernet.space import Space
 from pipeline.supernet.supernet import Supernet
+from tests.pipeline.supernet.spaces import OPEN
 from tests.pipeline.supernet.test_supernet import images, lively
 
 
@@ -61,6 +62,54 @@ def test_momentum_is_sorted_with_the_weights() -> None:
     sorted_state, sorted_momentum = reorganise(state, orders), reorganise(momentum, orders)
     for name, expected in reorganise(stepped, orders).items():
         torch.testing.assert_close(sorted_state[name] - 0.1 * sorted_momentum[name], expected)
+
+
+def test_between_bounds_subnets_that_train_already_keep_their_channels() -> None:
+    """As on entering OFA's second expand phase: what trains is sorted apart, and its subnets compute on."""
+    for space in (NETWORKS["mobilenet_v3"], OPEN):
+        trained = space.restricted(expands=(4, 6)) if space is not OPEN else space.restricted(expands=(1, 2, 2.5))
+        supernet = lively(space).eval()
+        state = supernet.state_dict()
+        orders = channel_orders(state, channel_groups(space, trained))
+        after = Supernet(space).eval()
+        after.load_state_dict(reorganise(state, orders))
+        assert not torch.equal(after.blocks[-1].project.weight, supernet.blocks[-1].project.weight)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for subnet in (trained.smallest(), trained.largest(), *(trained.sample(generator) for _ in range(3))):
+                expected = supernet(images(), subnet)
+                torch.testing.assert_close(after(images(), subnet), expected, atol=1e-4, rtol=1e-4)
+        full_sort = Supernet(space).eval()
+        full_sort.load_state_dict(reorganise(state, channel_orders(state, channel_groups(space))))
+        with torch.no_grad():  # which gives other channels to small subnets
+            assert (full_sort(images(), trained.smallest()) - supernet(images(), trained.smallest())).abs().max() > 1e-3
+
+
+def test_the_bounds_are_the_channels_that_ratios_come_to() -> None:
+    space = NETWORKS["mobilenet_v3"]
+    groups = channel_groups(space, space.restricted(expands=(4, 6), depths=(2, 3)))
+    by_reader = {group.readers[0].tensor: group.bounds for group in groups}
+    # The first block of stage 1 has 16 inputs, the second 24; of stage 2 24, then 40; SE has a quarter.
+    assert by_reader["blocks.1.project.weight"] == (64, 96)
+    assert by_reader["blocks.2.project.weight"] == (96, 144)
+    assert by_reader["blocks.4.project.weight"] == ()  # trains in no subnet yet
+    assert by_reader["blocks.5.project.weight"] == (96, 144)
+    assert by_reader["blocks.5.squeeze_excite.expand.weight"] == (24, 40)  # 36 is rounded to a multiple of 8
+    assert all(group.bounds == () for group in channel_groups(space))
+    widths = OPEN.restricted(expands=(1, 2, 2.5))
+    first, second = (group.bounds for group in channel_groups(OPEN, widths)[:2])
+    assert (first, second) == ((16, 40), (16, 24, 40, 64))  # of 16 inputs; of 16 or 24
+
+
+def test_importance_descends_between_bounds_alone() -> None:
+    space = NETWORKS["mobilenet_v3_digits"]
+    state = lively(space).state_dict()
+    trained = space.restricted(expands=(4,))
+    after = reorganise(state, channel_orders(state, channel_groups(space, trained)))
+    importance = after["blocks.1.project.weight"].abs().sum((0, 2, 3))
+    assert torch.all(importance[:63] >= importance[1:64])
+    assert torch.all(importance[64:-1] >= importance[65:])
+    assert importance[64] > importance[63]
 
 
 def test_untrained_small_subnets_agree_more_with_the_trained_full_model() -> None:

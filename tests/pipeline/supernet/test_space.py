@@ -5,14 +5,23 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.supernet.layer import round_channels
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.space import Space
 from pipeline.supernet.space_json import space_from_dict
 from pipeline.supernet.subnet import Subnet, SubnetError
+from tests.pipeline.supernet.spaces import OPEN, patiently, spaces
 
 SPACE = NETWORKS["mobilenet_v3"]
+DRAWN = [
+    "d2.2.2.4.4-k37.35.75.3753.3735-e43.46.43.4446.6443-r224",
+    "d3.3.3.2.3-k373.557.577.77.537-e633.634.666.34.664-r224",
+    "d3.3.3.3.2-k553.755.375.735.53-e443.363.644.664.43-r224",
+]
 
 
 def sampled(count: int, seed: int = 0) -> list[Subnet]:
@@ -43,6 +52,63 @@ def test_sampling_depends_on_the_generator_alone_and_reaches_every_choice() -> N
         assert {subnet.depths[stage] for subnet in many} == {2, 3, 4}
         assert {kernel for subnet in many for kernel in subnet.kernels[stage]} == {3, 5, 7}
         assert {expand for subnet in many for expand in subnet.expands[stage]} == {3, 4, 6}
+
+
+def test_a_generator_gives_the_subnets_that_it_always_gave() -> None:
+    """Drawn by the first version of this space: all depths, then all kernel sizes, then all expand ratios."""
+    assert [str(subnet) for subnet in sampled(3, seed=11)] == DRAWN
+
+
+@patiently
+@given(space=spaces(), seed=st.integers(0, 1000))
+def test_dimensions_tell_all_of_a_subnet(space: Space, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    subnet = space.sample(generator)
+    chosen = space.choices(subnet)
+    assert space.validate(space.assemble(chosen)) == subnet
+    for dimension, value in chosen.items():
+        if dimension.what != "resolution":
+            assert value in dimension.choices
+        for other in dimension.choices:
+            mutated = space.validate(space.assemble({**chosen, dimension: other}))
+            assert (mutated == subnet) is (other == value)
+            assert dimension.of(mutated) == other
+
+
+def test_ratios_that_are_tied_to_the_depth_are_no_choice() -> None:
+    """CompOFA's space: 3 choices in each of 5 stages."""
+    stages = tuple(
+        replace(stage, kernels=(kernel,), ties=((2, 3), (3, 4), (4, 6)))
+        for stage, kernel in zip(SPACE.stages, (3, 5, 3, 3, 5), strict=True)
+    )
+    space = replace(SPACE, stages=stages)
+    generator = torch.Generator().manual_seed(0)
+    subnets = {space.sample(generator) for _ in range(4000)}
+    assert len(subnets) == 3**5
+    assert all(SPACE.validate(subnet) for subnet in subnets)
+    assert str(space.smallest()) == "d2-k33.55.33.33.55-e3-r224"
+    assert str(space.uniform(3)) == "d3-k333.555.333.333.555-e4-r224"
+    assert not any(dimension.what == "expand" for dimension in space.dimensions())
+
+
+def test_a_restriction_holds_fewer_subnets_of_the_same_network() -> None:
+    space = SPACE.restricted(depths=(3, 4), expands=(6,))
+    generator = torch.Generator().manual_seed(0)
+    for subnet in (space.smallest(), space.largest(), *(space.sample(generator) for _ in range(20))):
+        assert SPACE.validate(subnet)
+        assert set(subnet.depths) <= {3, 4}
+        assert {ratio for stage in subnet.expands for ratio in stage} == {6}
+    assert space.largest() == SPACE.largest()
+    with pytest.raises(SubnetError, match=r"depths: none of \[5\] is one of \[2, 3, 4\]"):
+        SPACE.restricted(depths=[5])
+    assert OPEN.restricted(depths=(1, 3), widths=(16, 32)).stages[1].depths == (2,)  # has no choice, and keeps its own
+
+
+def test_one_value_for_all_stages_leaves_those_without_a_choice_as_they_are() -> None:
+    assert OPEN.uniform(depth=1).depths == (1, 2, 1)
+    assert OPEN.parse("d1-k3.33.5-e1.22.2-s8.1-w16.0.32-h64.48-r16").depths == (1, 2, 1)
+    with pytest.raises(SubnetError, match=r"stage 1: depth 7 is none of \[1, 3\]"):
+        OPEN.uniform(depth=7)
 
 
 @pytest.mark.parametrize(
