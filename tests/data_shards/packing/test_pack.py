@@ -190,9 +190,9 @@ class Full:
 @pytest.mark.parametrize(
     ("module", "name", "room"),
     [
-        ("shard_writer", "train-000001.tar.part", 9_000),
-        ("durable_file", "index.npy", 0),
-        ("durable_file", "manifest.json", 0),
+        ("packing.writer", "train-000001.tar.part", 9_000),
+        ("store.durable_file", "index.npy", 0),
+        ("store.durable_file", "manifest.json", 0),
     ],
 )
 def test_whichever_file_the_disk_has_no_space_for_is_named(tmp_path, monkeypatch, module, name, room):
