@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.engines.optimizer import start_momentum
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.schedule import StepPlan
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticSqueezeExcite
@@ -29,6 +30,7 @@ class OfaStyleStep:
     def __init__(self, supernet: Supernet, plan: StepPlan) -> None:
         self.supernet, self.plan = supernet, plan
         self.optimizer = torch.optim.SGD(supernet.parameters(), plan.learning_rate, momentum=0.9, nesterov=True)
+        start_momentum(self.optimizer)
 
     def __call__(self, images: Tensor, labels: Tensor) -> list[float]:
         """One step on images [N, 3, H, W], NCHW; the mean loss of each subnet."""
