@@ -12,8 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+<<<<<<< HEAD
 from kernels import reference
 from kernels.dispatch import Operations
+=======
+from pipeline.engines.optimizer import start_momentum
+>>>>>>> trainer13
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import FULL, StepPlan
 from pipeline.supernet.supernet import Supernet
@@ -29,6 +33,7 @@ class OfaStyleStep:
     def __init__(self, supernet: OfaStyleSupernet, plan: StepPlan) -> None:
         self.supernet, self.plan = supernet, plan
         self.optimizer = torch.optim.SGD(supernet.parameters(), plan.learning_rate, momentum=0.9, nesterov=True)
+        start_momentum(self.optimizer)
 
     def __call__(self, images: Tensor, labels: Tensor) -> list[float]:
         """One step on images [N, 3, H, W], NCHW; the mean loss of each subnet."""
