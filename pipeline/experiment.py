@@ -27,17 +27,17 @@ from pipeline.processes.same_start import check_same_start
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.run import folder as run_folder
+from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, METRICS, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import hold
 from pipeline.supernet.graphs import capture
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import build_space
-from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
+from pipeline.supernet.store import save_supernet
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
 from pipeline.tracking.metrics import lost_rows
-from pipeline.tracking.shipment import METRICS
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.milestones import intervals
-from pipeline.training.skipped import DAMAGE, SkippedSamples
+from pipeline.training.skipped import SkippedSamples
 from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
 
@@ -175,7 +175,7 @@ def _read_at_once(recipe: Recipe, schedule: Schedule, processes: Processes) -> l
 def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:
     """The run's ledger, going on from what earlier starts have cost."""
     ledger = Ledger(
-        recipe.folder / "ledger.json",
+        recipe.folder / LEDGER,
         processes.world,
         unit_for(processes.device.type),
         recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
@@ -189,10 +189,10 @@ def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | N
 
 def lost_ledger(folder: Path, step: int) -> str | None:
     """A line where the ledger of a run that goes on at `step` is not there; None where it is, or nothing was paid."""
-    if (folder / "ledger.json").exists() or not (folder / METRICS).exists():
+    if (folder / LEDGER).exists() or not (folder / METRICS).exists():
         return None
     known = f"only what the checkpoint of step {step} tells of is counted" if step else "all of it is lost"
-    return f"{folder / 'ledger.json'}: is not there; of what earlier starts cost, {known}"
+    return f"{folder / LEDGER}: is not there; of what earlier starts cost, {known}"
 
 
 def track(recipe: Recipe, ledger: Ledger) -> Tracker:
@@ -213,7 +213,7 @@ def close(tracker: Tracker | None, ledger: Ledger, folder: Path, stopped: signal
     assert tracker is not None
     ledger.save()
     damage = (DAMAGE,) if (folder / DAMAGE).exists() else ()
-    for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *damage, *(() if stopped else (WEIGHTS, SPACE))):
+    for name in (CONFIG, RUN, LEDGER, *damage, *(() if stopped else (WEIGHTS, SPACE))):
         tracker.log_artifact(folder / name)
     tracker.close("KILLED" if stopped else "FINISHED")
     ledger.save()

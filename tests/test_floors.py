@@ -1,11 +1,13 @@
 """The house: which rooms there are, on which floor, and that every import goes down.
 
-A room is a package, or a file that lies beside the packages. Within a room, files may import each other in any order
-that is no circle.
+A room is a package, or a file that lies beside the packages. A file of a package may have a floor of its own, under its
+dotted name, where rooms below its package need it. Within a room, files may import each other in any order that is no
+circle.
 """
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -34,7 +36,7 @@ FLOORS = {
     """,
     "pipeline": """
         errors
-        duration files
+        duration files run.layout
         supernet processes
         methods engines tracking
         console checkpoints evaluation
@@ -76,10 +78,12 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def room_of(module: str) -> str:
-    """The second name of a module: `store` of `data_shards.store.index`; a package's own file is its ground."""
-    return module.split(".")[1] if "." in module else ""
+    """`store` of `data_shards.store.index`, `run.layout` of itself; a package's own file is its ground, ""."""
+    package, _, name = module.partition(".")
+    return name if name in floors(package) else name.split(".")[0]
 
 
+@cache
 def floors(package: str) -> dict[str, int]:
     lines = FLOORS[package].strip().splitlines()
     return {room: floor for floor, line in enumerate(lines) for room in line.split()} | {"": -1}

@@ -14,13 +14,12 @@ from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
 from pipeline.run.folder import read_config
+from pipeline.run.layout import EVALUATION, LEDGER, METRICS, RUN
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
-
-EVALUATION = "evaluation.json"
 
 
 class ReportError(ValueError):
@@ -141,19 +140,19 @@ def read_run(folder: Path) -> RunRecord:
     """
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such run folder")
-    info = _read_json(folder / "run.json", TypeAdapter(RunInfo))
+    info = _read_json(folder / RUN, TypeAdapter(RunInfo))
     try:
         recipe = flatten(read_config(folder))
-        ledger = read_ledger(folder / "ledger.json")
+        ledger = read_ledger(folder / LEDGER)
         logged = logged_steps(folder, info.steps, ledger)  # before they are read: a run that trains goes on
-        metrics = read_metrics(folder / "metrics.jsonl")
+        metrics = read_metrics(folder / METRICS)
     except (UsageError, MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
     check_supernet(folder)
     record = RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / EVALUATION))
     if record.steps_done < logged:
         raise ReportError(
-            f"{folder / 'metrics.jsonl'}: ends at step {record.steps_done}, the run was measured to step {logged}; "
+            f"{folder / METRICS}: ends at step {record.steps_done}, the run was measured to step {logged}; "
             "restore it from a copy; a run that is not finished measures again what it lacks with --resume"
         )
     return record

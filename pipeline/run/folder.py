@@ -23,10 +23,8 @@ from pipeline.methods.work import macs_per_image
 from pipeline.processes.group import Processes
 from pipeline.recipe.keys import is_trained
 from pipeline.recipe.recipe import Recipe, parse_recipe, resolved
-from pipeline.run.lock import LOCK
-from pipeline.tracking.ledger import HELD
+from pipeline.run.layout import CONFIG, HELD, LOCK, RUN
 
-CONFIG, RUN = "config.yaml", "run.json"
 _SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
 _MOST_BYTES = 1 << 20  # of a recipe
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import RunFailure
-from pipeline.run.folder import CONFIG, RUN, read_description
+from pipeline.run.folder import read_description
+from pipeline.run.layout import CONFIG, LEDGER, METRICS, RUN
 from pipeline.run.lock import is_held
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import is_saved
 from pipeline.tracking.ledger import IDLE, LedgerRecord, read_ledger
 from pipeline.tracking.metrics import MetricsError, last_step, lost_rows
-from pipeline.tracking.shipment import METRICS
 
 RunState = Literal["not begun", "running", "stopped", "finished"]
 
@@ -60,7 +60,7 @@ def run_status(folder: Path) -> RunStatus:
         return RunStatus(folder, "running" if is_held(folder) else "not begun")
     description = read_description(folder)
     step, metrics = _last_step(folder / METRICS), folder / METRICS
-    ledger = read_ledger(folder / "ledger.json") if step or (folder / "ledger.json").exists() else None
+    ledger = read_ledger(folder / LEDGER) if step or (folder / LEDGER).exists() else None
     logged, finished = logged_steps(folder, description["steps"], ledger), is_saved(folder)
     # A run that was taken up from an older checkpoint measures again what is before its last row, for a while.
     if step < logged and (lost := lost_rows(metrics, logged)):

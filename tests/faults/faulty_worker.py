@@ -16,8 +16,8 @@ from torch import Tensor
 from data_shards.loading.loader import Batch, TrainLoader
 from pipeline import experiment
 from pipeline import train as program
-from pipeline.checkpoints.checkpoint import FOLDER
 from pipeline.engines.protocol import Engine
+from pipeline.run.layout import CHECKPOINTS
 from pipeline.training import feed, trainer
 from pipeline.training.sandwich import StepResult
 
@@ -82,7 +82,7 @@ def meet_one_that_leaves(saved: str) -> None:
 
     def held(folder: Path) -> IO[str]:
         for path in Path(saved).iterdir():
-            path.rename(folder / FOLDER / path.name)
+            path.rename(folder / CHECKPOINTS / path.name)
         return hold(folder)
 
     experiment.hold = held

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load, save
 
 from pipeline.errors import RunFailure, UsageError
+from pipeline.run.layout import SPACE, WEIGHTS
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.supernet.store import SPACE, WEIGHTS, check_supernet, is_saved, load_supernet, save_supernet
+from pipeline.supernet.store import check_supernet, is_saved, load_supernet, save_supernet
 
 DIGITS = NETWORKS["mobilenet_v3_digits"]
 NETWORK = replace(DIGITS, depths=(1,), expands=(3,), last=(16, 16))  # as small as it can be
