@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
+from pipeline.run.description import RunDescription, RunPhase, read_description
 from pipeline.run.folder import read_config
-from pipeline.run.layout import EVALUATION, LEDGER, METRICS, RUN
+from pipeline.run.layout import EVALUATION, LEDGER, METRICS
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
@@ -24,36 +24,6 @@ from pipeline.tracking.outbox import flatten
 
 class ReportError(ValueError):
     """A report that cannot be written; the message is one line with the file and what is wrong with it."""
-
-
-class Phase(BaseModel):
-    """A stretch of the schedule, in optimizer steps [start, end)."""
-
-    name: str
-    start: int = Field(ge=0)
-    end: int
-
-
-class RunInfo(BaseModel):
-    """`run.json`: what was trained, how long, and on what."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    approach: str
-    seed: int
-    steps: int = Field(gt=0)
-    steps_per_epoch: int = Field(gt=0)
-    epochs: float = Field(gt=0)
-    batch_size: int
-    world_size: int
-    engine: str
-    dataset: str
-    classes: int
-    phases: tuple[Phase, ...]
-    versions: dict[str, str]
-    machine: str
-    started: datetime
 
 
 class SubnetResult(BaseModel):
@@ -74,7 +44,7 @@ class RunRecord:
     """A run as a report needs it. `subnets` is by ascending MACs, and None when the run was not evaluated."""
 
     folder: Path
-    info: RunInfo
+    info: RunDescription
     recipe: dict[str, str]  # nested keys joined by dots
     metrics: dict[str, Series]
     ledger: LedgerRecord
@@ -108,7 +78,7 @@ class RunRecord:
         return min(self.steps_done / self.info.steps_per_epoch, self.info.epochs)
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self) -> tuple[RunPhase, ...]:
         """The phases that last: one of no steps (a ramp left out) is no phase."""
         return tuple(phase for phase in self.info.phases if phase.end > phase.start)
 
@@ -140,8 +110,8 @@ def read_run(folder: Path) -> RunRecord:
     """
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such run folder")
-    info = _read_json(folder / RUN, TypeAdapter(RunInfo))
     try:
+        info = read_description(folder)
         recipe = flatten(read_config(folder))
         ledger = read_ledger(folder / LEDGER)
         logged = logged_steps(folder, info.steps, ledger)  # before they are read: a run that trains goes on
@@ -161,21 +131,13 @@ def read_run(folder: Path) -> RunRecord:
 def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
     if not path.exists():
         return None
-    found = _read_json(path, TypeAdapter(_Evaluation))
+    try:
+        found = checked(read_json(path), TypeAdapter(_Evaluation))
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None
+    except DamagedError as damage:
+        raise ReportError(f"{path}: {damage}; deps evaluate RUN writes it anew") from None
     row = {subnet.name for subnet in found if subnet.pareto}
     if missing := [name for name in ("smallest", "full") if name not in row]:
         raise ReportError(f"{path}: lacks the Pareto row's {' and '.join(missing)}; deps evaluate RUN writes it anew")
     return tuple(sorted(found, key=lambda subnet: subnet.macs))
-
-
-_T = TypeVar("_T")
-
-
-def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
-    try:
-        return checked(read_json(path), shape)
-    except DamagedError as damage:
-        anew = "; deps evaluate RUN writes it anew" if path.name == EVALUATION else ""
-        raise ReportError(f"{path}: {damage}{anew}") from None
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None

@@ -11,6 +11,7 @@ from pipeline.engines.protocol import EngineConfig
 from pipeline.errors import UsageError
 from pipeline.recipe.recipe import Recipe, load_recipe, resolved
 from pipeline.run.folder import begin, read_recipe, write
+from tests.support.descriptions import DESCRIPTION
 
 REPOSITORY = Path(__file__).parents[3]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
@@ -124,8 +125,7 @@ IDENTITY = {"train": "a" * 64, "test": "b" * 64}
 
 def begun(tmp_path: Path) -> Recipe:
     recipe = load_recipe(DIGITS, [f"runs={tmp_path}"])
-    of_the_run = {"started": "2026-01-01T00:00:00+00:00", "data": IDENTITY}
-    write(recipe, {**of_the_run, "classes": 10, "steps": 20, "steps_per_epoch": 5, "phases": [], "world_size": 1})
+    write(recipe, DESCRIPTION.model_copy(update={"data": IDENTITY}))
     return recipe
 
 
