@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports rooms of the lines above its own.
 FLOORS = {
     "data_shards": """
-        errors one_line randomness
+        errors may_change one_line randomness
         command_line store sampler
         augmentation strict_yaml sources
         config decoding packing
@@ -36,7 +36,7 @@ FLOORS = {
     """,
     "pipeline": """
         errors
-        duration files run.layout
+        by_name duration files run.layout
         supernet processes
         methods engines tracking
         console checkpoints evaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
 from pipeline.supernet.space import Space
 

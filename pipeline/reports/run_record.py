@@ -12,8 +12,9 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
+from pipeline.recipe.recipe import resolved
 from pipeline.run.description import RunDescription, RunPhase, read_description
-from pipeline.run.folder import read_config
+from pipeline.run.folder import read_config, read_recipe
 from pipeline.run.layout import EVALUATION, LEDGER, METRICS
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
@@ -112,7 +113,7 @@ def read_run(folder: Path) -> RunRecord:
         raise ReportError(f"{folder}: no such run folder")
     try:
         info = read_description(folder)
-        recipe = flatten(read_config(folder))
+        recipe = _recipe(folder)
         ledger = read_ledger(folder / LEDGER)
         logged = logged_steps(folder, info.steps, ledger)  # before they are read: a run that trains goes on
         metrics = read_metrics(folder / METRICS)
@@ -126,6 +127,15 @@ def read_run(folder: Path) -> RunRecord:
             "restore it from a copy; a run that is not finished measures again what it lacks with --resume"
         )
     return record
+
+
+def _recipe(folder: Path) -> dict[str, str]:
+    """The recipe's keys, with today's defaults for those that came later than the run, so that it is still of the same
+    approach as a run of today; as they were written, where they are of no recipe of today."""
+    try:
+        return flatten(resolved(read_recipe(folder)))
+    except UsageError:
+        return flatten(read_config(folder))
 
 
 def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:

@@ -21,7 +21,8 @@ from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import macs_per_image
 from pipeline.processes.group import Processes
 from pipeline.recipe.keys import is_trained
-from pipeline.recipe.recipe import Recipe, parse_recipe, resolved
+from pipeline.recipe.reading import parse_recipe
+from pipeline.recipe.recipe import Recipe, resolved
 from pipeline.run.description import RunDescription, RunPhase, read_description
 from pipeline.run.layout import CONFIG, HELD, LOCK, RUN
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.experiment import train
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.run.layout import CHECKPOINTS, METRICS
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended
 from tests.support.progress import wait_for_steps

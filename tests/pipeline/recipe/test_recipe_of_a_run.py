@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import read_recipe, write
 from tests.support.descriptions import DESCRIPTION
 

@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.run.description import RunPhase, read_description
 from pipeline.run.folder import write
 from tests.support.descriptions import DESCRIPTION

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.experiment import open_ledger
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.ledger import LedgerError, process_start_time
 from tests.support.processes import REPOSITORY
 

@@ -9,7 +9,8 @@ from pipeline.checkpoints.checkpoint import Checkpoint, Progress, save_checkpoin
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.layout import CHECKPOINTS
 from pipeline.training.roll_back import roll_back
 from pipeline.training.window import NotFinite
