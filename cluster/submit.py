@@ -14,7 +14,8 @@ from cluster.job_folder import SCRIPT, JobRecord, new_folder, records, remove, w
 from cluster.resources import Resources, seconds
 from cluster.script import Start, render
 from pipeline.errors import RunFailure, UsageError
-from pipeline.recipe.recipe import Recipe, anchored, load_recipe, written_folders
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe, anchored, written_folders
 
 
 def recipes_of(arguments: Sequence[str], seeds: str | None) -> list[Recipe]:
@@ -53,8 +54,7 @@ def check(recipe: Recipe, resources: Resources, resume: bool, in_container: bool
             f"batch_size: {recipe.batch_size} cannot be split over {resources.processes} processes "
             f"({resources.nodes} nodes × {resources.processes_per_node})"
         )
-    if recipe.engine.name == "single" and resources.processes > 1:
-        raise UsageError(f"engine.name: 'single' cannot run on {resources.processes} processes; use ddp or deepspeed")
+    recipe.engine.check_processes(resources.processes)
     if not in_container and not recipe.data.shards.is_dir():
         raise UsageError(f"data.shards: {recipe.data.shards} is no folder; pack the data first: deps shards pack")
     if not resume and recipe.folder.is_dir() and any(recipe.folder.iterdir()):

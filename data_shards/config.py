@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_shards.augmentation.config import Augmentation
+from data_shards.may_change import MayChange
 
 ReaderName = Literal["python", "dali", "auto"]
 
@@ -42,17 +43,18 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shards: Path
+    shards: MayChange[Path]
     augmentation: Augmentation = Augmentation()
     reader: ReaderName = "python"
     access: Literal["random", "sequential"] = "random"
     shuffle_block: int = Field(default=1024, ge=1)
     stream_from: str | None = None
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    prefetch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    workers: MayChange[Annotated[int, Field(ge=0)] | Literal["auto"]] = "auto"
+    prefetch: MayChange[Annotated[int, Field(ge=1)] | Literal["auto"]] = "auto"
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
-    on_corrupt: Literal["fail", "skip"] = "fail"
-    max_corrupt: float = Field(default=0.001, ge=0, lt=1)
+    # Damaged samples apart: a run that failed for one may go on by skipping it.
+    on_corrupt: MayChange[Literal["fail", "skip"]] = "fail"
+    max_corrupt: MayChange[float] = Field(default=0.001, ge=0, lt=1)
 
     @field_validator("stream_from")
     @classmethod

@@ -25,7 +25,12 @@ app.add_typer(shards_app, name="shards")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, see recipes/.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[key=value]...", help="Of any recipe key.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="[key=value]...",
+        help="Of any recipe key. engine.name=… leaves out what only the engine in the recipe has.",
+        show_default=False,
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, runs/NAME.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -46,7 +51,7 @@ def train_command(
     On many: deepspeed --num_gpus N --module pipeline.train RECIPE, or torchrun --nproc-per-node N -m pipeline.train
     RECIPE.
     """
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.reading import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     if dry_run:
@@ -171,7 +176,7 @@ def plan_command(
 ) -> None:
     """Step time, hours and dollars on 1 to 512 accelerators, from step times of one and the bandwidth of the links."""
     from pipeline.forecast.plan import print_plan
-    from pipeline.recipe.recipe import load_recipe
+    from pipeline.recipe.reading import load_recipe
 
     asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
     counts = asked or [1 << power for power in range(10)]

@@ -22,9 +22,10 @@ from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.run import folder as run_folder
 from pipeline.run.earlier_starts import take_up_run
+from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import RunLock
 from pipeline.supernet.networks import build_space
-from pipeline.supernet.store import SPACE, WEIGHTS, save_supernet
+from pipeline.supernet.store import save_supernet
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import NoTracker, Tracker, Tracking
 from pipeline.training.build import build
@@ -32,7 +33,7 @@ from pipeline.training.display import TrainingProgress, farewell, greeting
 from pipeline.training.feed import Feed
 from pipeline.training.figures import Figures
 from pipeline.training.milestones import milestones
-from pipeline.training.skipped import DAMAGE, SkippedSamples
+from pipeline.training.skipped import SkippedSamples
 from pipeline.training.stop_request import StopRequest
 from pipeline.training.trainer import Trainer
 
@@ -170,7 +171,7 @@ def close(tracker: Tracking, ledger: Ledger, folder: Path, stopped: signal.Signa
     """Hand over what the run has come to, and end its tracking."""
     ledger.save()
     damage = (DAMAGE,) if (folder / DAMAGE).exists() else ()
-    for name in (run_folder.CONFIG, run_folder.RUN, "ledger.json", *damage, *(() if stopped else (WEIGHTS, SPACE))):
+    for name in (CONFIG, RUN, LEDGER, *damage, *(() if stopped else (WEIGHTS, SPACE))):
         tracker.log_artifact(folder / name)
     tracker.close("KILLED" if stopped else "FINISHED")
     ledger.save()

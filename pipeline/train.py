@@ -35,7 +35,7 @@ def main() -> None:
     with one_line_errors("pipeline.train"):
         arguments = parser.parse_intermixed_args()
         from pipeline.experiment import train
-        from pipeline.recipe.recipe import load_recipe
+        from pipeline.recipe.reading import load_recipe
 
         sys.exit(exit_code(train(load_recipe(arguments.recipe, arguments.overrides), arguments.resume)))
 

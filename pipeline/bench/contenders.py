@@ -12,7 +12,7 @@ from data_shards.augmentation.config import Augmentation
 from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
 from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
-from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.protocol import copy_momentum
 from pipeline.engines.single import SingleEngine
 from pipeline.forecast.trial_steps import made_up_batch
@@ -28,7 +28,7 @@ from pipeline.training.feed import to_device
 from pipeline.training.sandwich import sandwich_step
 
 # Without weight decay, the momentum after the first step is its gradient, which is how contenders are compared.
-_OPTIMIZER = OptimizerConfig(weight_decay=0)
+_OPTIMIZER = SgdConfig(weight_decay=0)
 
 
 class Contender(Protocol):

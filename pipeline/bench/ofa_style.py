@@ -12,12 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-<<<<<<< HEAD
 from kernels import reference
 from kernels.dispatch import Operations
-=======
 from pipeline.engines.optimizer import start_momentum
->>>>>>> trainer13
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import FULL, StepPlan
 from pipeline.supernet.supernet import Supernet

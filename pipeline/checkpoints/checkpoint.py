@@ -23,8 +23,8 @@ from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure, UsageError
 from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.whole_file import DamagedError, Digest, read_whole, write_whole
+from pipeline.run.layout import CHECKPOINTS
 
-FOLDER = "checkpoints"
 _NAME = f"step-{'[0-9]' * 9}"  # others in the folder are somebody's own, and left alone
 
 
@@ -94,7 +94,7 @@ def prepare_checkpoint(
     run_folder: Path, checkpoint: Checkpoint, keep: int, keep_best: bool = False
 ) -> Callable[[], Path]:
     """What `save_checkpoint` does, to be called at any time: the state is copied now, and may change from here on."""
-    folder = run_folder / FOLDER
+    folder = run_folder / CHECKPOINTS
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
@@ -138,10 +138,10 @@ def load_best_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit =
     Raises:
         UsageError: where none was evaluated. RunFailure: where it is damaged, or no one tells any more.
     """
-    best = _best(_newest_first(run_folder / FOLDER), damaged := [])
+    best = _best(_newest_first(run_folder / CHECKPOINTS), damaged := [])
     if best is None and damaged:
         raise RunFailure(f"{_few(damaged)}; leave out --best to take the newest")
-    warnings += [*damaged, *_unfinished(run_folder / FOLDER, -1)]
+    warnings += [*damaged, *_unfinished(run_folder / CHECKPOINTS, -1)]
     if best is None:
         raise UsageError(f"{run_folder}: no checkpoint of it was evaluated; leave out --best to take the newest")
     try:
@@ -162,7 +162,7 @@ def load_newest_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit
     """
     damaged: list[str] = []
     newest: Checkpoint | None = None
-    for sidecar_path in _newest_first(run_folder / FOLDER):
+    for sidecar_path in _newest_first(run_folder / CHECKPOINTS):
         try:
             newest = _load(sidecar_path, misfit)
             break
@@ -171,7 +171,7 @@ def load_newest_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit
     if newest is None and damaged:
         raise RunFailure(f"no checkpoint is whole: {_few(damaged)}; start again under another name=…")
     instead = "there is none before it" if newest is None else f"taking step {newest.step} instead"
-    unfinished = _unfinished(run_folder / FOLDER, -1 if newest is None else newest.step)
+    unfinished = _unfinished(run_folder / CHECKPOINTS, -1 if newest is None else newest.step)
     warnings += [f"{line}; {instead}" for line in (*damaged, *unfinished)]
     return newest
 
@@ -191,7 +191,7 @@ def _unfinished(folder: Path, step: int) -> list[str]:
 
 def newest_step(run_folder: Path) -> int:
     """The step of the newest checkpoint by its name, whole or not; 0 without any."""
-    return max(map(_step, _newest_first(run_folder / FOLDER)), default=0)
+    return max(map(_step, _newest_first(run_folder / CHECKPOINTS)), default=0)
 
 
 def remove_newer(run_folder: Path, step: int) -> None:
@@ -199,7 +199,7 @@ def remove_newer(run_folder: Path, step: int) -> None:
 
     Between that step and those to come it would count among the newest, and crowd out whole ones.
     """
-    for sidecar_path in _newest_first(run_folder / FOLDER):
+    for sidecar_path in _newest_first(run_folder / CHECKPOINTS):
         if _step(sidecar_path) > step:
             sidecar_path.unlink()
             sidecar_path.with_suffix(".safetensors").unlink(missing_ok=True)

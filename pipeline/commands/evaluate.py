@@ -15,8 +15,8 @@ from pipeline.evaluation.evaluate import Evaluator
 from pipeline.files.json_file import in_json, write_json
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
-from pipeline.reports.run_record import EVALUATION
 from pipeline.run.folder import check_data, read_recipe
+from pipeline.run.layout import EVALUATION
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.store import load_supernet
 from pipeline.supernet.subnet import Subnet

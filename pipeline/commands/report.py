@@ -11,6 +11,7 @@ from pipeline.console.tables import print_json
 from pipeline.errors import RunFailure, UsageError
 from pipeline.reports import summary
 from pipeline.reports.report import Report, ReportError, write_report
+from pipeline.run.layout import EVALUATION, REPORT
 from pipeline.tracking import outbox
 from pipeline.tracking.mlflow_run import PlaceGoneError
 from pipeline.tracking.shipment import NotTrackedError, last_start
@@ -39,7 +40,7 @@ def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
     """
     if output is None and len(runs) > 1:
         raise UsageError("--output: is needed for a report of several runs, for example --output reports/comparison")
-    folder = output or runs[0] / "report"
+    folder = output or runs[0] / REPORT
     try:
         report = write_report(list(runs), folder)
     except ReportError as error:
@@ -62,9 +63,9 @@ def _attach(run: Path, report: Report) -> None:
     if not all(page.resolve().is_relative_to(run.resolve()) for page in report.pages):
         logger.warning("MLflow gets reports in the run's own folder only: deps report %s", run)
         return
-    for page in (*report.pages, run / "evaluation.json"):
+    for page in (*report.pages, run / EVALUATION):
         if page.exists():
-            outbox.append(run, "artifact", outbox.artifact_entry(run, page, "report"))
+            outbox.append(run, "artifact", outbox.artifact_entry(run, page, REPORT))
     try:
         sync_run(run)
     except (RunFailure, UsageError) as error:

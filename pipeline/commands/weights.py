@@ -9,7 +9,8 @@ from pipeline.checkpoints.belonging import misfit_of
 from pipeline.checkpoints.checkpoint import load_best_checkpoint, load_newest_checkpoint
 from pipeline.errors import UsageError
 from pipeline.methods.schedule import Schedule
-from pipeline.run import folder as run_folder
+from pipeline.run.description import read_description
+from pipeline.run.folder import read_recipe
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
 
@@ -25,9 +26,9 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
             or is the run itself: weights in it are those of its end.
         RunFailure: for damaged checkpoints.
     """
-    recipe, description = run_folder.read_recipe(run), run_folder.read_description(run)
-    space = build_space(recipe.space, description["classes"])
-    misfit = misfit_of(Schedule(recipe.schedule, space, description["steps_per_epoch"], recipe.seed, recipe.loss))
+    recipe, description = read_recipe(run), read_description(run)
+    space = build_space(recipe.space, description.classes)
+    misfit = misfit_of(Schedule(recipe.schedule, space, description.steps_per_epoch, recipe.seed, recipe.loss))
     if output.resolve() == run.resolve():
         raise UsageError(
             f"--output {output}: is the run's own folder, whose weights are those of its end; name another"

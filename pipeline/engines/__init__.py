@@ -1,11 +1,21 @@
-"""Ways to run one training step on one or many processes, behind one protocol (`base.Engine`)."""
+"""Ways to run one training step on one or many processes, behind one protocol (`protocol.Engine`)."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pipeline.by_name import ByName
+from pipeline.engines.ddp import DdpConfig
+from pipeline.engines.deepspeed.config import DeepSpeedConfig
+from pipeline.engines.fsdp.config import FsdpConfig
 from pipeline.engines.optimizer import OptimizerConfig
-from pipeline.engines.protocol import Engine, EngineConfig, EngineError
+from pipeline.engines.protocol import Engine
+from pipeline.engines.single import SingleConfig
 from pipeline.processes.group import Processes
 from pipeline.supernet.supernet import Supernet
+
+# The recipe's `engine`. A new one is a file with its engine and its configuration, and a name here.
+EngineConfig = Annotated[SingleConfig | DdpConfig | FsdpConfig | DeepSpeedConfig, ByName(default="deepspeed")]
 
 
 def build_engine(
@@ -19,22 +29,5 @@ def build_engine(
     Raises:
         EngineError: where the engine cannot run on these processes.
     """
-    if config.name == "deepspeed":
-        from pipeline.engines.deepspeed.engine import DeepSpeedEngine
-
-        return DeepSpeedEngine(supernet, optimizer, config, batch_size // processes.world)
-    if config.name == "ddp":
-        from pipeline.engines.ddp import DdpEngine
-
-        return DdpEngine(supernet, optimizer)
-    if config.name == "fsdp":
-        from pipeline.engines.fsdp import FsdpEngine
-
-        return FsdpEngine(supernet, optimizer)
-    if processes.world > 1:
-        raise EngineError(
-            f"engine.name: 'single' cannot run on {processes.world} processes; legal: ddp, fsdp, deepspeed"
-        )
-    from pipeline.engines.single import SingleEngine
-
-    return SingleEngine(supernet, optimizer)
+    config.check_processes(processes.world)
+    return config.build(supernet, optimizer, batch_size // processes.world)

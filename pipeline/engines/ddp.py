@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.engines.config import BaseEngineConfig
 from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, start_momentum
 from pipeline.engines.protocol import (
+    Engine,
     TrainingState,
     average_running_statistics,
     load_unsharded_state,
@@ -19,6 +22,18 @@ from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.graphs import Graphs
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet, Trunk
+
+
+class DdpConfig(BaseEngineConfig, frozen=True):
+    """Torch alone, on many processes."""
+
+    name: Literal["ddp"] = "ddp"
+
+    def all_reduces(self, subnets: int) -> float:
+        return 1.0
+
+    def build(self, supernet: Supernet, optimizer: OptimizerConfig, batch_per_process: int) -> Engine:
+        return DdpEngine(supernet, optimizer)
 
 
 class DdpEngine:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from pipeline.by_name import ByName
 from pipeline.errors import UsageError
 
 MOMENTUM = "momentum_buffer"  # in the state of either implementation
 
 
-class OptimizerConfig(BaseModel):
-    """The recipe's `optimizer`."""
+class SgdConfig(BaseModel):
+    """The recipe's `optimizer` for SGD with momentum."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    name: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.9, gt=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=3e-5, ge=0)
@@ -29,12 +31,25 @@ class OptimizerConfig(BaseModel):
         default="torch", description="torch: its fused SGD; apex: NVIDIA apex's FusedSGD"
     )
 
+    def build(self, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:
+        """SGD over groups of parameters on `device`, in one kernel; the rate is set by each step.
+
+        Raises:
+            UsageError: where apex is asked for and cannot be had.
+        """
+        if self.implementation == "apex":
+            return _apex_sgd(device)(groups, lr=0.0, momentum=self.momentum, nesterov=self.nesterov)
+        return torch.optim.SGD(groups, lr=0.0, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+
+
+OptimizerConfig = Annotated[SgdConfig, ByName(default="sgd")]  # the recipe's `optimizer`
+
 
 def build_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """SGD over all parameters, whole or shards of them, in one kernel; the rate is set by each step.
+    """The optimizer that a recipe names, over all parameters, whole or shards of them.
 
     Raises:
-        UsageError: where apex is asked for and cannot be had.
+        UsageError: where it cannot be had here.
     """
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     undecayed = [parameter for parameter in parameters if parameter.ndim <= 1]  # batch norm and biases
@@ -42,9 +57,7 @@ def build_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig)
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    if config.implementation == "apex":
-        return _apex_sgd(parameters[0].device)(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov)
-    return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    return config.build(groups, parameters[0].device)
 
 
 def start_momentum(optimizer: torch.optim.Optimizer) -> None:

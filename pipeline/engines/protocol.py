@@ -4,50 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from pipeline.engines.deepspeed.config import check_additions
 from pipeline.engines.optimizer import MOMENTUM, skip_unless_finite
 from pipeline.engines.teacher import FrozenTeacher
 from pipeline.errors import UsageError
 from pipeline.supernet.graphs import Graphs
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet, Trunk
-
-DEEPSPEED_KEYS = ("zero_stage", "deepspeed")  # of `engine`: no other engine has a use for them
-
-
-class EngineConfig(BaseModel):
-    """The recipe's `engine`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["single", "ddp", "fsdp", "deepspeed"] = "deepspeed"
-    zero_stage: Literal[0, 1, 2, 3] = Field(default=0, description="DeepSpeed's ZeRO stage")
-    deepspeed: dict[str, Any] = Field(
-        default={}, description="more of DeepSpeed's own configuration, by its names; merged with what the engine needs"
-    )
-    lost_after: float = Field(
-        default=60, ge=5, description="seconds without a sign of life after which a process is given up, and the run"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> EngineConfig:
-        if self.name != "deepspeed":
-            for key in DEEPSPEED_KEYS:
-                if getattr(self, key):
-                    raise ValueError(f"{key}: is for name 'deepspeed'; name is '{self.name}'")
-        check_additions(self.deepspeed, self.zero_stage)
-        return self
-
-    @property
-    def shards_weights(self) -> bool:
-        return self.name == "fsdp" or self.zero_stage == 3
 
 
 class EngineError(UsageError):

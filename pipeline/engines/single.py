@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
+from pipeline.engines.config import BaseEngineConfig
 from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, start_momentum
-from pipeline.engines.protocol import TrainingState, load_unsharded_state, unsharded_state, update
+from pipeline.engines.protocol import (
+    Engine,
+    EngineError,
+    TrainingState,
+    load_unsharded_state,
+    unsharded_state,
+    update,
+)
 from pipeline.engines.teacher import FrozenTeacher
 from pipeline.supernet.graphs import Graphs
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet, Trunk
+
+
+class SingleConfig(BaseEngineConfig, frozen=True):
+    """One process, and no other package than torch."""
+
+    name: Literal["single"] = "single"
+
+    def check_processes(self, count: int) -> None:
+        if count > 1:
+            raise EngineError(f"engine.name: 'single' cannot run on {count} processes; legal: ddp, fsdp, deepspeed")
+
+    def all_reduces(self, subnets: int) -> float:
+        return 1.0  # of those who take its place on many
+
+    def build(self, supernet: Supernet, optimizer: OptimizerConfig, batch_per_process: int) -> Engine:
+        return SingleEngine(supernet, optimizer)
 
 
 class SingleEngine:

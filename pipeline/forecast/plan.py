@@ -82,7 +82,7 @@ def plan(
         reduce = links.all_reduce(gradients, nodes, min(count, per_node))
 
         def talking(slots: int, reduce: float = reduce) -> float:
-            return reduce * _passes(recipe, slots)
+            return reduce * recipe.engine.all_reduces(slots)
 
         seconds = _seconds(schedule, times, each, talking)
         steps = {
@@ -149,21 +149,6 @@ def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callabl
     )
 
 
-def _passes(recipe: Recipe, slots: int) -> float:
-    """What an engine sends in a step of `slots` sub-steps, in all-reduces of all gradients.
-
-    An all-reduce is a reduce-scatter and a gathering, half of it each. `pipeline/engines/README.md` counts the calls.
-    """
-    name, stage = recipe.engine.name, recipe.engine.zero_stage
-    if name == "fsdp":  # weights gathered in each forward and backward pass, gradients scattered after the last
-        return slots + 0.5
-    if name == "deepspeed" and stage:
-        # Stage 1 reduces after the last sub-step, stage 2 after each, and both gather what was updated. Stage 3
-        # gathers and scatters in each.
-        return {1: 1.5, 2: slots + 0.5, 3: 1.5 * slots}[stage]
-    return 1.0
-
-
 def print_plan(
     recipe: Recipe,
     gpu: str,
@@ -198,7 +183,7 @@ def print_plan(
         f"{times.images[1]} images: a fixed part and one in proportion to images",
         f"links: {links.within:g} GB/s within a node of {per_node}, {links.between:g} GB/s between nodes, one way; "
         f"collective operations reach {links.share:.0%} of that, and hide behind nothing",
-        f"sent in a step of phase {last.name}: {_passes(recipe, len(last.slots)):g} × the all-reduce of the "
+        f"sent in a step of phase {last.name}: {recipe.engine.all_reduces(len(last.slots)):g} × the all-reduce of the "
         f"gradients ({recipe.engine.name})",
         "not in it: waiting for data, evaluation, checkpoints, start-up, processes slower than others",
     ]

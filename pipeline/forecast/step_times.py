@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from pipeline.engines.protocol import EngineConfig
+from pipeline.engines.single import SingleConfig
 from pipeline.errors import UsageError
 from pipeline.files.json_file import DamagedError, checked, read_json, write_json
 from pipeline.forecast.trial_steps import in_pairs, seconds_per_step
@@ -61,7 +61,7 @@ class StepTimes(BaseModel):
             most = max(_LEAST_IMAGES, int(_CPU_MACS / complexity(schedule.space, schedule.space.largest()).macs))
             count = min(_IMAGES_ON_GPU if processes.device.type == "cuda" else most, recipe.batch_size)
             sizes = (in_pairs(count // 2), in_pairs(count))
-            alone = {"engine": EngineConfig(name="single"), "batch_size": count}
+            alone = {"engine": SingleConfig(), "batch_size": count}
             engine = build(recipe.model_copy(update=alone), schedule, processes)
             small, large = (seconds_per_step(recipe, engine, schedule, processes, size) for size in sizes)
             return StepTimes(

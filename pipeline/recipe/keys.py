@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-# Damaged samples apart: a run that failed for one may go on by skipping it.
-NOT_TRAINED = (
-    "runs",
-    "engine",
-    "model.activation_checkpointing",
-    "tracking",
-    "cost",
-    "checkpoint",
-    "evaluation",
-    "log_every",
-    "data.shards",
-    "data.workers",
-    "data.prefetch",
-    "data.on_corrupt",
-    "data.max_corrupt",
-)
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from data_shards.may_change import MAY_CHANGE
+from pipeline.by_name import models_of
+from pipeline.recipe.recipe import Recipe
+
+
+def _marked(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if MAY_CHANGE in field.metadata:
+            yield f"{prefix}{name}"
+        else:
+            for inner in models_of(field.annotation):
+                yield from _marked(inner, f"{prefix}{name}.")
+
+
+NOT_TRAINED = tuple(dict.fromkeys(_marked(Recipe)))  # a key stands for all below it
 
 
 def is_trained(key: str) -> bool:

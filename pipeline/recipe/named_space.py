@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
 from pipeline.supernet.space import Space
 

@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
 from pipeline.methods.phases import FULL
-from pipeline.run.folder import read_config
+from pipeline.recipe.recipe import resolved
+from pipeline.run.description import RunDescription, RunPhase, read_description
+from pipeline.run.folder import read_config, read_recipe
+from pipeline.run.layout import EVALUATION, LEDGER, METRICS
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
 from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
 
-EVALUATION = "evaluation.json"
-
 
 class ReportError(ValueError):
     """A report that cannot be written; the message is one line with the file and what is wrong with it."""
-
-
-class Phase(BaseModel):
-    """A stretch of the schedule, in optimizer steps [start, end), and what each of them trains."""
-
-    name: str
-    start: int = Field(ge=0)
-    end: int
-    slots: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _of_before(self) -> Phase:
-        """Earlier versions did not tell the slots; they knew one method, whose first phase bears their name."""
-        if not self.slots:
-            self.slots = (FULL,) if self.name == "full model" else (FULL, "smallest", "random")
-        return self
-
-
-class RunInfo(BaseModel):
-    """`run.json`: what was trained, how long, and on what."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    approach: str
-    seed: int
-    steps: int = Field(gt=0)
-    steps_per_epoch: int = Field(gt=0)
-    epochs: float = Field(gt=0)
-    batch_size: int
-    world_size: int
-    engine: str
-    dataset: str
-    classes: int
-    phases: tuple[Phase, ...]
-    versions: dict[str, str]
-    machine: str
-    started: datetime
 
 
 class SubnetResult(BaseModel):
@@ -84,7 +46,7 @@ class RunRecord:
     """A run as a report needs it. `subnets` is by ascending MACs, and None when the run was not evaluated."""
 
     folder: Path
-    info: RunInfo
+    info: RunDescription
     recipe: dict[str, str]  # nested keys joined by dots
     metrics: dict[str, Series]
     ledger: LedgerRecord
@@ -118,7 +80,7 @@ class RunRecord:
         return min(self.steps_done / self.info.steps_per_epoch, self.info.epochs)
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self) -> tuple[RunPhase, ...]:
         """The phases that last: one of no steps (a ramp left out) is no phase."""
         return tuple(phase for phase in self.info.phases if phase.end > phase.start)
 
@@ -149,42 +111,43 @@ def read_run(folder: Path) -> RunRecord:
     """
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such run folder")
-    info = _read_json(folder / "run.json", TypeAdapter(RunInfo))
     try:
-        recipe = flatten(read_config(folder))
-        ledger = read_ledger(folder / "ledger.json")
+        info = read_description(folder)
+        recipe = _recipe(folder)
+        ledger = read_ledger(folder / LEDGER)
         logged = logged_steps(folder, info.steps, ledger)  # before they are read: a run that trains goes on
-        metrics = read_metrics(folder / "metrics.jsonl")
+        metrics = read_metrics(folder / METRICS)
     except (UsageError, MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
     check_supernet(folder)
     record = RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / EVALUATION))
     if record.steps_done < logged:
         raise ReportError(
-            f"{folder / 'metrics.jsonl'}: ends at step {record.steps_done}, the run was measured to step {logged}; "
+            f"{folder / METRICS}: ends at step {record.steps_done}, the run was measured to step {logged}; "
             "restore it from a copy; a run that is not finished measures again what it lacks with --resume"
         )
     return record
 
 
+def _recipe(folder: Path) -> dict[str, str]:
+    """The recipe's keys, with today's defaults for those that came later than the run, so that it is still of the same
+    approach as a run of today; as they were written, where they are of no recipe of today."""
+    try:
+        return flatten(resolved(read_recipe(folder)))
+    except UsageError:
+        return flatten(read_config(folder))
+
+
 def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
     if not path.exists():
         return None
-    found = _read_json(path, TypeAdapter(_Evaluation))
+    try:
+        found = checked(read_json(path), TypeAdapter(_Evaluation))
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None
+    except DamagedError as damage:
+        raise ReportError(f"{path}: {damage}; deps evaluate RUN writes it anew") from None
     row = {subnet.name for subnet in found if subnet.pareto}
     if missing := [name for name in ("smallest", "full") if name not in row]:
         raise ReportError(f"{path}: lacks the Pareto row's {' and '.join(missing)}; deps evaluate RUN writes it anew")
     return tuple(sorted(found, key=lambda subnet: subnet.macs))
-
-
-_T = TypeVar("_T")
-
-
-def _read_json(path: Path, shape: TypeAdapter[_T]) -> _T:
-    try:
-        return checked(read_json(path), shape)
-    except DamagedError as damage:
-        anew = "; deps evaluate RUN writes it anew" if path.name == EVALUATION else ""
-        raise ReportError(f"{path}: {damage}{anew}") from None
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.recipe.keys import is_trained
 from pipeline.reports.run_record import ReportError, RunRecord, SubnetResult
+from pipeline.run.layout import RUN
 
 OF_ONE_RUN = ("name", "approach", "seed")  # keys of a recipe that tell its runs apart
 NEAR = 0.05  # a subnet counts as being "at" a number of MACs when it is within this fraction of it
@@ -85,7 +86,7 @@ def group(runs: Sequence[RunRecord]) -> list[Approach]:
         for one, other in pairwise(approach.runs):
             if one.info.seed == other.info.seed:
                 raise ReportError(
-                    f"{other.folder / 'run.json'}: seed {one.info.seed} of {approach.name} again, as in {one.folder}: "
+                    f"{other.folder / RUN}: seed {one.info.seed} of {approach.name} again, as in {one.folder}: "
                     "one seed trained twice is not two seeds"
                 )
     return approaches

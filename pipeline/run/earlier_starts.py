@@ -12,9 +12,9 @@ from pipeline.checkpoints.going_on import take_up
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe
+from pipeline.run.layout import METRICS
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
 from pipeline.tracking.metrics import lost_rows
-from pipeline.tracking.shipment import METRICS
 
 
 @dataclass(frozen=True)

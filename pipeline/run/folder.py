@@ -11,22 +11,21 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, Field, TypeAdapter
 
 from data_shards.store.regular_file import read_regular
 from data_shards.strict_yaml import NotYaml, parse_yaml
 from pipeline.errors import UsageError
-from pipeline.files.json_file import checked, read_json, write_json
+from pipeline.files.json_file import write_json
 from pipeline.files.whole_file import DamagedError, write_whole
 from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import macs_per_image
 from pipeline.processes.group import Processes
 from pipeline.recipe.keys import is_trained
-from pipeline.recipe.recipe import Recipe, parse_recipe, resolved
-from pipeline.run.lock import LOCK
-from pipeline.tracking.ledger import HELD
+from pipeline.recipe.reading import parse_recipe
+from pipeline.recipe.recipe import Recipe, resolved
+from pipeline.run.description import RunDescription, RunPhase, read_description
+from pipeline.run.layout import CONFIG, HELD, LOCK, RUN
 
-CONFIG, RUN = "config.yaml", "run.json"
 _SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
 _MOST_BYTES = 1 << 20  # of a recipe
 
@@ -68,7 +67,7 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
         UsageError: where it is another one, whatever its path.
     """
     for split, sha256 in identity.items():
-        begun_on = read_description(folder)["data"].get(split, "")
+        begun_on = read_description(folder).data.get(split, "")
         if begun_on != sha256:
             raise UsageError(
                 f"data.shards: {shards} is not the data set that {folder} was begun on "
@@ -78,36 +77,36 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
 
 def describe(
     recipe: Recipe, schedule: Schedule, processes: Processes, identity: dict[str, str], kernels: str
-) -> dict[str, Any]:
-    """What reports and people want to know of a run besides its recipe, as JSON values."""
-    return {
-        "name": recipe.name,
-        "approach": recipe.approach,
-        "seed": recipe.seed,
-        "steps": schedule.steps,
-        "steps_per_epoch": schedule.steps_per_epoch,
-        "epochs": schedule.steps / schedule.steps_per_epoch,
-        "batch_size": recipe.batch_size,
-        "world_size": processes.world,
-        "engine": recipe.engine.name,
-        "kernels": kernels,
-        "dataset": recipe.data.shards.name,
-        "data": identity,
-        "classes": schedule.space.classes,
-        "phases": [
-            {
-                "name": phase.name,
-                "start": phase.start,
-                "end": phase.end,
-                "slots": list(phase.slot_names),
-                "macs_per_image": macs_per_image(phase, schedule),
-            }
+) -> RunDescription:
+    """The description of a run that starts now."""
+    return RunDescription(
+        name=recipe.name,
+        approach=recipe.approach,
+        seed=recipe.seed,
+        steps=schedule.steps,
+        steps_per_epoch=schedule.steps_per_epoch,
+        epochs=schedule.steps / schedule.steps_per_epoch,
+        batch_size=recipe.batch_size,
+        world_size=processes.world,
+        engine=recipe.engine.name,
+        kernels=kernels,
+        dataset=recipe.data.shards.name,
+        data=identity,
+        classes=schedule.space.classes,
+        phases=tuple(
+            RunPhase(
+                name=phase.name,
+                start=phase.start,
+                end=phase.end,
+                slots=phase.slot_names,
+                macs_per_image=macs_per_image(phase, schedule),
+            )
             for phase in schedule.phases
-        ],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed")}},
-        "machine": machine(processes.device),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+        ),
+        versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed")}},
+        machine=machine(processes.device),
+        started=datetime.now(timezone.utc).replace(microsecond=0),
+    )
 
 
 def machine(device: torch.device) -> str:
@@ -128,7 +127,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def write(recipe: Recipe, description: dict[str, Any]) -> None:
+def write(recipe: Recipe, description: RunDescription) -> None:
     """Write `config.yaml` and `run.json`; the start time of the first start stays.
 
     Raises:
@@ -138,8 +137,8 @@ def write(recipe: Recipe, description: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / RUN).exists():
-            description = {**description, "started": read_description(folder)["started"]}
-        write_json(folder / RUN, description)
+            description = description.model_copy(update={"started": read_description(folder).started})
+        write_json(folder / RUN, description.model_dump(mode="json"))
         text = yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
         write_whole(folder / CONFIG, _sealed(text.encode()))
     except OSError as error:
@@ -186,41 +185,6 @@ def _unsealed(content: bytes) -> bytes:
     if first.startswith(_SEAL) and content != _sealed(text):
         raise DamagedError("its lines are not those of the SHA-256 in the first one; it says what to do")
     return content
-
-
-class _Phase(BaseModel):
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
-    macs_per_image: float = Field(default=1.0, ge=0)  # runs that began before phases told their MACs count steps
-
-
-class _Needed(BaseModel):
-    """What is read of `run.json` here and by those who call."""
-
-    started: str
-    data: dict[str, str]
-    classes: int = Field(gt=0, lt=1 << 20)
-    steps: int = Field(gt=0)
-    steps_per_epoch: int = Field(gt=0)
-    phases: list[_Phase]
-    world_size: int = Field(gt=0)
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """What `write` wrote into `run.json`.
-
-    Raises:
-        UsageError: where `folder` is no run, or its description is damaged.
-    """
-    path = folder / RUN
-    try:
-        content = read_json(path)
-        checked(content, TypeAdapter(_Needed))
-        return content
-    except OSError as error:
-        raise UsageError(f"{folder}: is no run folder ({path}: {error.strerror})") from None
-    except DamagedError as damage:
-        raise UsageError(f"{path}: is damaged: not the description of a run ({damage})") from None
 
 
 def leaves(recipe: Recipe) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import IO
 from data_shards.store.regular_file import open_regular
 from pipeline.errors import UsageError
 from pipeline.files.file_lock import try_lock
+from pipeline.run.layout import LOCK
 
 logger = logging.getLogger(__name__)
 
-LOCK = "run.lock"
 _SECONDS_TO_TRY = 1.0  # whoever looks whether the run is going on has the lock for a moment
 
 

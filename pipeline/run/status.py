@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.errors import RunFailure
-from pipeline.run.folder import CONFIG, RUN, read_description
+from pipeline.run.description import RunDescription, RunPhase, read_description
+from pipeline.run.layout import CONFIG, LEDGER, METRICS, RUN
 from pipeline.run.lock import is_held
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import is_saved
 from pipeline.tracking.ledger import IDLE, LedgerRecord, read_ledger
 from pipeline.tracking.metrics import MetricsError, last_step, lost_rows
-from pipeline.tracking.shipment import METRICS
 
 RunState = Literal["not begun", "running", "stopped", "finished"]
 
@@ -60,26 +60,26 @@ def run_status(folder: Path) -> RunStatus:
         return RunStatus(folder, "running" if is_held(folder) else "not begun")
     description = read_description(folder)
     step, metrics = _last_step(folder / METRICS), folder / METRICS
-    ledger = read_ledger(folder / "ledger.json") if step or (folder / "ledger.json").exists() else None
-    logged, finished = logged_steps(folder, description["steps"], ledger), is_saved(folder)
+    ledger = read_ledger(folder / LEDGER) if step or (folder / LEDGER).exists() else None
+    logged, finished = logged_steps(folder, description.steps, ledger), is_saved(folder)
     # A run that was taken up from an older checkpoint measures again what is before its last row, for a while.
     if step < logged and (lost := lost_rows(metrics, logged)):
         raise RunFailure(lost)
-    step = description["steps"] if finished else step
+    step = description.steps if finished else step
     state: RunState = "running" if is_held(folder) else "finished" if finished else "stopped"
     if ledger is None:
-        return RunStatus(folder, state, step, description["steps"])
+        return RunStatus(folder, state, step, description.steps)
     left = 0.0 if finished else _hours_left(description, ledger, step)
     return RunStatus(
         folder,
         state,
         step,
-        description["steps"],
+        description.steps,
         ledger.unit,
         ledger.hours,
         None if left is None else ledger.hours + left,
         ledger.price_per_hour,
-        None if left is None else left * 3600 / description["world_size"],
+        None if left is None else left * 3600 / description.world_size,
     )
 
 
@@ -90,17 +90,17 @@ def _last_step(metrics: Path) -> int:
         raise RunFailure(str(error)) from None
 
 
-def _hours_left(description: Mapping[str, Any], ledger: LedgerRecord, step: int) -> float | None:
+def _hours_left(description: RunDescription, ledger: LedgerRecord, step: int) -> float | None:
     """What the steps after `step` will cost; None while there is nothing to go by.
 
     Time in no category (starting, waiting for others) is not in it: it comes once with each start.
     """
-    done, whole = (_work(description["phases"], end) for end in (step, description["steps"]))
+    done, whole = (_work(description.phases, end) for end in (step, description.steps))
     if done == 0:
         return None
     return (ledger.hours - ledger.hours_by_category()[IDLE]) * (whole - done) / done
 
 
-def _work(phases: list[dict[str, Any]], end: int) -> float:
-    """MACs per image of all steps before `end`; in steps, for a run begun before its phases told their MACs."""
-    return sum(phase.get("macs_per_image", 1.0) * max(0, min(end, phase["end"]) - phase["start"]) for phase in phases)
+def _work(phases: Sequence[RunPhase], end: int) -> float:
+    """MACs per image of all steps before `end`."""
+    return sum(phase.macs_per_image * max(0, min(end, phase.end) - phase.start) for phase in phases)

@@ -20,12 +20,12 @@ from data_shards.store.regular_file import read_regular
 from pipeline.errors import RunFailure, UsageError
 from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.whole_file import DamagedError, Digest, read_whole, write_whole
+from pipeline.run.layout import SPACE, WEIGHTS
 from pipeline.supernet.belonging import difference, without_memory
 from pipeline.supernet.space import Space
 from pipeline.supernet.space_json import space_from_dict
 from pipeline.supernet.supernet import Supernet
 
-WEIGHTS, SPACE = "supernet.safetensors", "supernet.json"
 _DIGEST = "weights"  # member of `supernet.json`; those of before have none
 
 

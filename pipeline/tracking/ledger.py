@@ -22,13 +22,11 @@ from data_shards.store.regular_file import read_regular
 from pipeline.errors import RunFailure
 from pipeline.files.json_file import read_json, write_json
 from pipeline.files.whole_file import DamagedError
+from pipeline.run.layout import HELD
 
 GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
-# Beside a ledger: what jobs held, a line `SINCE UNTIL` in Unix seconds for each start, and the sum of both, which
-# earlier versions did not write.
-HELD = "held.txt"
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
 _FOREVER = 1e11  # seconds; more is no time that anything took
 _MOST_NOTES = 1 << 24  # bytes
@@ -178,6 +176,8 @@ def read_ledger(path: Path) -> LedgerRecord:
 
 
 def _to_the_end(segments: Iterable[Segment], notes: Path) -> Iterator[Segment]:
+    """The segments with what jobs note that they held: for each start a line `SINCE UNTIL` in Unix seconds, and the sum
+    of both, which earlier versions did not write."""
     held: dict[str, float] = {}
     try:
         text = read_regular(notes, _MOST_NOTES).decode("utf-8", errors="replace") if notes.exists() else ""

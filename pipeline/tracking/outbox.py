@@ -14,8 +14,8 @@ from typing import Any
 from data_shards.store.regular_file import open_regular
 from pipeline.files.sealed_line import sealed, unsealed
 from pipeline.files.whole_file import failures_named
+from pipeline.run.layout import OUTBOX
 
-OUTBOX = "outbox.jsonl"
 LINE_START = '{"kind": '
 
 # What an entry of each kind holds besides its kind.

@@ -22,6 +22,7 @@ from pipeline.files.file_lock import try_lock
 from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.sealed_line import is_torn
 from pipeline.files.whole_file import DamagedError
+from pipeline.run.layout import METRICS, MLFLOW, MLFLOW_LOCK, OUTBOX
 from pipeline.tracking import outbox
 from pipeline.tracking.ledger import UNITS, cost_metric
 from pipeline.tracking.metrics import Row, parse_row
@@ -34,14 +35,10 @@ from pipeline.tracking.mlflow_run import (
     Point,
     local_database,
 )
-from pipeline.tracking.outbox import OUTBOX
 from pipeline.tracking.tail import complete_lines
 
 logger = logging.getLogger(__name__)
 
-METRICS = "metrics.jsonl"
-STATE = "mlflow.json"
-LOCK = "mlflow.lock"
 COSTS = tuple(cost_metric(unit) for unit in UNITS.values())  # a run has one of them
 # Also sent with the cost as their step, so that MLflow draws accuracy against cost without a click.
 BY_COST = ("acc/full", "acc/smallest")
@@ -70,13 +67,13 @@ class State:
 
     def save(self, run_folder: Path) -> None:
         """Write `mlflow.json`, whole or not at all."""
-        write_json(run_folder / STATE, asdict(self))
+        write_json(run_folder / MLFLOW, asdict(self))
 
     @staticmethod
     def load(run_folder: Path) -> State | None:
         """The saved state; None when there is none that can be read (all is sent again then, to a new run)."""
         try:
-            return checked(read_json(run_folder / STATE), TypeAdapter(State))
+            return checked(read_json(run_folder / MLFLOW), TypeAdapter(State))
         except (OSError, DamagedError):
             return None
 
@@ -140,7 +137,7 @@ class Shipment:
         if self._lock is not None:
             return
         # To read and write, as locks over NFS want.
-        lock = os.fdopen(open_regular(self._folder / LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
+        lock = os.fdopen(open_regular(self._folder / MLFLOW_LOCK, os.O_RDWR | os.O_CREAT), "w", encoding="utf-8")
         with suppress(OSError):  # a file system without locks: then nobody is kept away
             if not try_lock(lock):
                 lock.close()
@@ -151,8 +148,8 @@ class Shipment:
         if self._run is None or self._state is None:
             start = last_start(self._folder)
             known = State.load(self._folder)
-            if known is None and (self._folder / STATE).exists():
-                logger.warning("%s: is damaged; all is sent again, to a new run of MLflow", self._folder / STATE)
+            if known is None and (self._folder / MLFLOW).exists():
+                logger.warning("%s: is damaged; all is sent again, to a new run of MLflow", self._folder / MLFLOW)
             try:
                 self._run, self._state = self._enter(start, known)
             except DeletedError:
@@ -298,7 +295,7 @@ def last_start(run_folder: Path) -> dict:
             start = entry
         elif entry["kind"] == "experiment":
             experiment = entry["experiment"]
-    if start is None and (run_folder / STATE).exists():
+    if start is None and (run_folder / MLFLOW).exists():
         raise PlaceGoneError(
             f"{run_folder / OUTBOX}: tells no more where the run is tracked: it is damaged or not there; "
             "restore it from a copy"

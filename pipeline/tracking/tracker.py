@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.run.layout import METRICS
 from pipeline.tracking.metrics import MetricsLog
 from pipeline.tracking.mlflow import MlflowShipper, Status, TrackingConfig
-from pipeline.tracking.shipment import METRICS
 
 
 class Tracking(Protocol):

@@ -89,10 +89,9 @@ def greeting(
     recipe: Recipe, schedule: Schedule, processes: Processes, step: int, kernels: str, reader: str
 ) -> list[str]:
     phases = " → ".join(f"{phase.name} {phase.start}–{phase.end}" for phase in schedule.phases)
-    stage = f" (ZeRO {recipe.engine.zero_stage})" if recipe.engine.name == "deepspeed" else ""
     lines = [
         f"{recipe.name}: {recipe.approach}, {schedule.steps} steps of {recipe.batch_size} images on "
-        f"{processes.world} × {processes.device.type} by {recipe.engine.name}{stage}, kernels {kernels}; "
+        f"{processes.world} × {processes.device.type} by {recipe.engine.title}, kernels {kernels}; "
         f"data by {reader}; {phases}"
     ]
     if step:

@@ -12,8 +12,7 @@ from data_shards.store.index import Split
 from pipeline.errors import RunFailure
 from pipeline.files.json_file import read_json, write_json
 from pipeline.processes.group import Processes
-
-DAMAGE = "damage.json"  # in the run folder, from the first skipped sample on
+from pipeline.run.layout import DAMAGE
 
 _log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
 
 from kernels import reference
-from pipeline.engines.optimizer import OptimizerConfig
-from pipeline.engines.protocol import EngineConfig
+from pipeline.engines import EngineConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
@@ -110,7 +111,7 @@ class Cell:
 
     @property
     def engine_config(self) -> EngineConfig:
-        return EngineConfig.model_validate(ENGINES[self.engine])
+        return TypeAdapter(EngineConfig).validate_python(ENGINES[self.engine])
 
     @property
     def counted_steps(self) -> tuple[int, ...]:
@@ -127,8 +128,8 @@ class Cell:
         return 2 if self.situation == "frozen teacher" else None
 
     @property
-    def optimizer(self) -> OptimizerConfig:
-        return OptimizerConfig(weight_decay=1e-2, gradient_clip=0.5 if self.situation == "clip" else None)
+    def optimizer(self) -> SgdConfig:
+        return SgdConfig(weight_decay=1e-2, gradient_clip=0.5 if self.situation == "clip" else None)
 
     def supernet(self) -> Supernet:
         torch.manual_seed(0)

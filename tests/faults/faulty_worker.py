@@ -15,9 +15,9 @@ from torch import Tensor
 
 from data_shards.loading.loader import Batch, TrainLoader
 from pipeline import train as program
-from pipeline.checkpoints.checkpoint import FOLDER
 from pipeline.engines.single import SingleEngine
 from pipeline.run import lock
+from pipeline.run.layout import CHECKPOINTS
 from pipeline.training import feed
 
 
@@ -81,7 +81,7 @@ def meet_one_that_leaves(saved: str) -> None:
 
     def held(folder: Path) -> IO[str]:
         for path in Path(saved).iterdir():
-            path.rename(folder / FOLDER / path.name)
+            path.rename(folder / CHECKPOINTS / path.name)
         return hold(folder)
 
     lock.hold = held

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoints.checkpoint import FOLDER
 from pipeline.experiment import train
-from pipeline.recipe.recipe import load_recipe
-from pipeline.tracking.shipment import METRICS
+from pipeline.recipe.reading import load_recipe
+from pipeline.run.layout import CHECKPOINTS, METRICS
 from tests.faults.broken_run import STEPS, Run, Weights, assert_same, ended
 from tests.support.progress import wait_for_steps
 
@@ -139,7 +138,7 @@ def test_a_checkpoint_is_on_the_disk_after_the_metrics_of_its_steps(
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
         if path == run.folder / METRICS:
             synced["rows"] = path.read_bytes().count(b"\n")
-        elif path.parent.name == FOLDER:
+        elif path.parent.name == CHECKPOINTS:
             synced[path.name] = synced["rows"]
         sync(descriptor)
 

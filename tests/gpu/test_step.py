@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data_shards.loading.loader import DataConfig
 from data_shards.store.index import open_split
-from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
@@ -52,7 +52,7 @@ def supernet_on_gpu(bf16: bool) -> Supernet:
 
 
 def train(supernet: Supernet, steps: int) -> list[StepResult]:
-    engine = SingleEngine(supernet, OptimizerConfig())
+    engine = SingleEngine(supernet, SgdConfig())
     images, labels = batch()
     return [sandwich_step(engine, SCHEDULE.at(step), images, labels) for step in range(steps)]
 
@@ -64,7 +64,7 @@ def losses(results: list[StepResult]) -> Tensor:
 @pytest.mark.parametrize("bf16", [False, True])
 def test_twenty_steps_stay_as_near_to_float64_as_those_of_plain_pytorch(bf16: bool) -> None:
     exact = lively(SPACE).double()
-    engine, (images, labels) = SingleEngine(exact, OptimizerConfig()), batch()
+    engine, (images, labels) = SingleEngine(exact, SgdConfig()), batch()
     images, labels = images.double().cpu(), labels.cpu()
     wanted = losses([sandwich_step(engine, SCHEDULE.at(step), images, labels) for step in range(20)])
     plain, fast = supernet_on_gpu(bf16), supernet_on_gpu(bf16)

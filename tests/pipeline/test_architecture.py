@@ -53,8 +53,12 @@ def test_kernels_and_data_shards_import_nothing_else_of_ours(package: str) -> No
 
 
 # What a job needs of the pipeline: the recipe, how far a run is, how files are read, and how commands speak.
-FOR_CLUSTER = {"pipeline.recipe.recipe", "pipeline.run.status", "pipeline.errors", "pipeline.console.tables"}
-FOR_CLUSTER |= {
+FOR_CLUSTER = {
+    "pipeline.recipe.recipe",
+    "pipeline.recipe.reading",
+    "pipeline.run.status",
+    "pipeline.errors",
+    "pipeline.console.tables",
     "pipeline.files.json_file",
     "data_shards.command_line",
     "data_shards.one_line",
@@ -72,9 +76,18 @@ def test_nothing_imports_cluster_and_cluster_imports_recipe_and_status_only() ->
 
 
 def test_the_trainer_knows_the_engine_protocol_but_no_engine() -> None:
-    engines = {f"pipeline.engines.{name}" for name in ("single", "ddp", "fsdp", "deepspeed", "deepspeed_config")}
     for path in files("pipeline/training"):
-        assert not engines & set(imports(path)), path
+        engines = {module for module in imports(path) if module.startswith("pipeline.engines")}
+        assert engines <= {"pipeline.engines", "pipeline.engines.protocol"}, path
+
+
+@pytest.mark.parametrize("package", ["training", "forecast", "checkpoints", "run", "evaluation"])
+def test_nothing_asks_for_an_engine_by_its_name(package: str) -> None:
+    names = {"single", "ddp", "fsdp", "deepspeed"}
+    for path in files(f"pipeline/{package}"):
+        compared = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Compare)]
+        texts = {each.value for node in compared for each in ast.walk(node) if isinstance(each, ast.Constant)}
+        assert not names & texts, path
 
 
 @pytest.mark.parametrize("library", LAZY)
@@ -104,6 +117,14 @@ def test_the_program_that_reader_processes_import_again_is_light() -> None:
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "pipeline.train" in loaded
     assert not {"torch", "numpy", "pydantic", "pipeline.experiment"} & set(loaded)
+
+
+def test_a_recipe_is_read_without_what_only_one_engine_needs() -> None:
+    command = [sys.executable, "-c", "import pipeline.recipe.reading, sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "pipeline.engines.fsdp.config" in loaded
+    ours = {f"pipeline.engines.{name}.engine" for name in ("fsdp", "deepspeed")}
+    assert not {"deepspeed", "torch.distributed.fsdp", *ours} & set(loaded)
 
 
 @pytest.mark.parametrize("package", OURS)

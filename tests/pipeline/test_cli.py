@@ -204,7 +204,7 @@ BAD_INPUT = [
         "engine.deepspeed.wandb: wandb is not installed; pip install wandb",
         marks=pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed here"),
     ),
-    (["engine.zero_stage=1"], "engine: zero_stage: is for name 'deepspeed'; name is 'single'"),
+    (["engine.zero_stage=1"], "engine.zero_stage: unknown key where name is 'single'; legal keys: lost_after, name"),
 ]
 
 

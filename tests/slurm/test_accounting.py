@@ -8,8 +8,8 @@ import pytest
 from cluster import slurm
 from cluster.cli import status_command
 from cluster.status import Status, status
+from pipeline.run.layout import METRICS
 from pipeline.tracking.metrics import MetricsLog
-from pipeline.tracking.shipment import METRICS
 from tests.pipeline.run.test_status import write_run
 from tests.slurm.stand_ins import MIDNIGHT, Clients, make_job
 

@@ -9,7 +9,7 @@ from cluster import source
 from cluster.job_folder import JobRecord, read_record, write_folder
 from cluster.source import PACKAGES, freeze
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from tests.faults.test_storage import Disk
 from tests.support.processes import REPOSITORY
 

@@ -16,7 +16,7 @@ from cluster.script import Start, render
 from cluster.submit import Submission, recipes_of, submit
 from cluster.testing.slurm import Slurm, running_slurm
 from pipeline.errors import RunFailure, UsageError
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from tests.slurm.jobs import Project
 from tests.support.command_line import refused
 from tests.support.processes import REPOSITORY, small_run
@@ -117,7 +117,7 @@ def test_without_slurm_on_this_machine_it_says_so(
     ("override", "complaint"),
     [
         ("batch_size=15", r"batch_size: 15 cannot be split over 2 processes \(1 nodes × 2\)"),
-        ("engine.name=single", "engine.name: 'single' cannot run on 2 processes; use ddp or deepspeed"),
+        ("engine.name=single", "engine.name: 'single' cannot run on 2 processes; legal: ddp, fsdp, deepspeed"),
         ("data.shards=nowhere", "data.shards: .*/nowhere is no folder; pack the data first"),
         ("seeed=1", "seeed: unknown key; did you mean 'seed'"),
     ],

@@ -11,7 +11,8 @@ from pipeline.engines.protocol import Engine
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.experiment import prepare
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.tracking.ledger import Ledger, unit_for
 from pipeline.tracking.tracker import NoTracker
 from pipeline.training.build import build

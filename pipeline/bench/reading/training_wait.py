@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
 from pipeline.errors import RunFailure
+from pipeline.run.layout import LEDGER, METRICS
 from pipeline.tracking.ledger import read_ledger
 from pipeline.tracking.metrics import read_metrics
 
@@ -75,8 +76,8 @@ def training_wait(root: Path, steps: int) -> TrainingWait:
 
 
 def _read(run: Path, steps: int) -> TrainingWait:
-    (segment,) = read_ledger(run / "ledger.json").segments
+    (segment,) = read_ledger(run / LEDGER).segments
     training = sum(seconds for name, seconds in segment.seconds.items() if name not in _NOT_TRAINING)
     waited = segment.seconds["data_wait"]
-    logged = read_metrics(run / "metrics.jsonl")["data/wait_fraction"].values.tolist()
+    logged = read_metrics(run / METRICS)["data/wait_fraction"].values.tolist()
     return TrainingWait(steps, training, waited, waited / training, statistics.median(logged[1:] or logged))

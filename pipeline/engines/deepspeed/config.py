@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.engines.config import BaseEngineConfig
+from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.protocol import Engine
+from pipeline.supernet.supernet import Supernet
 
 # What changes speed, memory or reports, and not the weights; `tests/distributed` trains with those of ZeRO. Keys of a
 # section, or the kind of value: what is in other sections DeepSpeed checks itself.
@@ -60,6 +67,40 @@ REFUSED = {
     "zero_optimization.zero_quantized_weights": "weights would differ from those of every other engine",
     "zero_optimization.zero_quantized_gradients": "gradients would differ from those of every other engine",
 }
+
+
+class DeepSpeedConfig(BaseEngineConfig, frozen=True):
+    """The recipe's `engine` for DeepSpeed."""
+
+    name: Literal["deepspeed"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2, 3] = Field(default=0, description="DeepSpeed's ZeRO stage")
+    deepspeed: dict[str, Any] = Field(
+        default={}, description="more of DeepSpeed's own configuration, by its names; merged with what the engine needs"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> DeepSpeedConfig:
+        check_additions(self.deepspeed, self.zero_stage)
+        return self
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} (ZeRO {self.zero_stage})"
+
+    @property
+    def shards_weights(self) -> bool:
+        return self.zero_stage == 3
+
+    def all_reduces(self, subnets: int) -> float:
+        # Stage 1 reduces after the last sub-step, stage 2 after each, and both gather what was updated. Stage 3 gathers
+        # and scatters in each.
+        return {0: 1.0, 1: 1.5, 2: subnets + 0.5, 3: 1.5 * subnets}[self.zero_stage]
+
+    def build(self, supernet: Supernet, optimizer: OptimizerConfig, batch_per_process: int) -> Engine:
+        from pipeline.engines.deepspeed.engine import DeepSpeedEngine
+
+        content = deepspeed_config(self.zero_stage, optimizer.gradient_clip, batch_per_process, self.deepspeed)
+        return DeepSpeedEngine(supernet, optimizer, self.zero_stage, content)
 
 
 def check_additions(additions: Mapping[str, Any], stage: int) -> None:

@@ -16,7 +16,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.engines.deepspeed.config import deepspeed_config
 from pipeline.engines.optimizer import (
     MOMENTUM,
     OptimizerConfig,
@@ -25,7 +24,6 @@ from pipeline.engines.optimizer import (
     start_momentum,
 )
 from pipeline.engines.protocol import (
-    EngineConfig,
     EngineError,
     TrainingState,
     WholeCopy,
@@ -45,30 +43,26 @@ class DeepSpeedEngine:
     """DeepSpeed's engine with an optimizer of ours.
 
     Args:
-        batch_per_process: samples of one sub-step on this process.
+        stage: of ZeRO.
+        content: DeepSpeed's own configuration.
 
     Raises:
         EngineError: where DeepSpeed is missing, or is not as these corrections know it.
     """
 
-    def __init__(
-        self, supernet: Supernet, optimizer: OptimizerConfig, config: EngineConfig, batch_per_process: int
-    ) -> None:
+    def __init__(self, supernet: Supernet, optimizer: OptimizerConfig, stage: int, content: dict[str, Any]) -> None:
         deepspeed = import_deepspeed()
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)
         self.graphs: Graphs = {}
-        self.stage = config.zero_stage
+        self.stage = stage
         if self.stage == 3:
             # A unit uses some of its weights, and reads them in its layers' stead: it is gathered whole, at once.
             deepspeed.utils.set_z3_leaf_modules(supernet, list({type(unit) for unit in supernet.units()}))
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
             model=supernet,
             optimizer=build_optimizer(list(supernet.parameters()), optimizer),
-            config=_checked(
-                deepspeed,
-                deepspeed_config(config.zero_stage, optimizer.gradient_clip, batch_per_process, config.deepspeed),
-            ),
+            config=_checked(deepspeed, content),
         )
         self.sharded_gradients = self._sharded_gradients() if self.stage == 3 else None
         self.whole = WholeCopy(supernet, deepspeed.utils.safe_get_full_fp32_param) if self.stage == 3 else None

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from pipeline.console.exit_codes import one_line_errors
-from pipeline.recipe.recipe import load_recipe, resolved
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import resolved
 from tests.faults.fuzz.case import Case, command
 from tests.support.command_line import REPOSITORY
 from tests.support.damage import KINDS

@@ -23,7 +23,7 @@ from pipeline.errors import RunFailure
 from pipeline.files.json_file import CHECKSUM, read_json, write_json
 from pipeline.files.whole_file import Digest
 from pipeline.methods.schedule import Schedule
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.supernet.belonging import without_memory
 from pipeline.supernet.networks import build_space
 

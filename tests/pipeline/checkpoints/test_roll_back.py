@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.checkpoints.checkpoint import FOLDER, Checkpoint, Progress, save_checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint, Progress, save_checkpoint
 from pipeline.checkpoints.roll_back import roll_back
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe
+from pipeline.run.layout import CHECKPOINTS
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -32,7 +34,7 @@ def test_without_a_checkpoint_the_loss_is_told(recipe: Recipe) -> None:
 
 
 def test_where_no_checkpoint_is_whole_the_loss_is_told_as_well(recipe: Recipe) -> None:
-    folder = recipe.folder / FOLDER
+    folder = recipe.folder / CHECKPOINTS
     folder.mkdir(parents=True)
     (folder / "step-000000004.json").write_text("{}")
     assert complaint(recipe).startswith("loss is nan at step 5; no checkpoint is whole: ")
@@ -49,5 +51,5 @@ def test_damaged_checkpoints_that_it_goes_back_behind_do_not_count_among_those_t
     back = roll_back(recipe.folder, 1, ALONE, Progress(step=6), RunFailure("loss is nan at step 5"))
     assert (back.progress.step, back.progress.passed_over) == (6, 4)
     save(back.progress)
-    saved = sorted(path.name for path in (recipe.folder / FOLDER).glob("*.safetensors"))
+    saved = sorted(path.name for path in (recipe.folder / CHECKPOINTS).glob("*.safetensors"))
     assert saved == ["step-000000002.safetensors", "step-000000006.safetensors"]

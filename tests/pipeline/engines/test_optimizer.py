@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.engines import optimizer as optim
-from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, skip_unless_finite, start_momentum
+from pipeline.engines.optimizer import SgdConfig, build_optimizer, skip_unless_finite, start_momentum
 from pipeline.errors import UsageError
 
 
@@ -19,7 +19,7 @@ def test_three_steps_are_those_of_the_formula(nesterov: bool) -> None:
     model = nn.Linear(5, 3)
     exact = [parameter.detach().double().clone() for parameter in model.parameters()]
     velocity = [torch.zeros_like(each) for each in exact]
-    optimizer = build_optimizer(list(model.parameters()), OptimizerConfig(weight_decay=0.1, nesterov=nesterov))
+    optimizer = build_optimizer(list(model.parameters()), SgdConfig(weight_decay=0.1, nesterov=nesterov))
     for step, rate in enumerate((0.1, 0.05, 0.2)):
         for index, parameter in enumerate(model.parameters()):
             parameter.grad = torch.full_like(parameter, 0.5 - step) + parameter.detach()
@@ -47,7 +47,7 @@ def test_a_step_whose_gradients_are_not_finite_changes_nothing(value: float, fir
     for damaged in (False, True):
         torch.manual_seed(0)
         parameter, gradients = nn.Parameter(torch.randn(5000)), torch.randn(3, 5000)
-        optimizer = build_optimizer([parameter], OptimizerConfig(weight_decay=0.1))
+        optimizer = build_optimizer([parameter], SgdConfig(weight_decay=0.1))
         start_momentum(optimizer)
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.1
         for number, gradient in enumerate(gradients):
@@ -68,7 +68,7 @@ def test_apexs_kernel_is_told_by_its_own_flag() -> None:
 
 
 def test_apex_is_refused_in_one_line_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = OptimizerConfig(implementation="apex")
+    config = SgdConfig(implementation="apex")
     with pytest.raises(UsageError, match="needs a CUDA device, not cpu; legal here: torch"):
         build_optimizer(list(nn.Linear(2, 2).parameters()), config)
     with pytest.raises(UsageError, match="not installed; build it from https"):

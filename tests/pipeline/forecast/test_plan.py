@@ -15,7 +15,7 @@ from pipeline.forecast.plan import Links, _columns, plan, print_plan
 from pipeline.forecast.step_times import StepTime, StepTimes, _line, computed
 from pipeline.methods.phases import StepPlan
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.training.sandwich import StepResult
 from tests.support.command_line import deps
 
@@ -73,8 +73,7 @@ def test_hours_are_those_of_all_steps_and_dollars_those_of_all_accelerators() ->
 def test_what_an_engine_sends_in_a_step_of_one_subnet_and_of_four(
     engine: dict[str, object], of_one: int, of_four: int
 ) -> None:
-    run = recipe()
-    run = run.model_copy(update={"engine": run.engine.model_copy(update=engine)})
+    run = recipe(f"engine={json.dumps(engine)}")
     schedule = schedule_without_data(run)
     alone, two = plan(run, schedule, times(), LINKS, 8, [1, 2])
     half = LINKS.all_reduce(4 * 157_302, nodes=1, per_node=2) / 2

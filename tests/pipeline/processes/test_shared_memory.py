@@ -15,7 +15,7 @@ from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.processes import shared_memory
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.supernet import Supernet
 from tests.support.command_line import REPOSITORY, deps, refused

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.engines.deepspeed.config import deepspeed_config
-from pipeline.engines.protocol import EngineConfig
+from pipeline.engines.ddp import DdpConfig
+from pipeline.engines.deepspeed.config import DeepSpeedConfig, deepspeed_config
+from pipeline.engines.optimizer import SgdConfig
+from pipeline.engines.single import SingleConfig
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import Recipe, load_recipe, resolved
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe, resolved
 from pipeline.run.folder import begin, read_recipe, write
+from tests.support.descriptions import DESCRIPTION
 
 REPOSITORY = Path(__file__).parents[3]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
@@ -34,17 +38,46 @@ def test_any_leaf_can_be_overridden() -> None:
 
 
 def test_another_engine_takes_none_of_the_recipes_settings_for_deepspeed() -> None:
-    assert load_recipe(DIGITS).engine.zero_stage == 1
-    assert load_recipe(DIGITS, ["engine.name=ddp", "engine.lost_after=9"]).engine == EngineConfig(
-        name="ddp", lost_after=9
-    )
-    assert load_recipe(DIGITS, ["engine.name=deepspeed"]).engine.zero_stage == 1
+    assert load_recipe(DIGITS).engine == DeepSpeedConfig(zero_stage=1)
+    assert load_recipe(DIGITS, ["engine.name=ddp", "engine.lost_after=9"]).engine == DdpConfig(lost_after=9)
+    assert load_recipe(DIGITS, ["engine.name=deepspeed"]).engine == DeepSpeedConfig(zero_stage=1)
     # What somebody asks for is not left out, in whichever order, but refused.
     for overrides in (["engine.zero_stage=1", "engine.name=ddp"], ["engine.name=ddp", "engine.zero_stage=1"]):
-        with pytest.raises(UsageError, match="engine: zero_stage: is for name 'deepspeed'; name is 'ddp'"):
+        with pytest.raises(
+            UsageError, match=r"engine.zero_stage: unknown key where name is 'ddp'; legal keys: lost_after, name$"
+        ):
             load_recipe(DIGITS, overrides)
-    with pytest.raises(UsageError, match="engine: deepspeed: is for name 'deepspeed'; name is 'fsdp'"):
+    with pytest.raises(UsageError, match=r"engine.deepspeed: unknown key where name is 'fsdp'; legal keys: "):
         load_recipe(DIGITS, ["engine.name=fsdp", "engine.deepspeed={dump_state: true}"])
+
+
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
+def test_another_engine_leaves_out_no_key_that_the_recipes_own_does_not_have(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "digits.yaml"
+    path.write_text(DIGITS.read_text().replace("zero_stage: 1}", "zero_stage: 1, lost_aftr: 9, lost_after: 8}"))
+    with pytest.raises(UsageError, match=r"engine.lost_aftr: unknown key .*; did you mean 'lost_after'"):
+        load_recipe(path, [f"engine.name={name}"])
+    path.write_text(DIGITS.read_text().replace("zero_stage: 1}", "zero_stage: 1, lost_after: 8}"))
+    assert load_recipe(path, ["engine.name=deepspeed", f"engine.name={name}"]).engine.model_dump() == {
+        "name": name,
+        "lost_after": 8,
+    }
+
+
+def test_a_section_without_a_name_is_of_the_default() -> None:
+    assert load_recipe(DIGITS, ["engine={zero_stage: 2}"]).engine == DeepSpeedConfig(zero_stage=2)
+    assert load_recipe(DIGITS, ["engine={}", "engine.name=single"]).engine == SingleConfig()
+    assert load_recipe(DIGITS).optimizer == load_recipe(DIGITS, ["optimizer={name: sgd}"]).optimizer == SgdConfig()
+
+
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
+def test_what_earlier_versions_wrote_of_deepspeed_for_other_engines_says_nothing(name: str) -> None:
+    """The recipes in their run folders have it."""
+    written = f"engine={{name: {name}, zero_stage: 0, deepspeed: {{}}, lost_after: 60}}"
+    assert load_recipe(DIGITS, [written]) == load_recipe(DIGITS, [f"engine={{name: {name}}}"])
+    assert load_recipe(DIGITS, [written, "engine.name=deepspeed"]).engine == DeepSpeedConfig()
+    with pytest.raises(UsageError, match=r"engine.zero_stage: unknown key"):
+        load_recipe(DIGITS, [written.replace("zero_stage: 0", "zero_stage: 1")])
 
 
 @pytest.mark.parametrize("engine", ["{name: fsdp}", "{name: deepspeed, zero_stage: 3}"])
@@ -80,6 +113,15 @@ def test_documented_commands_are_legal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("batch_size=many", "batch_size: input should be a valid integer.* not 'many'"),
         ("batch_size=0", "batch_size: input should be greater than 0, not 0"),
         ("engine.name=horovod", "engine.name: input should be 'single', 'ddp', 'fsdp' or 'deepspeed', not 'horovod'"),
+        ("engine.name=[ddp]", r"engine.name: input should be 'single', .* or 'deepspeed', not \['ddp'\]"),
+        ("engine.name=null", "engine.name: input should be 'single', .* or 'deepspeed', not None"),
+        ("engine=5", "engine: must be a mapping with a name out of single, ddp, fsdp, deepspeed, not 5"),
+        ("engine.lost_after=soon", "engine.lost_after: input should be a valid number.*, not 'soon'"),
+        ("engine.zero_stag=1", "zero_stag: unknown key where name is 'deepspeed'; did you mean 'zero_stage'"),
+        ("optimizer.name=adam", "optimizer.name: input should be 'sgd', not 'adam'"),
+        ("optimizer.momentun=0.8", "optimizer.momentun: unknown key; did you mean 'momentum'"),
+        ("optimizer=0.8", "optimizer: must be a mapping with keys out of gradient_clip, .*name.*, not 0.8"),
+        ("data.workers=-1", "data.workers: input should be greater than or equal to 0, not -1"),
         ("schedule.duration=soon", "schedule.duration: is no duration; write '30 epochs'.* not 'soon'"),
         ("space.kernels=[4]", r"kernels: \[4\] must be distinct values out of \[3, 5, 7\]"),
         ("name=../elsewhere", "name: "),
@@ -124,8 +166,7 @@ IDENTITY = {"train": "a" * 64, "test": "b" * 64}
 
 def begun(tmp_path: Path) -> Recipe:
     recipe = load_recipe(DIGITS, [f"runs={tmp_path}"])
-    of_the_run = {"started": "2026-01-01T00:00:00+00:00", "data": IDENTITY}
-    write(recipe, {**of_the_run, "classes": 10, "steps": 20, "steps_per_epoch": 5, "phases": [], "world_size": 1})
+    write(recipe, DESCRIPTION.model_copy(update={"data": IDENTITY}))
     return recipe
 
 

@@ -8,7 +8,8 @@ import yaml
 
 from pipeline.errors import UsageError
 from pipeline.recipe.keys import NOT_TRAINED, is_trained
-from pipeline.recipe.recipe import load_recipe, resolved
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import resolved
 from pipeline.reports.run_record import read_run
 from pipeline.reports.summary import group
 from pipeline.run import folder as run_folder
@@ -42,6 +43,18 @@ def approaches(folder: Path, *overrides: str) -> int:
         (run / "config.yaml").write_text(yaml.safe_dump(resolved(load_recipe(DIGITS, [f"seed={seed}", *more]))))
         runs.append(read_run(run))
     return len(group(runs))
+
+
+@pytest.mark.parametrize("later", ["optimizer.name", "kernels", "data.max_corrupt"])
+def test_a_run_that_began_before_there_was_a_key_is_of_the_same_approach(later: str, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / f"{seed}", seed=seed) for seed in range(2)]
+    for seed, run in enumerate(runs):
+        content = resolved(load_recipe(DIGITS, [f"seed={seed}"]))
+        *section, key = later.split(".")
+        if seed:
+            del (content[section[0]] if section else content)[key]
+        (run / "config.yaml").write_text(yaml.safe_dump(content))
+    assert len(group([read_run(run) for run in runs])) == 1
 
 
 def begun(folder: Path) -> Path:

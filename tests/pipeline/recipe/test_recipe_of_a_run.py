@@ -5,17 +5,18 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.recipe.recipe import Recipe, load_recipe
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import read_recipe, write
+from tests.support.descriptions import DESCRIPTION
 
 DIGITS = Path(__file__).parents[3] / "recipes" / "digits.yaml"
-DESCRIPTION = {"started": "2026-01-01T00:00:00+00:00", "data": {}, "classes": 10, "steps": 20, "steps_per_epoch": 5}
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     recipe = load_recipe(DIGITS, [f"runs={tmp_path}", "name=run"])
-    write(recipe, {**DESCRIPTION, "phases": [], "world_size": 1})
+    write(recipe, DESCRIPTION)
     return recipe
 
 

@@ -24,7 +24,7 @@ from pipeline.console.exit_codes import one_line_errors
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.experiment import train
 from pipeline.files.json_file import write_json
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.tracking import shipment
 from tests.support.command_line import Done, called
 from tests.support.processes import small_run

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.processes.group import Processes
-from pipeline.recipe.recipe import load_recipe
+from pipeline.recipe.reading import load_recipe
 from pipeline.run.earlier_starts import open_ledger
 from pipeline.tracking.ledger import LedgerError, process_start_time
 from tests.support.processes import REPOSITORY

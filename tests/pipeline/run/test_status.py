@@ -10,6 +10,7 @@ from pipeline.run.lock import hold, is_held
 from pipeline.run.status import run_status
 from pipeline.tracking.ledger import LedgerError
 from pipeline.tracking.metrics import MetricsLog
+from tests.support.descriptions import DESCRIPTION
 
 
 def write_run(folder: Path, step: int, price: float | None = None, macs: bool = True) -> Path:
@@ -19,8 +20,7 @@ def write_run(folder: Path, step: int, price: float | None = None, macs: bool = 
     if macs:
         phases = [phase | {"macs_per_image": work} for phase, work in zip(phases, (1.0, 4.0), strict=True)]
     started = "2026-11-23T00:00:00+00:00"
-    description = {"started": started, "data": {}, "classes": 10, "steps": 20, "steps_per_epoch": 10}
-    description |= {"world_size": 2, "phases": phases}
+    description = {**DESCRIPTION.model_dump(mode="json"), "phases": phases}
     (folder / "run.json").write_text(json.dumps(description))
     segment = {"started": started, "accelerators": 2, "held": 1000.0, "seconds": {"x": 900.0}}
     ledger = {"unit": "GPU hours", "price_per_hour": price, "segments": [segment]}

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load, save
 
 from pipeline.errors import RunFailure, UsageError
+from pipeline.run.layout import SPACE, WEIGHTS
 from pipeline.supernet.networks.mobilenet_v3 import MOBILENETS
-from pipeline.supernet.store import SPACE, WEIGHTS, check_supernet, is_saved, load_supernet, save_supernet
+from pipeline.supernet.store import check_supernet, is_saved, load_supernet, save_supernet
 from pipeline.supernet.supernet import Supernet
 
 # As small as it can be; its numbers are what was written when there was no other network.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import KernelChoice, KernelError, operations_for
-from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
@@ -76,7 +76,7 @@ def test_twenty_steps_of_training_stay_as_near_to_float64_as_those_of_plain_pyto
     def losses(choice: KernelChoice, dtype: torch.dtype) -> Tensor:
         supernet = lively(SPACE).to(dtype)
         supernet.kernels = choice
-        engine = SingleEngine(supernet, OptimizerConfig())
+        engine = SingleEngine(supernet, SgdConfig())
         pixels = images(16).to(dtype)
         steps = [sandwich_step(engine, schedule.at(step), pixels, LABELS) for step in range(20)]
         return torch.stack([loss for step in steps for loss in step.losses]).double()
@@ -99,7 +99,7 @@ def test_gradients_of_a_shared_trunk_are_those_of_a_trunk_for_each_subnet() -> N
     assert len(plan.slots) == 4
     for slot in plan.slots:
         F.cross_entropy(separate(images(16), slot.subnet), LABELS).backward()
-    engine = SingleEngine(supernet, OptimizerConfig())
+    engine = SingleEngine(supernet, SgdConfig())
     seen: dict[str, Tensor] = {}
     engine.optimizer.register_step_pre_hook(
         lambda *_: seen.update({name: each.grad.clone() for name, each in supernet.named_parameters()})

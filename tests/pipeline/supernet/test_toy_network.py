@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import KernelChoice, KernelError, operations_for
-from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.evaluation.recalibrate import recalibrate
+from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.schedule import Schedule, ScheduleConfig
+from pipeline.methods.schedule import Schedule
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.extract import extract, plain_network
 from pipeline.supernet.supernet import Trunk
@@ -65,10 +66,10 @@ def test_a_sandwich_step_has_the_sum_of_its_subnets_gradients(name: str, kernels
         pytest.skip(str(error))
     space = replace(SPACES[name], resolutions=(16,))
     plan = Schedule(
-        ScheduleConfig(
+        DepsConfig(
             duration="2 steps", full_model_warmup="0 steps", epsilon_ramp="0 steps", distillation="off",
             learning_rate=LearningRateConfig(base=0.05),
-        ), space, steps_per_epoch=2, seed=0,
+        ), space, steps_per_epoch=2, seed=0, loss=LossConfig(label_smoothing=0),
     ).at(0)  # fmt: skip
     separate = lively(space).double()
     together = lively(space)
@@ -76,8 +77,8 @@ def test_a_sandwich_step_has_the_sum_of_its_subnets_gradients(name: str, kernels
     pixels = images(side=16)
     for slot in plan.slots:
         F.cross_entropy(separate(pixels.double(), slot.subnet).double(), LABELS).backward()
-    engine = SingleEngine(together, OptimizerConfig(weight_decay=0))
-    sandwich_step(engine, plan, pixels, LABELS, LossConfig(label_smoothing=0))
+    engine = SingleEngine(together, SgdConfig(weight_decay=0))
+    sandwich_step(engine, plan, pixels, LABELS)
     momentum = engine.full_state().momentum
     for key, parameter in separate.named_parameters():
         wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from pipeline.commands.sync import print_sync, sync_run
 from pipeline.errors import UsageError
-from pipeline.tracking import outbox, shipment
+from pipeline.run.layout import MLFLOW
+from pipeline.tracking import outbox
 from pipeline.tracking.mlflow import TrackingConfig, sync
 from pipeline.tracking.mlflow_run import MlflowRun, Place, place_of
 from pipeline.tracking.shipment import BusyError, NotTrackedError, State
@@ -480,7 +481,7 @@ def test_the_state_says_how_far_the_run_was_sent(project, client, quick):
     tracker.log(3, {"loss/full": 1.0})
     assert tracker.close("FINISHED", PATIENCE)
     folder = project / "runs" / "a"
-    state = json.loads((folder / shipment.STATE).read_text())
+    state = json.loads((folder / MLFLOW).read_text())
     assert state["run_id"] == the_run(client).info.run_id
     assert state["metrics_offset"] == (folder / "metrics.jsonl").stat().st_size
     assert state["marks"] == {"loss/full": 3}
@@ -492,7 +493,7 @@ def test_a_damaged_state_is_told_before_all_is_sent_again(project, client, quick
         for step in steps:
             tracker.log(step, {"loss/full": 1.0})
         assert tracker.close("FINISHED", PATIENCE)
-        state = project / "runs" / "a" / shipment.STATE
+        state = project / "runs" / "a" / MLFLOW
         state.write_bytes(state.read_bytes()[:100])
     assert caplog.messages == [f"{state}: is damaged; all is sent again, to a new run of MLflow"]
     experiment = client.get_experiment_by_name("once-for-all")

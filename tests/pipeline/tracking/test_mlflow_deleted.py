@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from pipeline.run.layout import MLFLOW, MLFLOW_LOCK
 from pipeline.tracking.mlflow import TrackingConfig, sync
-from pipeline.tracking.shipment import LOCK, STATE, Shipment
+from pipeline.tracking.shipment import Shipment
 from pipeline.tracking.tracker import Tracker
 from tests.support.command_line import deps, refused
 
@@ -56,7 +57,7 @@ def test_a_run_deleted_while_it_trains_goes_on_training_and_arrives_whole_once_i
         delete_run(client)
 
     assert train(project, range(1, 9), meanwhile=delete) is False
-    run_id = json.loads((project / "runs" / "a" / STATE).read_text())["run_id"]
+    run_id = json.loads((project / "runs" / "a" / MLFLOW).read_text())["run_id"]
     assert caplog.messages[-1].startswith("MLflow lacks a part of this run (the run was deleted in MLflow")
 
     line = refused(deps("sync", "runs/a", cwd=project))
@@ -176,22 +177,22 @@ def test_what_mlflow_refuses_for_another_reason_is_told_as_such(project):
 def test_a_state_of_other_types_is_damaged(project, client, damage, caplog):
     assert train(project, [1, 2])
     folder = project / "runs" / "a"
-    (folder / STATE).write_text(f'{damage}, "uri": "x", "experiment": "once-for-all"}}')
+    (folder / MLFLOW).write_text(f'{damage}, "uri": "x", "experiment": "once-for-all"}}')
     sync(folder)
-    assert caplog.messages == [f"{folder / STATE}: is damaged; all is sent again, to a new run of MLflow"]
+    assert caplog.messages == [f"{folder / MLFLOW}: is damaged; all is sent again, to a new run of MLflow"]
     assert [history(client, run.info.run_id, "loss/full") for run in runs_of(client, "once-for-all")] == [
         [(1, 1.0), (2, 2.0)]
     ] * 2
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "outbox.jsonl", STATE, LOCK])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "outbox.jsonl", MLFLOW, MLFLOW_LOCK])
 def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(project, name):
     assert train(project, [1, 2])
     folder = project / "runs" / "a"
     (folder / name).unlink()
     os.mkfifo(folder / name)
     done = deps("sync", "runs/a", cwd=project)
-    if name == STATE:
+    if name == MLFLOW:
         assert done.returncode == 0
     else:
         assert f"{name}: is not a regular file" in refused(done, code=1)

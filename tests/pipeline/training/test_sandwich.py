@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.dispatch import operations_for
-from pipeline.engines.optimizer import OptimizerConfig
+from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.methods.deps import DepsConfig
 from pipeline.methods.entries import Reorganise
@@ -65,7 +65,7 @@ def test_the_gradient_is_full_plus_epsilon_times_the_sum_of_the_subnets(distilla
     expected = dict(zip(names, torch.autograd.grad(total, parameters, allow_unused=True), strict=True))
 
     supernet = lively(SPACE)
-    engine = SingleEngine(supernet, OptimizerConfig())
+    engine = SingleEngine(supernet, SgdConfig())
     seen: dict[str, Tensor] = {}
     engine.optimizer.register_step_pre_hook(
         lambda *_: seen.update({name: each.grad.clone() for name, each in supernet.named_parameters()})
@@ -106,7 +106,7 @@ def test_distillation_has_its_minimum_at_the_teacher_and_scales_with_temperature
 
 def test_weight_decay_and_momentum_act_on_parameters_that_no_subnet_used() -> None:
     supernet = lively(SPACE)
-    engine = SingleEngine(supernet, OptimizerConfig(weight_decay=0.5))
+    engine = SingleEngine(supernet, SgdConfig(weight_decay=0.5))
     transform = supernet.blocks[1].depthwise.transforms["5to3"]  # the full model has no use for it
     before = transform.detach().clone()
     alone = plan(step=1)
@@ -118,7 +118,7 @@ def test_weight_decay_and_momentum_act_on_parameters_that_no_subnet_used() -> No
 
 def test_batch_norm_and_biases_are_not_decayed() -> None:
     supernet = lively(SPACE)
-    engine = SingleEngine(supernet, OptimizerConfig(weight_decay=0.5))
+    engine = SingleEngine(supernet, SgdConfig(weight_decay=0.5))
     decay = {id(each): group["weight_decay"] for group in engine.optimizer.param_groups for each in group["params"]}
     for name, parameter in supernet.named_parameters():
         assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name
@@ -154,7 +154,7 @@ def test_a_mixed_image_counts_as_right_where_its_greater_part_is_recognised() ->
     others = (guesses + 1) % 10
     own, other = F.one_hot(guesses, 10), F.one_hot(others, 10)
     for share, right in ((0.8, 4), (0.2, 0)):
-        engine = SingleEngine(lively(SPACE), OptimizerConfig())
+        engine = SingleEngine(lively(SPACE), SgdConfig())
         result = sandwich_step(engine, plan(), images(), share * own + (1 - share) * other)
         assert (int(result.correct), result.correct.dtype) == (right, torch.int64)
 
@@ -164,7 +164,7 @@ def test_the_full_model_trains_on_through_the_sorting_of_channels() -> None:
     logits = []
     for sorted_between in (False, True):
         supernet = lively(SPACE)
-        engine = SingleEngine(supernet, OptimizerConfig())
+        engine = SingleEngine(supernet, SgdConfig())
         alone = StepPlan(0, "full model", 0.05, plan().resolution, plan().slots[:1])
         for step in range(4):
             if step == 2 and sorted_between:

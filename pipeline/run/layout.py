@@ -1,0 +1,31 @@
+"""What lies in a run's folder, `runs/NAME`: every name once. Whoever reads or writes a file knows what is in it.
+
+A run may be moved and copied as a folder: nothing in it but `outbox.jsonl` tells of places outside.
+"""
+
+from __future__ import annotations
+
+# What the run is, from its start on (`pipeline/run`).
+CONFIG = "config.yaml"  # the resolved recipe
+RUN = "run.json"  # its description: phases, data, machine
+LOCK = "run.lock"  # held by the process that trains it
+
+# What it measured and cost (`pipeline/tracking`), and the samples that it had to skip (`pipeline/training`).
+METRICS = "metrics.jsonl"
+LEDGER = "ledger.json"
+HELD = "held.txt"  # noted by the script of a job (`cluster`), which sees the end of what the ledger sees the start of
+DAMAGE = "damage.json"
+
+# What MLflow is to get besides metrics, what it has, and who is sending it (`pipeline/tracking`).
+OUTBOX = "outbox.jsonl"
+MLFLOW = "mlflow.json"
+MLFLOW_LOCK = "mlflow.lock"
+
+# What was trained: on the way (`pipeline/checkpoints`), and at the end (`pipeline/supernet`).
+CHECKPOINTS = "checkpoints"
+WEIGHTS = "supernet.safetensors"
+SPACE = "supernet.json"
+
+# What is made of it later (`deps evaluate`, `deps report`).
+EVALUATION = "evaluation.json"
+REPORT = "report"
