@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from pipeline.errors import UsageError
 from pipeline.recipe.reading import load_recipe
-from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.networks import NETWORKS, build_space, named
 from pipeline.supernet.space import Space
 
 
@@ -19,7 +17,7 @@ def named_space(name: str, width: float = 1.0) -> Space:
         UsageError: naming the legal networks.
     """
     if name in NETWORKS:
-        return build_space(TypeAdapter(SpaceConfig).validate_python({"network": name, "width": width}))
+        return build_space(named(name, **({} if width == 1.0 else {"width": width})))
     if Path(name).suffix in (".yaml", ".yml"):
         if width != 1.0:
             raise UsageError("--width: is for a network's name; a recipe has its own")

@@ -54,6 +54,7 @@ class Supernet(nn.Module):
         self.recompute = recompute
         stem, stages, head = parts(space, space.largest())
         *features, classifier = head
+        self._stem = stem  # the same in all subnets where they share it
         self._add(layer for layer in stem if isinstance(layer, Layer))
         blocks = (part for part in (*stem, *stages) if isinstance(part, BlockShape))
         self.blocks = nn.ModuleList(
@@ -88,8 +89,7 @@ class Supernet(nn.Module):
         if not self.shares_trunk:
             return Trunk(images)
         with self._autocast(images.device.type):
-            operations = self.operations(images.device.type)
-            return Trunk(self._through(operations, parts(self.space, self.space.largest()).stem, images, full))
+            return Trunk(self._through(self.operations(images.device.type), self._stem, images, full))
 
     def forward(
         self, images: Tensor | Trunk, subnet: Subnet, logits: Callable[[Tensor], Tensor] | None = None

@@ -17,7 +17,7 @@ from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
-from pipeline.supernet.graphs import capture
+from pipeline.supernet.graphs import Graphs, capture
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.supernet import Supernet
 from pipeline.training.sandwich import StepResult, sandwich_step
@@ -51,8 +51,9 @@ def supernet_on_gpu(bf16: bool) -> Supernet:
     return supernet
 
 
-def train(supernet: Supernet, steps: int) -> list[StepResult]:
+def train(supernet: Supernet, steps: int, graphs: Graphs | None = None) -> list[StepResult]:
     engine = SingleEngine(supernet, SgdConfig())
+    engine.graphs = graphs or {}
     images, labels = batch()
     return [sandwich_step(engine, SCHEDULE.at(step), images, labels) for step in range(steps)]
 
@@ -110,10 +111,10 @@ def test_graphs_replay_what_eager_kernels_compute() -> None:
     eager = supernet_on_gpu(False)
     replayed = copy.deepcopy(eager)
     before = {name: tensor.clone() for name, tensor in replayed.state_dict().items()}
-    capture(replayed, (SPACE.largest(), SPACE.smallest()), batch()[0])
+    graphs = capture(replayed, (SPACE.largest(), SPACE.smallest()), batch()[0])
     for name, tensor in replayed.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    one, other = losses(train(eager, 5)), losses(train(replayed, 5))
+    one, other = losses(train(eager, 5)), losses(train(replayed, 5, graphs))
     torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5)
     for name, tensor in eager.state_dict().items():
         torch.testing.assert_close(replayed.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)

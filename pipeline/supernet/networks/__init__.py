@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
+from pipeline.errors import UsageError
 from pipeline.supernet.networks.config import NetworkConfig
 from pipeline.supernet.networks.mobilenet_v3 import MobileNetV3Config
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import SubnetError
 
-# The recipe's `space`: of one kind of networks or another, told apart by `network`.
+# The recipe's `space`. A new network is a file with its configuration, which builds its space, and a name here
+# (`MobileNetV3Config | …`).
 SpaceConfig = MobileNetV3Config
-KINDS: tuple[type[NetworkConfig], ...] = (MobileNetV3Config,)
 
-NETWORKS: dict[str, Space] = {
-    name: kind.model_validate({"network": name}).space()
-    for kind in KINDS
+_CONFIGS: dict[str, type[NetworkConfig]] = {
+    name: kind
+    for kind in get_args(SpaceConfig) or (SpaceConfig,)
     for name in get_args(kind.model_fields["network"].annotation)
 }
+
+
+def named(network: str, **settings: Any) -> NetworkConfig:
+    """The configuration of a network of `NETWORKS`, with the recipe's keys of it in `settings`.
+
+    Raises:
+        UsageError: where it has no such keys.
+    """
+    kind = _CONFIGS[network]
+    for key in settings:
+        if key not in kind.model_fields:
+            legal = ", ".join(sorted(kind.model_fields))
+            raise UsageError(f"space.{key}: network '{network}' has no such key; legal keys: {legal}")
+    return kind.model_validate({"network": network, **settings})
+
+
+NETWORKS: dict[str, Space] = {name: named(name).space() for name in _CONFIGS}
 
 
 def build_space(config: NetworkConfig, classes: int | None = None) -> Space:

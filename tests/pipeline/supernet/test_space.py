@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageError
 from pipeline.supernet.layer import round_channels
-from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.space import Space
 from pipeline.supernet.space_json import space_from_dict
 from pipeline.supernet.subnet import Subnet, SubnetError
@@ -141,32 +140,6 @@ def test_a_subnet_does_not_depend_on_choices_of_inactive_blocks() -> None:
 def test_the_full_model_is_full_at_any_resolution() -> None:
     assert SPACE.is_full(replace(SPACE.largest(), resolution=160))
     assert not SPACE.is_full(SPACE.smallest())
-
-
-def test_with_several_resolutions_the_extremes_have_the_extreme_ones_and_the_row_rises() -> None:
-    space = build_space(SpaceConfig(network="mobilenet_v3", resolutions=(224, 128, 160)))
-    assert space.resolutions == (128, 160, 224)
-    assert (space.smallest().resolution, space.largest().resolution) == (128, 224)
-    row = [subnet.resolution for _, subnet in space.pareto_row()]
-    assert row == sorted(row)
-    assert set(row) == {128, 160, 224}
-
-
-@pytest.mark.parametrize("resolutions", [(0,), (32, 32), (-224, 224), (4097,), (10**90,)])
-def test_resolutions_that_cannot_be_are_refused(resolutions: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="must be distinct numbers of pixels from 1 to 4096"):
-        SpaceConfig(network="mobilenet_v3", resolutions=resolutions)
-
-
-def test_a_recipe_narrows_the_space() -> None:
-    space = build_space(SpaceConfig(network="mobilenet_v3", kernels=(7,), resolutions=(160,)), classes=100)
-    assert (space.resolution, space.classes) == (160, 100)
-    assert all((stage.kernels, stage.depths) == ((7,), (2, 3, 4)) for stage in space.stages)
-
-
-def test_a_class_count_that_does_not_fit_the_data_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"space\.classes: the recipe says 10, the data set has 100 classes"):
-        build_space(SpaceConfig(network="mobilenet_v3", classes=10), classes=100)
 
 
 def test_a_space_survives_json() -> None:
