@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-name = "reference"  # among the implementations of `kernels.dispatch.Operations`
+name = "reference"  # among the implementations of `kernels.operations.Operations`
 
 ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "h_swish": F.hardswish, "swish": F.silu}
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from kernels import reference
 from kernels.bench.cases import Case, reduced
 from kernels.bench.operands import ACTIVATIONS, EPSILON, Operands
-from kernels.dispatch import Operations, operations_for
+from kernels.dispatch import operations_for
 from kernels.fused import Convolved, FusedOperations
+from kernels.operations import Operations
 
 
 class Contender(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from kernels.reference import centre_kernel
 
 

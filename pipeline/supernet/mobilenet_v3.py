@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from kernels import reference
-from kernels.dispatch import KernelChoice, Operations, operations_for
+from kernels.dispatch import KernelChoice, operations_for
+from kernels.operations import Operations
 from pipeline.supernet.layers import (
     ElasticBatchNorm,
     ElasticDepthwise,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from pipeline.training.schedule import Slot
 
 
