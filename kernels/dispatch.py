@@ -89,11 +89,10 @@ def _fused(choice: str) -> Operations:
     if choice == "cpu":
         from kernels.cpu.primitives import CpuPrimitives
 
-        return FusedOperations(CpuPrimitives(), "cpu", reference.soft_cross_entropy)
+        return FusedOperations(CpuPrimitives(), "cpu")
     from kernels.gpu.primitives import TritonPrimitives
-    from kernels.gpu.soft_cross_entropy import soft_cross_entropy
 
-    return FusedOperations(TritonPrimitives(), "triton", soft_cross_entropy)
+    return FusedOperations(TritonPrimitives(), "triton")
 
 
 def _reference() -> Operations:

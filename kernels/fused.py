@@ -8,7 +8,7 @@ operations, each of which gives the gradients of raw output, scale and shift.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from kernels import reference
 from kernels.primitives import OutputGradient, Primitives, Prologue
-
-SoftCrossEntropy = Callable[[Tensor, Tensor, float], Tensor]
 
 
 class Convolved(NamedTuple):
@@ -44,10 +42,9 @@ class FusedOperations:
     # The matrix products of PyTorch's libraries read a leading block in place, by its strides.
     linear = staticmethod(reference.linear)
 
-    def __init__(self, primitives: Primitives, name: str, soft_cross_entropy: SoftCrossEntropy) -> None:
+    def __init__(self, primitives: Primitives, name: str) -> None:
         self.primitives = primitives
         self.name = name
-        self.soft_cross_entropy = soft_cross_entropy
 
     def pointwise_conv(self, x: Tensor | Normalised, weight: Tensor, outputs: int) -> Convolved:
         """See `reference.pointwise_conv`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -38,6 +38,3 @@ class Operations(Protocol):
     def settle(self, x: Any, shortcut: Tensor | None) -> Tensor: ...
     def pool(self, x: Any) -> Tensor: ...
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor: ...
-
-    @property
-    def soft_cross_entropy(self) -> Callable[[Tensor, Tensor, float], Tensor]: ...

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from kernels.losses.choice import losses_for
 from kernels.operations import Operations
 from pipeline.training.schedule import Slot
 
@@ -39,4 +40,4 @@ def slot_loss(
     if slot.learns_from == "labels":
         return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     assert teacher_logits is not None, "the full model's sub-step comes first"
-    return operations.soft_cross_entropy(logits, teacher_logits, config.temperature)
+    return losses_for(operations.name).soft_cross_entropy(logits, teacher_logits, config.temperature)
