@@ -8,7 +8,8 @@ operations, each of which gives the gradients of raw output, scale and shift.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from kernels import reference
 from kernels.primitives import OutputGradient, Primitives, Prologue
+
+# A convolution's passes, its sizes given: see `Primitives.pointwise` and `Primitives.pointwise_backward`.
+Forward = Callable[[Tensor, Prologue | None, Tensor], tuple[Tensor, Tensor]]
+Backward = Callable[
+    [OutputGradient, Tensor, Prologue | None, Tensor], tuple[Tensor, Tensor | None, Tensor | None, Tensor]
+]
 
 
 class Convolved(NamedTuple):
@@ -48,7 +55,8 @@ class FusedOperations:
 
     def pointwise_conv(self, x: Tensor | Normalised, weight: Tensor, outputs: int) -> Convolved:
         """See `reference.pointwise_conv`."""
-        return Convolved(*_Pointwise.apply(self.primitives, *_operand(x), weight, outputs))
+        passes = partial(self.primitives.pointwise, outputs=outputs), self.primitives.pointwise_backward
+        return Convolved(*_Convolution.apply(passes, *_operand(x), weight))
 
     def depthwise_conv(
         self, x: Tensor | Normalised, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
@@ -56,7 +64,9 @@ class FusedOperations:
         """See `reference.depthwise_conv`."""
         raw, *prologue = _operand(x)
         active = reference.centre_kernel(weight[: raw.shape[1]], kernel, transforms)
-        return Convolved(*_Depthwise.apply(self.primitives, raw, *prologue, active, stride))
+        forward, backward = self.primitives.depthwise, self.primitives.depthwise_backward
+        passes = partial(forward, stride=stride), partial(backward, stride=stride)
+        return Convolved(*_Convolution.apply(passes, raw, *prologue, active))
 
     def batch_norm(
         self,
@@ -152,22 +162,24 @@ class _Coefficients(torch.autograd.Function):
         return moments, None, *leading, None
 
 
-class _Pointwise(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
+    """Either kind; `passes` are its primitives, forward and backward."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        primitives: Primitives,
+        passes: tuple[Forward, Backward],
         raw: Tensor,
         scale: Tensor | None,
         shift: Tensor | None,
         activation: str,
         weight: Tensor,
-        outputs: int,
     ) -> Any:
         raw = _channels_last(raw)
-        y, moments = primitives.pointwise(raw, _prologue(scale, shift, activation), weight, outputs)
+        forward, ctx.of_inputs = passes
+        y, moments = forward(raw, _prologue(scale, shift, activation), weight)
         ctx.save_for_backward(raw, scale, shift, weight, y)
-        ctx.primitives, ctx.activation = primitives, activation
+        ctx.activation = activation
         return y, moments
 
     @staticmethod
@@ -176,37 +188,8 @@ class _Pointwise(torch.autograd.Function):
         raw, scale, shift, weight, y = ctx.saved_tensors
         gradient = OutputGradient(_channels_last(direct), y, moments.float())
         prologue = _prologue(scale, shift, ctx.activation)
-        of_x, of_scale, of_shift, of_weight = ctx.primitives.pointwise_backward(gradient, raw, prologue, weight)
-        return None, of_x, of_scale, of_shift, None, of_weight, None
-
-
-class _Depthwise(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        primitives: Primitives,
-        raw: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        activation: str,
-        weight: Tensor,
-        stride: int,
-    ) -> Any:
-        raw = _channels_last(raw)
-        y, moments = primitives.depthwise(raw, _prologue(scale, shift, activation), weight, stride)
-        ctx.save_for_backward(raw, scale, shift, weight, y)
-        ctx.primitives, ctx.activation, ctx.stride = primitives, activation, stride
-        return y, moments
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
-        raw, scale, shift, weight, y = ctx.saved_tensors
-        gradient = OutputGradient(_channels_last(direct), y, moments.float())
-        prologue = _prologue(scale, shift, ctx.activation)
-        gradients = ctx.primitives.depthwise_backward(gradient, raw, prologue, weight, ctx.stride)
-        of_x, of_scale, of_shift, of_weight = gradients
-        return None, of_x, of_scale, of_shift, None, of_weight, None
+        of_x, of_scale, of_shift, of_weight = ctx.of_inputs(gradient, raw, prologue, weight)
+        return None, of_x, of_scale, of_shift, None, of_weight
 
 
 class _Settle(torch.autograd.Function):
