@@ -81,11 +81,9 @@ class FusedOperations:
     ) -> Normalised:
         """See `reference.batch_norm`."""
         channels = x.raw.shape[1]
-        count = x.raw.numel() // channels
         if training:
-            scale, shift = _Coefficients.apply(x.moments, count, weight, bias, epsilon)
-            if running is not None:
-                _update(running, x.moments, count, momentum)
+            count = x.raw.numel() // channels
+            scale, shift = _BatchNorm.apply(self.primitives, x.moments, count, weight, bias, epsilon, running, momentum)
         else:
             assert running is not None
             scale = weight[:channels] * torch.rsqrt(running[1][:channels] + epsilon)
@@ -123,43 +121,33 @@ def _prologue(scale: Tensor | None, shift: Tensor | None, activation: str) -> Pr
     return None if scale is None or shift is None else Prologue(scale, shift, activation)
 
 
-def _mean_and_variance(moments: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    mean, square = moments / count
-    return mean, (square - mean.square()).clamp(min=0)  # rounding must not make it negative
-
-
-@torch.no_grad()
-def _update(running: tuple[Tensor, Tensor], moments: Tensor, count: int, momentum: float) -> None:
-    """Add the batch's mean and unbiased variance to the leading entries of the running ones."""
-    mean, variance = _mean_and_variance(moments, count)
-    for statistics, batch in zip(running, (mean, variance * (count / max(count - 1, 1))), strict=True):
-        statistics[: len(batch)].lerp_(batch.to(statistics.dtype), momentum)
-
-
-class _Coefficients(torch.autograd.Function):
-    """Scale and shift of batch norm from moments; in float64, over vectors."""
+class _BatchNorm(torch.autograd.Function):
+    """Scale and shift from moments; moves the running statistics on the way."""
 
     @staticmethod
-    def forward(ctx: Any, moments: Tensor, count: int, weight: Tensor, bias: Tensor, epsilon: float) -> Any:
-        mean, variance = _mean_and_variance(moments, count)
-        weight_ = weight[: len(mean)].double()
-        deviation = torch.rsqrt(variance + epsilon)
-        scale = weight_ * deviation
-        shift = bias[: len(mean)] - mean * scale
-        ctx.save_for_backward(mean, deviation, weight_)
-        ctx.count, ctx.sizes = count, (len(weight), len(bias))
-        return scale.float(), shift.float()
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        moments: Tensor,
+        count: int,
+        weight: Tensor,
+        bias: Tensor,
+        epsilon: float,
+        running: tuple[Tensor, Tensor] | None,
+        momentum: float,
+    ) -> Any:
+        ctx.save_for_backward(moments, weight)
+        ctx.primitives, ctx.count, ctx.epsilon = primitives, count, epsilon
+        return primitives.batch_norm(moments, count, weight, bias, epsilon, running, momentum)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, shift: Tensor) -> Any:
-        mean, deviation, weight = ctx.saved_tensors
-        of_weight = (scale - mean * shift) * deviation
-        of_variance = -0.5 * deviation.square() * weight * of_weight
-        of_mean = -weight * deviation * shift - 2 * mean * of_variance
-        moments = torch.stack((of_mean, of_variance)) / ctx.count
-        leading = [F.pad(v.float(), (0, n - len(v))) for v, n in zip((of_weight, shift), ctx.sizes, strict=True)]
-        return moments, None, *leading, None
+        moments, weight = ctx.saved_tensors
+        of_moments, of_weight, of_bias = ctx.primitives.batch_norm_backward(
+            scale.contiguous(), shift.contiguous(), moments, ctx.count, weight, ctx.epsilon
+        )
+        return None, of_moments, None, of_weight, of_bias, None, None, None
 
 
 class _Convolution(torch.autograd.Function):
@@ -186,7 +174,7 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
         raw, scale, shift, weight, y = ctx.saved_tensors
-        gradient = OutputGradient(_channels_last(direct), y, moments.float())
+        gradient = OutputGradient(_channels_last(direct), y, moments.contiguous())
         prologue = _prologue(scale, shift, ctx.activation)
         of_x, of_scale, of_shift, of_weight = ctx.of_inputs(gradient, raw, prologue, weight)
         return None, of_x, of_scale, of_shift, None, of_weight
