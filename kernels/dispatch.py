@@ -6,14 +6,13 @@ import functools
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, cast
 
 import torch
-from torch import Tensor
 
 from kernels import reference
-from kernels.fused import FusedOperations, SoftCrossEntropy
+from kernels.fused import FusedOperations
+from kernels.operations import Operations
 
 logger = logging.getLogger(__name__)
 
@@ -22,41 +21,6 @@ KernelChoice = Literal["auto", "triton", "cpu", "reference"]
 
 class KernelError(Exception):
     """Operations that were asked for and cannot be had here; the message says why and what to do."""
-
-
-class Operations(Protocol):
-    """The operations of elastic layers, with the meaning of `kernels.reference`.
-
-    What goes from one to the next (`Any`) is the implementation's own; what comes out of `settle`, `squeeze_excite` and
-    `pool` is a tensor.
-    """
-
-    name: str
-
-    def pointwise_conv(self, x: Any, weight: Tensor, outputs: int) -> Any: ...
-    def depthwise_conv(
-        self, x: Any, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
-    ) -> Any: ...
-    def batch_norm(
-        self,
-        x: Any,
-        weight: Tensor,
-        bias: Tensor,
-        running: tuple[Tensor, Tensor] | None,
-        training: bool,
-        momentum: float,
-        epsilon: float,
-        activation: str,
-    ) -> Any: ...
-    def squeeze_excite(
-        self, x: Any, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
-    ) -> Tensor: ...
-    def settle(self, x: Any, shortcut: Tensor | None) -> Tensor: ...
-    def pool(self, x: Any) -> Tensor: ...
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor: ...
-
-    @property
-    def soft_cross_entropy(self) -> SoftCrossEntropy: ...
 
 
 def operations_for(choice: KernelChoice, device: str, dtype: torch.dtype) -> Operations:
@@ -125,11 +89,10 @@ def _fused(choice: str) -> Operations:
     if choice == "cpu":
         from kernels.cpu.primitives import CpuPrimitives
 
-        return FusedOperations(CpuPrimitives(), "cpu", reference.soft_cross_entropy)
+        return FusedOperations(CpuPrimitives(), "cpu")
     from kernels.gpu.primitives import TritonPrimitives
-    from kernels.gpu.soft_cross_entropy import soft_cross_entropy
 
-    return FusedOperations(TritonPrimitives(), "triton", soft_cross_entropy)
+    return FusedOperations(TritonPrimitives(), "triton")
 
 
 def _reference() -> Operations:

@@ -9,6 +9,7 @@ operations, each of which gives the gradients of raw output, scale and shift.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,11 @@ from torch.autograd.function import once_differentiable
 from kernels import reference
 from kernels.primitives import OutputGradient, Primitives, Prologue
 
-SoftCrossEntropy = Callable[[Tensor, Tensor, float], Tensor]
+# A convolution's passes, its sizes given: see `Primitives.pointwise` and `Primitives.pointwise_backward`.
+Forward = Callable[[Tensor, Prologue | None, Tensor], tuple[Tensor, Tensor]]
+Backward = Callable[
+    [OutputGradient, Tensor, Prologue | None, Tensor], tuple[Tensor, Tensor | None, Tensor | None, Tensor]
+]
 
 
 class Convolved(NamedTuple):
@@ -44,14 +49,14 @@ class FusedOperations:
     # The matrix products of PyTorch's libraries read a leading block in place, by its strides.
     linear = staticmethod(reference.linear)
 
-    def __init__(self, primitives: Primitives, name: str, soft_cross_entropy: SoftCrossEntropy) -> None:
+    def __init__(self, primitives: Primitives, name: str) -> None:
         self.primitives = primitives
         self.name = name
-        self.soft_cross_entropy = soft_cross_entropy
 
     def pointwise_conv(self, x: Tensor | Normalised, weight: Tensor, outputs: int) -> Convolved:
         """See `reference.pointwise_conv`."""
-        return Convolved(*_Pointwise.apply(self.primitives, *_operand(x), weight, outputs))
+        passes = partial(self.primitives.pointwise, outputs=outputs), self.primitives.pointwise_backward
+        return Convolved(*_Convolution.apply(passes, *_operand(x), weight))
 
     def depthwise_conv(
         self, x: Tensor | Normalised, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
@@ -59,7 +64,9 @@ class FusedOperations:
         """See `reference.depthwise_conv`."""
         raw, *prologue = _operand(x)
         active = reference.centre_kernel(weight[: raw.shape[1]], kernel, transforms)
-        return Convolved(*_Depthwise.apply(self.primitives, raw, *prologue, active, stride))
+        forward, backward = self.primitives.depthwise, self.primitives.depthwise_backward
+        passes = partial(forward, stride=stride), partial(backward, stride=stride)
+        return Convolved(*_Convolution.apply(passes, raw, *prologue, active))
 
     def batch_norm(
         self,
@@ -74,11 +81,9 @@ class FusedOperations:
     ) -> Normalised:
         """See `reference.batch_norm`."""
         channels = x.raw.shape[1]
-        count = x.raw.numel() // channels
         if training:
-            scale, shift = _Coefficients.apply(x.moments, count, weight, bias, epsilon)
-            if running is not None:
-                _update(running, x.moments, count, momentum)
+            count = x.raw.numel() // channels
+            scale, shift = _BatchNorm.apply(self.primitives, x.moments, count, weight, bias, epsilon, running, momentum)
         else:
             assert running is not None
             scale = weight[:channels] * torch.rsqrt(running[1][:channels] + epsilon)
@@ -116,100 +121,63 @@ def _prologue(scale: Tensor | None, shift: Tensor | None, activation: str) -> Pr
     return None if scale is None or shift is None else Prologue(scale, shift, activation)
 
 
-def _mean_and_variance(moments: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    mean, square = moments / count
-    return mean, (square - mean.square()).clamp(min=0)  # rounding must not make it negative
-
-
-@torch.no_grad()
-def _update(running: tuple[Tensor, Tensor], moments: Tensor, count: int, momentum: float) -> None:
-    """Add the batch's mean and unbiased variance to the leading entries of the running ones."""
-    mean, variance = _mean_and_variance(moments, count)
-    for statistics, batch in zip(running, (mean, variance * (count / max(count - 1, 1))), strict=True):
-        statistics[: len(batch)].lerp_(batch.to(statistics.dtype), momentum)
-
-
-class _Coefficients(torch.autograd.Function):
-    """Scale and shift of batch norm from moments; in float64, over vectors."""
+class _BatchNorm(torch.autograd.Function):
+    """Scale and shift from moments; moves the running statistics on the way."""
 
     @staticmethod
-    def forward(ctx: Any, moments: Tensor, count: int, weight: Tensor, bias: Tensor, epsilon: float) -> Any:
-        mean, variance = _mean_and_variance(moments, count)
-        weight_ = weight[: len(mean)].double()
-        deviation = torch.rsqrt(variance + epsilon)
-        scale = weight_ * deviation
-        shift = bias[: len(mean)] - mean * scale
-        ctx.save_for_backward(mean, deviation, weight_)
-        ctx.count, ctx.sizes = count, (len(weight), len(bias))
-        return scale.float(), shift.float()
+    def forward(
+        ctx: Any,
+        primitives: Primitives,
+        moments: Tensor,
+        count: int,
+        weight: Tensor,
+        bias: Tensor,
+        epsilon: float,
+        running: tuple[Tensor, Tensor] | None,
+        momentum: float,
+    ) -> Any:
+        ctx.save_for_backward(moments, weight)
+        ctx.primitives, ctx.count, ctx.epsilon = primitives, count, epsilon
+        return primitives.batch_norm(moments, count, weight, bias, epsilon, running, momentum)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, shift: Tensor) -> Any:
-        mean, deviation, weight = ctx.saved_tensors
-        of_weight = (scale - mean * shift) * deviation
-        of_variance = -0.5 * deviation.square() * weight * of_weight
-        of_mean = -weight * deviation * shift - 2 * mean * of_variance
-        moments = torch.stack((of_mean, of_variance)) / ctx.count
-        leading = [F.pad(v.float(), (0, n - len(v))) for v, n in zip((of_weight, shift), ctx.sizes, strict=True)]
-        return moments, None, *leading, None
+        moments, weight = ctx.saved_tensors
+        of_moments, of_weight, of_bias = ctx.primitives.batch_norm_backward(
+            scale.contiguous(), shift.contiguous(), moments, ctx.count, weight, ctx.epsilon
+        )
+        return None, of_moments, None, of_weight, of_bias, None, None, None
 
 
-class _Pointwise(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
+    """Either kind; `passes` are its primitives, forward and backward."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        primitives: Primitives,
+        passes: tuple[Forward, Backward],
         raw: Tensor,
         scale: Tensor | None,
         shift: Tensor | None,
         activation: str,
         weight: Tensor,
-        outputs: int,
     ) -> Any:
         raw = _channels_last(raw)
-        y, moments = primitives.pointwise(raw, _prologue(scale, shift, activation), weight, outputs)
+        forward, ctx.of_inputs = passes
+        y, moments = forward(raw, _prologue(scale, shift, activation), weight)
         ctx.save_for_backward(raw, scale, shift, weight, y)
-        ctx.primitives, ctx.activation = primitives, activation
+        ctx.activation = activation
         return y, moments
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
         raw, scale, shift, weight, y = ctx.saved_tensors
-        gradient = OutputGradient(_channels_last(direct), y, moments.float())
+        gradient = OutputGradient(_channels_last(direct), y, moments.contiguous())
         prologue = _prologue(scale, shift, ctx.activation)
-        of_x, of_scale, of_shift, of_weight = ctx.primitives.pointwise_backward(gradient, raw, prologue, weight)
-        return None, of_x, of_scale, of_shift, None, of_weight, None
-
-
-class _Depthwise(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        primitives: Primitives,
-        raw: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        activation: str,
-        weight: Tensor,
-        stride: int,
-    ) -> Any:
-        raw = _channels_last(raw)
-        y, moments = primitives.depthwise(raw, _prologue(scale, shift, activation), weight, stride)
-        ctx.save_for_backward(raw, scale, shift, weight, y)
-        ctx.primitives, ctx.activation, ctx.stride = primitives, activation, stride
-        return y, moments
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, direct: Tensor, moments: Tensor) -> Any:
-        raw, scale, shift, weight, y = ctx.saved_tensors
-        gradient = OutputGradient(_channels_last(direct), y, moments.float())
-        prologue = _prologue(scale, shift, ctx.activation)
-        gradients = ctx.primitives.depthwise_backward(gradient, raw, prologue, weight, ctx.stride)
-        of_x, of_scale, of_shift, of_weight = gradients
-        return None, of_x, of_scale, of_shift, None, of_weight, None
+        of_x, of_scale, of_shift, of_weight = ctx.of_inputs(gradient, raw, prologue, weight)
+        return None, of_x, of_scale, of_shift, None, of_weight
 
 
 class _Settle(torch.autograd.Function):

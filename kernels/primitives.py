@@ -37,7 +37,7 @@ class OutputGradient(NamedTuple):
 
     direct: Tensor  # like y
     y: Tensor
-    moments: Tensor  # [2, C] float32
+    moments: Tensor  # [2, C] float64, contiguous; added in float32
 
 
 class Primitives(Protocol):
@@ -72,6 +72,38 @@ class Primitives(Protocol):
         self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
         """Gradients of x, scale, shift, and of weight: [C, 1, k, k] float32, contiguous."""
+        ...
+
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        weight: Tensor,
+        bias: Tensor,
+        epsilon: float,
+        running: tuple[Tensor, Tensor] | None,
+        momentum: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Scale and shift [C] with which raw · scale + shift is the batch norm of a convolution's raw output.
+
+        Of the mean and the variance of `count` values per channel, which follow from their moments [2, C]:
+        scale = weight / √(variance + epsilon), shift = bias − mean · scale; float64 until they are stored.
+
+        Args:
+            weight, bias: [C_max], the leading C of which are read.
+            running: mean and variance, float32 [C_max], whose leading C are moved by the share `momentum` towards the
+                batch's mean and unbiased variance; None where they stay.
+        """
+        ...
+
+    def batch_norm_backward(
+        self, of_scale: Tensor, of_shift: Tensor, moments: Tensor, count: int, weight: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of moments, and of the whole weight and bias [C_max]: zero beyond the leading C.
+
+        Args:
+            of_scale, of_shift: gradients [C] of what `batch_norm` gave, contiguous.
+        """
         ...
 
     def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-name = "reference"  # among the implementations of `kernels.dispatch.Operations`
+name = "reference"  # among the implementations of `kernels.operations.Operations`
 
 ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "h_swish": F.hardswish, "swish": F.silu}
 
@@ -104,10 +103,3 @@ def pool(x: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
     """Linear layer on x [N, I] with the leading [outputs, I] of weight [O, I_max]; bias [O]."""
     return F.linear(x, weight[:outputs, : x.shape[1]], None if bias is None else bias[:outputs])
-
-
-def soft_cross_entropy(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """τ² · CE(softmax(teacher/τ), softmax(logits/τ)), mean over the batch; logits [N, classes]."""
-    target = F.softmax(teacher_logits / temperature, dim=1)
-    log_probabilities = F.log_softmax(logits / temperature, dim=1)
-    return -(temperature**2) * torch.sum(target * log_probabilities, dim=1).mean()

@@ -29,10 +29,10 @@ FLOORS = {
         cli
     """,
     "kernels": """
-        cache_folder reference
+        cache_folder operations reference
         primitives
         fused cpu gpu
-        dispatch
+        dispatch losses
         bench
     """,
     "pipeline": """

@@ -11,8 +11,11 @@ from torch import Tensor
 from kernels import reference
 from kernels.bench.cases import Case, reduced
 from kernels.bench.operands import ACTIVATIONS, EPSILON, Operands
-from kernels.dispatch import Operations, operations_for
+from kernels.dispatch import operations_for
 from kernels.fused import Convolved, FusedOperations
+from kernels.losses import reference as losses
+from kernels.losses.choice import losses_for
+from kernels.operations import Operations
 
 
 class Contender(Protocol):
@@ -111,7 +114,7 @@ class Ours:
     def _unit(self, case: Case, o: Operands) -> Any:
         operations = self.operations
         if case.operation == "cross_entropy":
-            return operations.soft_cross_entropy(o["logits"], o["teacher"], 1.0)
+            return losses_for(operations.name).soft_cross_entropy(o["logits"], o["teacher"], 1.0)
         if case.operation == "linear":
             return operations.linear(o["rows"], o["weight"], o["bias"], case.outputs)
         x: Any = Convolved(o["x"], o["moments"]) if self._fused else o["x"]
@@ -133,7 +136,7 @@ class Ours:
 def plain_unit(case: Case, o: Operands) -> Tensor:
     """The unit of `case` in plain PyTorch: the strong eager contender's and, in float64, the truth."""
     if case.operation == "cross_entropy":
-        return reference.soft_cross_entropy(o["logits"], o["teacher"], 1.0)
+        return losses.soft_cross_entropy(o["logits"], o["teacher"], 1.0)
     if case.operation == "linear":
         return reference.linear(o["rows"], o["weight"], o["bias"], case.outputs)
     x, norm = o["x"], (o["gamma"], o["beta"])

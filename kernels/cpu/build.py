@@ -25,7 +25,7 @@ from kernels.cache_folder import CacheRefused, in_own_folder, own_file
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("pointwise.cpp", "depthwise.cpp", "normalise.cpp")
+_SOURCES = ("pointwise.cpp", "depthwise.cpp", "batch_norm.cpp", "normalise.cpp")
 _FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
 _CHECKSUM = hashlib.sha256().digest_size
 _SPACE = 4 << 20  # bytes: more than compiling takes of a disk

@@ -159,7 +159,7 @@ void weight_gradient(int64_t kernel, const Plane& g_plane, float* g, const Plane
 }
 
 template <int A, int S>
-void backward(OutputGradient gradient, const float* x, Prologue prologue, const float* weight,
+void backward(const OutputGradient& gradient, const float* x, Prologue prologue, const float* weight,
               const int64_t* weight_strides, float* dx, float* dprologue, float* dweight, const Shape& shape,
               int threads) {
     const int64_t kernel = shape.kernel, taps = kernel * kernel, blocks = shape.blocks(), padding = shape.padding();
@@ -254,7 +254,7 @@ extern "C" void depthwise(const float* x, const float* scale, const float* shift
 }
 
 // dprologue [2, channels]: gradients of scale and shift; dweight [channels, kernel, kernel].
-extern "C" void depthwise_backward(const float* direct, const float* y, const float* dmoments, const float* x,
+extern "C" void depthwise_backward(const float* direct, const float* y, const double* dmoments, const float* x,
                                    const float* scale, const float* shift, int activation, const float* weight,
                                    const int64_t* weight_strides, float* dx, float* dprologue, float* dweight,
                                    const int64_t* shape, int threads) {

@@ -119,7 +119,7 @@ void forward(const float* x, Prologue prologue, const float* weight, int64_t wei
 // dx, sums and dweight of one chunk after the other: the output's gradient and the normalised input of a chunk are
 // computed once and used for both products.
 template <int A>
-void backward(OutputGradient gradient, const float* x, Prologue prologue, const float* weight, int64_t weight_stride,
+void backward(const OutputGradient& gradient, const float* x, Prologue prologue, const float* weight, int64_t weight_stride,
               float* dx, float* dprologue, float* dweight, int64_t rows, int64_t inputs, int64_t outputs,
               int threads) {
     Scratch packed = panels(weight, outputs, weight_stride, inputs, 1, threads);
@@ -204,7 +204,7 @@ extern "C" void pointwise(const float* x, const float* scale, const float* shift
 }
 
 // dprologue [2, inputs]: gradients of scale and shift. dweight has the shape of weight; its leading block is written.
-extern "C" void pointwise_backward(const float* direct, const float* y, const float* dmoments, const float* x,
+extern "C" void pointwise_backward(const float* direct, const float* y, const double* dmoments, const float* x,
                                    const float* scale, const float* shift, int activation, const float* weight,
                                    int64_t weight_stride, float* dx, float* dprologue, float* dweight, int64_t rows,
                                    int64_t inputs, int64_t outputs, int threads) {

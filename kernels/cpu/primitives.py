@@ -65,6 +65,32 @@ class CpuPrimitives:
         self._call("depthwise_backward", *operands, dx, dprologue, dweight, shape)
         return dx, *_of_prologue(prologue, dprologue), dweight
 
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        weight: Tensor,
+        bias: Tensor,
+        epsilon: float,
+        running: tuple[Tensor, Tensor] | None,
+        momentum: float,
+    ) -> tuple[Tensor, Tensor]:
+        channels = moments.shape[1]
+        scale, shift = torch.empty(channels), torch.empty(channels)
+        affine = (weight, bias, ctypes.c_double(epsilon))
+        statistics = (*(running or (None, None)), ctypes.c_double(momentum))
+        self._call("batch_norm", moments, *_sizes(count), *affine, *statistics, scale, shift, *_sizes(channels))
+        return scale, shift
+
+    def batch_norm_backward(
+        self, of_scale: Tensor, of_shift: Tensor, moments: Tensor, count: int, weight: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        dmoments, dweight, dbias = torch.empty_like(moments), torch.empty_like(weight), torch.empty_like(weight)
+        operands = (of_scale, of_shift, moments, *_sizes(count), weight, ctypes.c_double(epsilon))
+        sizes = _sizes(moments.shape[1], len(weight))
+        self._call("batch_norm_backward", *operands, dmoments, dweight, dbias, *sizes)
+        return dmoments, dweight, dbias
+
     def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
         y = torch.empty_like(x)
         self._call("apply", x, *_prologue(prologue), gate, shortcut, y, *_batch_pixels_channels(x))

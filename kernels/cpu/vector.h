@@ -114,16 +114,22 @@ struct Prologue {
 };
 
 // The gradient of a convolution's output: direct + m0 + 2 · m1 · y.
-struct OutputGradient {
-    const float* direct;
-    const float* y;
-    const float* moments;  // [2, channels]
-    int64_t channels;
+class OutputGradient {
+   public:
+    // moments [2, channels]: added in single precision.
+    OutputGradient(const float* direct, const float* y, const double* moments, int64_t channels)
+        : direct_(direct), y_(y), moments_(moments, moments + 2 * channels), channels_(channels) {}
 
     Vec at(int64_t offset, int64_t channel, int count) const {
-        const Vec m0 = load(moments + channel, count), m1 = load(moments + channels + channel, count);
-        return load(direct + offset, count) + m0 + 2.f * m1 * load(y + offset, count);
+        const Vec m0 = load(&moments_[channel], count), m1 = load(&moments_[channels_ + channel], count);
+        return load(direct_ + offset, count) + m0 + 2.f * m1 * load(y_ + offset, count);
     }
+
+   private:
+    const float* direct_;
+    const float* y_;
+    std::vector<float> moments_;
+    int64_t channels_;
 };
 
 // Two sums per channel, in double, gathered by each thread for itself and added up in the threads' order: the same

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from kernels.gpu.activation import coefficients, derivative, prologue
 from kernels.gpu.launch import bucket, config, empty_images, empty_partials, kernel, parts, rows_of, vector, workers
-from kernels.gpu.moments import about_zero, empty_moments
+from kernels.gpu.moments import about_zero, empty_moments, load_gradients
 from kernels.gpu.window import activated, load_patch, load_taps, place_strips, strip_height, with_moments
 from kernels.primitives import OutputGradient, Prologue
 
@@ -148,7 +148,7 @@ def _forward(
 def _backward(
     direct,  # [images, height_out, width_out, channels]
     y,  # [images, height_out, width_out, channels]
-    moments,  # [2, channels]
+    moments,  # [2, channels] float64
     x,  # [images, height, width, channels]
     scale,  # [channels]
     shift,  # [channels]
@@ -189,8 +189,8 @@ def _backward(
     active = channel < channels
     taps = load_taps(weight, channel, active, channel_stride, row_stride, column_stride, KERNEL)
     scales, shifts = coefficients(scale, shift, channel, channels, ACTIVATION)
-    of_sum = tl.load(moments + channel, active, 0.0)
-    of_square = 2 * tl.load(moments + channels + channel, active, 0.0)
+    of_sum, of_square = load_gradients(moments, channel, channels)
+    of_square *= 2
     of_scale, of_shift = tl.zeros([BLOCK_P, BLOCK_C], tl.float32), tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
     of_taps = ()
     for _tap in tl.static_range(KERNEL * KERNEL):

@@ -47,10 +47,10 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        parameters = inspect.signature(function).parameters.values()
-        sizes = [each.name for each in parameters if each.annotation == "int"]
-        known = [each.name for each in parameters if each.annotation == "tl.constexpr"]
-        compiled = triton.jit(do_not_specialize=sizes, do_not_specialize_on_alignment=["weight"])(function)
+        known = _annotated(function, "tl.constexpr")
+        compiled = triton.jit(do_not_specialize=_annotated(function, "int"), do_not_specialize_on_alignment=["weight"])(
+            function
+        )
 
         def fitting(offered: list[triton.Config], arguments: Mapping[str, Any], **others: Any) -> list[triton.Config]:
             return [each for each in offered if fits is None or fits(dict(arguments, **others, **each.kwargs))]
@@ -65,6 +65,19 @@ def kernel(
         )(compiled)
 
     return decorate
+
+
+def untuned_kernel(function: Callable[..., Any]) -> Any:
+    """A Triton kernel over vectors: too little work for its block sizes to matter, or for addresses to be aligned.
+
+    Parameters annotated `int` are sizes, which are not specialised.
+    """
+    anywhere = _annotated(function, inspect.Parameter.empty)  # what points to memory
+    return triton.jit(do_not_specialize=_annotated(function, "int"), do_not_specialize_on_alignment=anywhere)(function)
+
+
+def _annotated(function: Callable[..., Any], annotation: object) -> list[str]:
+    return [each.name for each in inspect.signature(function).parameters.values() if each.annotation == annotation]
 
 
 def _milliseconds(call: Callable[[], Any], quantiles: Any) -> Any:

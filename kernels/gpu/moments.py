@@ -23,6 +23,14 @@ def about_zero(pivot, count, total, square):
     return total + count * pivot, square.to(tl.float64) + pivot * (2 * total + count * pivot)
 
 
+@triton.jit
+def load_gradients(moments, channel, channels):
+    """The gradients of the sum and of the sum of squares of some channels, float32."""
+    inside = channel < channels
+    of_sum, of_square = tl.load(moments + channel, inside, 0.0), tl.load(moments + channels + channel, inside, 0.0)
+    return of_sum.to(tl.float32), of_square.to(tl.float32)
+
+
 def empty_moments(like: Tensor, workers: int, channels: int) -> Tensor:
     """Uninitialised partial moments [workers, 2, channels] on the device of `like`."""
     return torch.empty((workers, 2, channels), dtype=torch.float64, device=like.device)

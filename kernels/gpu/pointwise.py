@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kernels.gpu.activation import coefficients, derivative, prologue
 from kernels.gpu.launch import bucket, config, empty_images, empty_partials, kernel, parts, rows_of, vector, workers
-from kernels.gpu.moments import about_zero, empty_moments
+from kernels.gpu.moments import about_zero, empty_moments, load_gradients
 from kernels.primitives import OutputGradient, Prologue
 
 WHOLE = 128  # the most channels that are summed over in one tile
@@ -62,13 +62,6 @@ def _input(x, scales, shifts, row, rows, channel, channels, ACTIVATION: tl.const
     inside = (row < rows)[:, None] & (channel < channels)[None, :]
     tile = tl.load(x + row.to(tl.int64)[:, None] * channels + channel[None, :], inside, 0.0)
     return prologue(tile.to(tl.float32), scales, shifts, ACTIVATION).to(tile.dtype)
-
-
-@triton.jit
-def _moments(moments, channel, channels):
-    """Gradients of the sum and of the sum of squares of some channels."""
-    inside = channel < channels
-    return tl.load(moments + channel, inside, 0.0), tl.load(moments + channels + channel, inside, 0.0)
 
 
 @triton.jit
@@ -145,7 +138,7 @@ def _forward(
 def _input_gradient(
     direct,  # [rows, outputs]
     y,  # [rows, outputs]
-    moments,  # [2, outputs]
+    moments,  # [2, outputs] float64
     x,  # [rows, inputs]
     scale,  # [inputs]
     shift,  # [inputs]
@@ -173,7 +166,7 @@ def _input_gradient(
     of_scale, of_shift = tl.zeros([BLOCK_N], tl.float32), tl.zeros([BLOCK_N], tl.float32)
     if ALL_OUTPUTS:
         block = _block(matrix, output, outputs, channel, inputs, stride, dtype)
-        of_sum, of_square = _moments(moments, output, outputs)
+        of_sum, of_square = load_gradients(moments, output, outputs)
     for first in range(worker * BLOCK_M, rows, tl.num_programs(1) * BLOCK_M):
         row = first + tl.arange(0, BLOCK_M)
         if ALL_OUTPUTS:
@@ -183,7 +176,7 @@ def _input_gradient(
             gradient = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
             for start in range(0, outputs, BLOCK_K):
                 k = start + output
-                of_sum, of_square = _moments(moments, k, outputs)
+                of_sum, of_square = load_gradients(moments, k, outputs)
                 tile = _output_gradient(direct, y, of_sum, of_square, row, rows, k, outputs)
                 part = _block(matrix, k, outputs, channel, inputs, stride, dtype)
                 gradient = tl.dot(tile, part, gradient, input_precision="ieee")
@@ -206,7 +199,7 @@ def _input_gradient(
 def _weight_gradient(
     direct,  # [rows, outputs]
     y,  # [rows, outputs]
-    moments,  # [2, outputs]
+    moments,  # [2, outputs] float64
     x,  # [rows, inputs]
     scale,  # [inputs]
     shift,  # [inputs]
@@ -225,7 +218,7 @@ def _weight_gradient(
     worker = tl.program_id(2)
     channel = tl.program_id(0) * BLOCK_I + tl.arange(0, BLOCK_I)
     output = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)
-    of_sum, of_square = _moments(moments, output, outputs)
+    of_sum, of_square = load_gradients(moments, output, outputs)
     scales, shifts = coefficients(scale, shift, channel, inputs, ACTIVATION)
     accumulator = tl.zeros([BLOCK_O, BLOCK_I], tl.float32)
     for first in range(worker * BLOCK_M, rows, tl.num_programs(2) * BLOCK_M):

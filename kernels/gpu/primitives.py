@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kernels.gpu import depthwise, normalise, pointwise
+from kernels.gpu import batch_norm, depthwise, normalise, pointwise
 from kernels.primitives import OutputGradient, Prologue
 
 
@@ -26,6 +26,23 @@ class TritonPrimitives:
         self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
         return depthwise.backward(gradient, x, prologue, weight, stride)
+
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        weight: Tensor,
+        bias: Tensor,
+        epsilon: float,
+        running: tuple[Tensor, Tensor] | None,
+        momentum: float,
+    ) -> tuple[Tensor, Tensor]:
+        return batch_norm.forward(moments, count, weight, bias, epsilon, running, momentum)
+
+    def batch_norm_backward(
+        self, of_scale: Tensor, of_shift: Tensor, moments: Tensor, count: int, weight: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return batch_norm.backward(of_scale, of_shift, moments, count, weight, epsilon)
 
     def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
         return normalise.apply(x, prologue, gate, shortcut)

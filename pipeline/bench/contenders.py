@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from data_shards.augmentation.config import Augmentation
 from data_shards.loading.batch_reader import Batch
 from kernels.dispatch import KernelChoice
+from kernels.losses.choice import losses_for
 from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
 from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.protocol import copy_momentum
@@ -99,7 +100,7 @@ class PlainNetworks:
 
     def __init__(self, supernet: Supernet, plan: StepPlan) -> None:
         self._plan, self._bf16, self._device = plan, supernet.bf16, next(supernet.parameters()).device
-        self._operations = supernet.operations(self._device.type)  # for the loss
+        self._losses = losses_for(supernet.operations(self._device.type).name)
         networks = [extract(supernet, slot.subnet).train().to(self._device) for slot in plan.slots]
         parameters = [parameter for network in networks for parameter in network.parameters()]
         fused = self._device.type == "cuda"
@@ -117,7 +118,7 @@ class PlainNetworks:
         for slot, network in zip(self._plan.slots, self._networks, strict=True):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 logits = network(images)
-            loss = slot.loss(logits.float(), targets, self._operations)
+            loss = slot.loss(logits.float(), targets, self._losses)
             (slot.scale * loss).backward()
             losses.append(loss.detach())
             if slot.name == FULL:

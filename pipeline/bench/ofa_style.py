@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import reference
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from pipeline.engines.optimizer import start_momentum
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import FULL, StepPlan
@@ -61,7 +61,6 @@ class OfaStyleOperations:
     """The operations of elastic layers, each by itself and on copies of the weights' slices; see `Operations`."""
 
     name = "OFA style"
-    soft_cross_entropy = staticmethod(reference.soft_cross_entropy)
 
     def pointwise_conv(self, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
         return F.conv2d(x, weight[:outputs, : x.shape[1]].contiguous())

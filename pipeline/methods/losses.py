@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from kernels.dispatch import Operations
+from kernels.losses.choice import Losses
 
 
 class Targets(NamedTuple):
@@ -25,12 +25,12 @@ class Targets(NamedTuple):
 
 
 class Loss(Protocol):
-    """Mean loss over the batch, before the slot's factor."""
+    """Mean loss over the batch, before the slot's factor; `kernels` compute what there is in several versions."""
 
     @property
     def needs_teacher(self) -> bool: ...
 
-    def __call__(self, logits: Tensor, targets: Targets, operations: Operations) -> Tensor: ...
+    def __call__(self, logits: Tensor, targets: Targets, kernels: Losses) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LabelCrossEntropy:
     smoothing: float
     needs_teacher = False
 
-    def __call__(self, logits: Tensor, targets: Targets, operations: Operations) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Targets, kernels: Losses) -> Tensor:
         return F.cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
 
 
@@ -60,10 +60,10 @@ class SoftCrossEntropy:
     def needs_teacher(self) -> bool:
         return self.of == "teacher"
 
-    def __call__(self, logits: Tensor, targets: Targets, operations: Operations) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Targets, kernels: Losses) -> Tensor:
         soft = targets.teacher if self.of == "teacher" else targets.full
         assert soft is not None, f"the logits of {self.of} come first"
-        return operations.soft_cross_entropy(logits, soft, self.temperature)
+        return kernels.soft_cross_entropy(logits, soft, self.temperature)
 
 
 class LossConfig(BaseModel):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from kernels.reference import centre_kernel
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from kernels import reference
-from kernels.dispatch import KernelChoice, Operations, operations_for
+from kernels.dispatch import KernelChoice, operations_for
+from kernels.operations import Operations
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.layer import BlockShape, Layer
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticConv, ElasticLinear, ElasticPointwise

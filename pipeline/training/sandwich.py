@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kernels.losses.choice import losses_for
 from pipeline.engines.protocol import Engine
 from pipeline.methods.losses import Targets
 from pipeline.methods.phases import StepPlan
@@ -45,14 +46,14 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     taught = any(slot.loss.needs_teacher for slot in plan.slots)
     targets = Targets(labels, teacher=engine.teacher.logits(images) if taught else None)
     trunk = SharedTrunk(engine.supernet.trunk(images, any(is_full(slot.subnet) for slot in plan.slots)))
-    operations = engine.supernet.operations(images.device.type)
+    kernels = losses_for(engine.supernet.operations(images.device.type).name)
     losses: list[Tensor] = []
     correct: Tensor | None = None
     worked_until = time.perf_counter()
     for index, slot in enumerate(plan.slots):
         last = index == len(plan.slots) - 1
         logits = engine.forward(trunk.for_sub_step(last), slot.subnet, last)
-        loss = slot.loss(logits, targets, operations)
+        loss = slot.loss(logits, targets, kernels)
         worked_until = time.perf_counter()
         engine.backward(slot.scale * loss, last)
         losses.append(loss.detach())

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 
 
 def assert_the_variance_survives_a_mean_far_larger_than_it(operations: Operations, device: str) -> None:

@@ -5,6 +5,8 @@ float64 could fall on different sides; and none is zero. What the C++ does not w
 """
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -15,7 +17,8 @@ from kernels import reference
 from kernels.cpu import primitives as cpu
 from kernels.cpu.build import BuildError, library
 from kernels.dispatch import operations_for
-from kernels.fused import Normalised, _Coefficients
+from kernels.fused import Normalised
+from tests.kernels.contract import BatchNormContract, Launches, counted
 from tests.kernels.moments import assert_the_variance_survives_a_mean_far_larger_than_it
 
 try:
@@ -34,6 +37,25 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("empty", "empty_like"):
         original = getattr(torch, name)
         monkeypatch.setattr(torch, name, lambda *a, _original=original, **k: _original(*a, **k).fill_(math.nan))
+
+
+@pytest.fixture
+def primitives() -> cpu.CpuPrimitives:
+    return cpu.CpuPrimitives()
+
+
+@pytest.fixture
+def device() -> str:
+    return "cpu"
+
+
+@pytest.fixture
+def launches() -> Callable[[], AbstractContextManager[Launches]]:
+    return lambda: counted(cpu.CpuPrimitives, "_call")
+
+
+class TestBatchNorm(BatchNormContract):
+    pass
 
 
 def odd_sixteenths(*shape: int, seed: int = 0) -> Tensor:
@@ -198,27 +220,6 @@ def test_squeeze_excite(batch: int, channels: int, side: int, reduced: int, acti
     (y * pull).sum().backward()
     for actual, expected in zip(mine, wanted, strict=True):
         assert_close(actual.grad, expected.grad)
-
-
-def test_scale_and_shift_of_batch_norm_pass_gradcheck() -> None:
-    mean, square = torch.rand(2, 5, dtype=torch.float64) + 0.5
-    moments = torch.stack((mean, mean.square() + square)) * 12
-    weight, bias = torch.rand(2, 7, dtype=torch.float64) + 0.5
-    given = [tensor.requires_grad_() for tensor in (moments, weight, bias)]
-
-    def in_float64(moments: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        mean, square = moments / 12
-        scale = weight[:5] * torch.rsqrt(square - mean.square() + 1e-5)
-        return scale, bias[:5] - mean * scale
-
-    assert torch.autograd.gradcheck(in_float64, given)
-    outputs = in_float64(*given)
-    pulls = [torch.linspace(-1, 1, 5, dtype=torch.float64), torch.linspace(2, 1, 5, dtype=torch.float64)]
-    expected = torch.autograd.grad(outputs, given, pulls)
-    mine = _Coefficients.apply(moments, 12, weight, bias, 1e-5)
-    actual = torch.autograd.grad(mine, given, [pull.float() for pull in pulls])
-    for one, other in zip((*mine, *actual), (*outputs, *expected), strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -72,18 +72,6 @@ def test_squeeze_excite_scales_channels_by_a_gate_of_their_means(batch: int, cha
     torch.testing.assert_close(actual, x.double() * gate[:, :, None, None], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_soft_cross_entropy_is_the_definition(temperature: float) -> None:
-    logits, teacher = tensor(5, 11), tensor(5, 11, seed=1)
-    p = torch.exp(teacher.double() / temperature)
-    p /= p.sum(1, keepdim=True)
-    q = torch.exp(logits.double() / temperature)
-    q /= q.sum(1, keepdim=True)
-    expected = -(temperature**2) * (p * q.log()).sum(1).mean()
-    actual = reference.soft_cross_entropy(logits, teacher, temperature)
-    assert float(actual) == pytest.approx(float(expected), rel=1e-5)
-
-
 def test_linear_is_a_product_with_the_leading_block() -> None:
     x, weight, bias = tensor(3, 17), tensor(12, 20), tensor(12)
     expected = x.double() @ weight[:7, :17].double().T + bias[:7].double()

@@ -100,14 +100,14 @@ def test_heavy_libraries_are_imported_in_one_place_and_lazily(library: str) -> N
             assert library not in {top(module) for module in imports(path, top_level_only=True)}, name
 
 
-def test_triton_is_imported_by_its_kernels_alone_and_these_by_the_dispatch_alone_and_lazily() -> None:
-    gpu = set(files("kernels/gpu"))
+def test_triton_is_imported_by_its_kernels_alone_and_these_by_who_chooses_alone_and_lazily() -> None:
+    in_triton = {*files("kernels/gpu"), ROOT / "kernels/losses/gpu.py"}
+    choosers = {ROOT / "kernels/dispatch.py", ROOT / "kernels/losses/choice.py"}
     for package in OURS:
-        for path in set(files(package)) - gpu:
+        for path in set(files(package)) - in_triton:
             assert "triton" not in {top(module) for module in imports(path)}, path
-            assert not any(module.startswith("kernels.gpu") for module in imports(path, top_level_only=True)), path
-            allowed = path == ROOT / "kernels" / "dispatch.py"
-            assert allowed or not any(module.startswith("kernels.gpu") for module in imports(path)), path
+            found = set(imports(path, top_level_only=path in choosers))
+            assert not any(module.startswith(("kernels.gpu", "kernels.losses.gpu")) for module in found), path
     assert "triton" not in {top(module) for module in imports(ROOT / "kernels" / "gpu" / "__init__.py")}
 
 

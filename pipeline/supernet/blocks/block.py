@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from pipeline.supernet.layer import BlockShape, Layer
 from pipeline.supernet.space import StageSpace
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 from pipeline.supernet.blocks.block import Axis, ChannelGroup, ElasticBlock
 from pipeline.supernet.layer import BlockShape, Layer, reduced_channels, round_channels, strided
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite

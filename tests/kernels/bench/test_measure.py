@@ -13,7 +13,7 @@ from kernels.bench.correctness import complaint, errors
 from kernels.bench.measure import against, measure
 from kernels.bench.operands import Operands
 from kernels.bench.timing import Limits, measure_limits
-from kernels.dispatch import Operations
+from kernels.operations import Operations
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 LIMITS = Limits(1e9, 1e9)

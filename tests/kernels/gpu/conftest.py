@@ -22,7 +22,7 @@ if INTERPRETED:
         from triton.runtime import interpreter
 
         import kernels.gpu.primitives
-        import kernels.gpu.soft_cross_entropy  # noqa: F401
+        import kernels.losses.gpu  # noqa: F401
 
     # What Triton 3.6 to 3.9 interpret otherwise than a GPU computes: bfloat16, which numpy does not know. They cut off
     # digits where a GPU rounds, and multiply matrices of the integers that hold the bits.

@@ -40,10 +40,11 @@ def test_the_code_for_an_h200_reads_16_bytes_at_a_time_and_multiplies_matrices_b
     found = without_gpu("code", tmp_path)
     matrix = {f"kernels.gpu.pointwise.{name}" for name in ("_forward", "_input_gradient", "_weight_gradient")}
     assert {name for name, has in found.items() if has["matrix"]} == matrix
-    # A depthwise kernel reads fewer channels per thread: it needs the registers for their neighbours.
-    narrow = {"kernels.gpu.depthwise._forward", "kernels.gpu.depthwise._backward"}
+    # A depthwise kernel reads fewer channels per thread: it needs the registers for their neighbours. Batch norm's
+    # coefficients are one value per channel, for a thread each.
+    narrow = {f"kernels.gpu.{name}.{way}" for name in ("depthwise", "batch_norm") for way in ("_forward", "_backward")}
     assert {name for name, has in found.items() if not has["wide"]} <= narrow
-    assert len(found) == 8
+    assert len(found) == 10
 
 
 @pytest.mark.gpu

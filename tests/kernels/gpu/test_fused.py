@@ -9,10 +9,9 @@ from torch import Tensor
 from kernels import reference
 from kernels.fused import FusedOperations
 from kernels.gpu.primitives import TritonPrimitives
-from kernels.gpu.soft_cross_entropy import soft_cross_entropy
 from tests.kernels.moments import assert_the_variance_survives_a_mean_far_larger_than_it
 
-fused = FusedOperations(TritonPrimitives(), "triton", soft_cross_entropy)
+fused = FusedOperations(TritonPrimitives(), "triton")
 MOMENTUM, EPSILON = 0.1, 1e-5
 
 

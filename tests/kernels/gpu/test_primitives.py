@@ -6,17 +6,37 @@ and output are rounded, each by up to 2^-8 of its value, and a value may be seve
 two roundings of eight times. A wrong tap or pixel is off by about one.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from triton.runtime.interpreter import GridExecutor
+from triton.runtime.jit import JITFunction
 
 from kernels.gpu.primitives import TritonPrimitives
 from kernels.primitives import OutputGradient, Prologue
+from tests.kernels.contract import BatchNormContract, Launches, counted
 
 ACTIVATIONS = {"identity": lambda z: z, "relu": F.relu, "h_swish": F.hardswish, "swish": F.silu}
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2**-4}
 primitives = TritonPrimitives()
+
+
+@pytest.fixture(name="primitives")
+def _primitives() -> TritonPrimitives:
+    return primitives
+
+
+@pytest.fixture
+def launches() -> Callable[[], AbstractContextManager[Launches]]:
+    return lambda: counted(JITFunction, "run") if torch.cuda.is_available() else counted(GridExecutor, "__call__")
+
+
+class TestBatchNorm(BatchNormContract):
+    pass
 
 
 def random(*shape: int, seed: int, device: str) -> Tensor:
@@ -77,7 +97,7 @@ def check_convolution(name: str, x: Tensor, prologue: Prologue | None, weight: T
     assert_moments_are_of(y, moments)
 
     direct = images(*y.shape, seed=7, device=y.device.type, dtype=y.dtype)
-    of_moments = 0.5 * random(2, y.shape[1], seed=8, device=y.device.type)
+    of_moments = 0.5 * random(2, y.shape[1], seed=8, device=y.device.type).double()
     stored = images(*y.shape, seed=9, device=y.device.type, dtype=y.dtype)
     gradient = OutputGradient(direct, stored, of_moments)
     backward = getattr(primitives, f"{name}_backward")
@@ -166,7 +186,7 @@ def test_depthwise_of_very_many_channels(device: str) -> None:
 def test_many_workers_add_up_the_same_from_run_to_run(device: str) -> None:
     x = images(1, 8, 63, 9, seed=0, device=device, dtype=torch.float32)
     prologue = prologue_of(8, "swish", device)
-    gradient = OutputGradient(x, x, random(2, 8, seed=8, device=device))
+    gradient = OutputGradient(x, x, random(2, 8, seed=8, device=device).double())
     point, depth = random(8, 8, 1, 1, seed=1, device=device), random(8, 1, 3, 3, seed=1, device=device)
 
     def everything() -> list[Tensor | None]:

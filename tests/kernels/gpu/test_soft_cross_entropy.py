@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from kernels import reference
-from kernels.gpu.soft_cross_entropy import soft_cross_entropy
+from kernels.losses import reference
+from kernels.losses.choice import losses_for
+from kernels.losses.gpu import soft_cross_entropy
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -42,3 +43,7 @@ def test_rows_may_lie_apart_and_the_teacher_gets_no_gradient(device: str) -> Non
     loss.backward()
     assert teacher.grad is None
     assert soft_cross_entropy(student.detach(), teacher, 2.0).item() == loss.item()
+
+
+def test_it_goes_with_tritons_operations() -> None:
+    assert losses_for("triton").soft_cross_entropy is soft_cross_entropy

@@ -53,11 +53,16 @@ def subnet(batch: int, side: int, narrow: int, wide: int, largest: int = 7) -> N
     )
     expand, gate, margin = torch.empty(512, 256, 1, 1), torch.empty(batch, wide), (largest - 3) // 2
     taps = torch.empty(wide, 1, largest, largest)[:, :, margin : margin + 3, margin : margin + 3]
-    gradient = OutputGradient(y, y, torch.empty(2, wide))
+    moments, (count, epsilon) = torch.empty(2, wide, dtype=torch.float64), (batch * side**2, 1e-5)
+    weight, bias, mean, variance = (torch.empty(512) for _ in range(4))
+    gradient = OutputGradient(y, y, moments)
     primitives.pointwise(x, of_narrow, expand, wide)
     primitives.pointwise_backward(gradient, x, of_narrow, expand)
     primitives.depthwise(y, of_wide, taps, 1)
     primitives.depthwise_backward(gradient, y, of_wide, taps, 1)
+    primitives.batch_norm(moments, count, weight, bias, epsilon, (mean, variance), 0.1)
+    primitives.batch_norm(moments, count, weight, bias, epsilon, None, 0.1)
+    primitives.batch_norm_backward(of_wide.scale, of_wide.shift, moments, count, weight, epsilon)
     primitives.apply(y, of_wide, gate, None)
     primitives.apply_backward(y, gate, gate, y, of_wide)
     primitives.pool(y, of_wide)

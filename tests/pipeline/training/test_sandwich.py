@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.dispatch import operations_for
+from kernels.losses.choice import losses_for
 from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.methods.deps import DepsConfig
@@ -23,7 +23,7 @@ from tests.pipeline.supernet.test_supernet import images, lively
 SPACE = NETWORKS["mobilenet_v3_digits"]
 LABELS = torch.tensor([3, 1, 4, 1])
 SMOOTHING = 0.1
-OPERATIONS = operations_for("reference", "cpu", torch.float32)
+KERNELS = losses_for("reference")
 
 
 def plan(step: int = 1, distillation: str = "in_place") -> StepPlan:
@@ -87,7 +87,7 @@ def test_the_teacher_is_detached() -> None:
     supernet = lively(SPACE)
     teacher = supernet(images(), this.slots[0].subnet)
     logits = supernet(images(), this.slots[1].subnet)
-    this.slots[1].loss(logits, Targets(LABELS, full=teacher.detach()), OPERATIONS).backward()
+    this.slots[1].loss(logits, Targets(LABELS, full=teacher.detach()), KERNELS).backward()
     assert supernet.blocks[2].project.weight.grad is None
     assert supernet.blocks[1].project.weight.grad is not None
 
@@ -95,12 +95,12 @@ def test_the_teacher_is_detached() -> None:
 def test_distillation_has_its_minimum_at_the_teacher_and_scales_with_temperature_squared() -> None:
     teacher = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     student = teacher.clone().requires_grad_()
-    SoftCrossEntropy("full", 3)(student, Targets(LABELS, full=teacher), OPERATIONS).backward()
+    SoftCrossEntropy("full", 3)(student, Targets(LABELS, full=teacher), KERNELS).backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros_like(student), atol=1e-6, rtol=0)
     other = torch.randn(4, 10, generator=torch.Generator().manual_seed(1))
-    cold = SoftCrossEntropy("full", 1)(other / 3, Targets(LABELS, full=teacher / 3), OPERATIONS)
-    hot = SoftCrossEntropy("full", 3)(other, Targets(LABELS, full=teacher), OPERATIONS)
+    cold = SoftCrossEntropy("full", 1)(other / 3, Targets(LABELS, full=teacher / 3), KERNELS)
+    hot = SoftCrossEntropy("full", 3)(other, Targets(LABELS, full=teacher), KERNELS)
     torch.testing.assert_close(hot, 9 * cold)
 
 
@@ -142,10 +142,10 @@ def test_mixed_labels_are_smoothed_too() -> None:
     target = (1 - SMOOTHING) * mixed + SMOOTHING / 10
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
     loss = LabelCrossEntropy(SMOOTHING)
-    torch.testing.assert_close(loss(logits, Targets(mixed), OPERATIONS), expected)
+    torch.testing.assert_close(loss(logits, Targets(mixed), KERNELS), expected)
     whole = soft(torch.ones(4, dtype=torch.float64))
-    from_classes = loss(logits, Targets(LABELS), OPERATIONS)
-    torch.testing.assert_close(loss(logits, Targets(whole), OPERATIONS), from_classes)
+    from_classes = loss(logits, Targets(LABELS), KERNELS)
+    torch.testing.assert_close(loss(logits, Targets(whole), KERNELS), from_classes)
 
 
 def test_a_mixed_image_counts_as_right_where_its_greater_part_is_recognised() -> None:

@@ -1,4 +1,4 @@
-"""Distillation's loss and its gradient, from one read of the logits."""
+"""Losses in Triton: each with its gradient, from one read of the logits."""
 
 # A launch takes options that the kernel does not have, and Triton's sums are tensors.
 # pyright: reportOperatorIssue=false, reportCallIssue=false

@@ -1,0 +1,1 @@
+"""What networks learn from: losses over logits, in plain PyTorch and in Triton."""
