@@ -12,7 +12,7 @@ from pipeline.checkpoints.going_on import take_up
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.layout import METRICS
+from pipeline.run.layout import LEDGER, METRICS
 from pipeline.tracking.ledger import Ledger, LedgerRecord, held_since, process_start_time, unit_for
 from pipeline.tracking.metrics import lost_rows
 
@@ -52,7 +52,7 @@ def take_up_run(recipe: Recipe, schedule: Schedule, resume: bool, processes: Pro
 def open_ledger(recipe: Recipe, processes: Processes, checkpoint: Checkpoint | None) -> Ledger:
     """The run's ledger, going on from what earlier starts have cost."""
     ledger = Ledger(
-        recipe.folder / "ledger.json",
+        recipe.folder / LEDGER,
         processes.world,
         unit_for(processes.device.type),
         recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None,
@@ -68,6 +68,6 @@ def lost(folder: Path, step: int) -> Iterator[str]:
     """A line on the figures, and one on the ledger, of a run that goes on at `step`, where they are not there."""
     if rows := lost_rows(folder / METRICS, step):
         yield rows
-    if (folder / METRICS).exists() and not (folder / "ledger.json").exists():
+    if (folder / METRICS).exists() and not (folder / LEDGER).exists():
         known = f"only what the checkpoint of step {step} tells of is counted" if step else "all of it is lost"
-        yield f"{folder / 'ledger.json'}: is not there; of what earlier starts cost, {known}"
+        yield f"{folder / LEDGER}: is not there; of what earlier starts cost, {known}"

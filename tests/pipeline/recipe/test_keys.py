@@ -45,7 +45,7 @@ def approaches(folder: Path, *overrides: str) -> int:
     return len(group(runs))
 
 
-@pytest.mark.parametrize("later", ["optimizer.name", "kernels", "data.max_corrupt"])
+@pytest.mark.parametrize("later", ["optimizer.name", "kernels", "loss.label_smoothing"])
 def test_a_run_that_began_before_there_was_a_key_is_of_the_same_approach(later: str, tmp_path: Path) -> None:
     runs = [make_run(tmp_path / f"{seed}", seed=seed) for seed in range(2)]
     for seed, run in enumerate(runs):
