@@ -1,0 +1,34 @@
+"""The code of today, as these tests call it: what moves or gets another form is followed here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import load_recipe
+from pipeline.dry_run import schedule_without_data
+from pipeline.training.schedule import Schedule, StepPlan
+
+
+def schedule(recipe: Path, overrides: Sequence[str]) -> Schedule:
+    """The schedule of a recipe whose data set is not there."""
+    return schedule_without_data(load_recipe(recipe, [*overrides, "data.shards=nowhere"]))
+
+
+def phases(schedule: Schedule) -> list[list[Any]]:
+    """Name, first step and end of each phase."""
+    return [[phase.name, phase.start, phase.end] for phase in schedule.phases]
+
+
+def plan(schedule: Schedule, step: int) -> dict[str, Any]:
+    """All that is trained in a step, as JSON values; `sorted` tells whether channels are before it."""
+    found: StepPlan = schedule.at(step)
+    return {
+        "phase": found.phase,
+        "learning_rate": found.learning_rate,
+        "epsilon": found.epsilon,
+        "resolution": found.resolution,
+        "sorted": found.reorganised,
+        "slots": [[slot.role, str(slot.subnet), slot.learns_from, slot.scale] for slot in found.slots],
+    }
