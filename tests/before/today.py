@@ -8,6 +8,10 @@ from typing import Any
 
 from pipeline.config import load_recipe
 from pipeline.dry_run import schedule_without_data
+from pipeline.supernet.complexity import complexity
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.space import Space, Subnet
 from pipeline.training.schedule import Schedule, StepPlan
 
 
@@ -32,3 +36,14 @@ def plan(schedule: Schedule, step: int) -> dict[str, Any]:
         "sorted": found.reorganised,
         "slots": [[slot.role, str(slot.subnet), slot.learns_from, slot.scale] for slot in found.slots],
     }
+
+
+def supernet(network: str) -> Supernet:
+    """A network by its name, computed by plain PyTorch in float64, in evaluation mode; `space` is its own."""
+    return Supernet(NETWORKS[network], kernels="reference").double().eval()
+
+
+def size(space: Space, subnet: Subnet) -> tuple[int, int]:
+    """MACs and parameters."""
+    found = complexity(space, subnet)
+    return found.macs, found.parameters
