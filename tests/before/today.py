@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from pipeline.config import load_recipe
 from pipeline.dry_run import schedule_without_data
+from pipeline.engines.single import SingleEngine
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.space import Space, Subnet
+from pipeline.training.sandwich import sandwich_step
 from pipeline.training.schedule import Schedule, StepPlan
+from pipeline.training.trainer import sort_channels
+from tests.support.forked_program import REPOSITORY
 
 
 def schedule(recipe: Path, overrides: Sequence[str]) -> Schedule:
@@ -47,3 +55,25 @@ def size(space: Space, subnet: Subnet) -> tuple[int, int]:
     """MACs and parameters."""
     found = complexity(space, subnet)
     return found.macs, found.parameters
+
+
+def five_steps_in_float64(overrides: Sequence[str]) -> dict[str, Tensor]:
+    """Weights and momentum of digits' network after five steps of its method, on made-up images of full range."""
+    recipe = load_recipe(REPOSITORY / "recipes" / "digits.yaml", [*overrides, "data.shards=nowhere"])
+    plans = schedule_without_data(recipe)
+    torch.manual_seed(recipe.seed)
+    engine = SingleEngine(Supernet(plans.space, recipe.model.dropout, kernels="reference").double(), recipe.optimizer)
+    entered = False
+    for step in range(5):
+        if (plan := plans.at(step)).reorganised and not entered:
+            engine.load_state(sort_channels(engine.full_state()))
+            entered = True
+        lot = np.random.default_rng(step)
+        images = torch.from_numpy(lot.standard_normal((16, 3, plan.resolution, plan.resolution)))
+        labels = torch.from_numpy(lot.integers(plans.space.classes, size=16))
+        torch.manual_seed(step)
+        sandwich_step(engine, plan, images, labels, recipe.loss)
+    state = engine.full_state()
+    return {
+        f"{part}/{name}": tensor for part in ("weights", "momentum") for name, tensor in getattr(state, part).items()
+    }
