@@ -1,0 +1,79 @@
+"""The code of today, as these tests call it: what moves or gets another form is followed here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config import load_recipe
+from pipeline.dry_run import schedule_without_data
+from pipeline.engines.single import SingleEngine
+from pipeline.supernet.complexity import complexity
+from pipeline.supernet.mobilenet_v3 import Supernet
+from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.space import Space, Subnet
+from pipeline.training.sandwich import sandwich_step
+from pipeline.training.schedule import Schedule, StepPlan
+from pipeline.training.trainer import sort_channels
+from tests.support.forked_program import REPOSITORY
+
+
+def schedule(recipe: Path, overrides: Sequence[str]) -> Schedule:
+    """The schedule of a recipe whose data set is not there."""
+    return schedule_without_data(load_recipe(recipe, [*overrides, "data.shards=nowhere"]))
+
+
+def phases(schedule: Schedule) -> list[list[Any]]:
+    """Name, first step and end of each phase."""
+    return [[phase.name, phase.start, phase.end] for phase in schedule.phases]
+
+
+def plan(schedule: Schedule, step: int) -> dict[str, Any]:
+    """All that is trained in a step, as JSON values; `sorted` tells whether channels are before it."""
+    found: StepPlan = schedule.at(step)
+    return {
+        "phase": found.phase,
+        "learning_rate": found.learning_rate,
+        "epsilon": found.epsilon,
+        "resolution": found.resolution,
+        "sorted": found.reorganised,
+        "slots": [[slot.role, str(slot.subnet), slot.learns_from, slot.scale] for slot in found.slots],
+    }
+
+
+def supernet(network: str) -> Supernet:
+    """A network by its name, computed by plain PyTorch in float64, in evaluation mode; `space` is its own."""
+    return Supernet(NETWORKS[network], kernels="reference").double().eval()
+
+
+def size(space: Space, subnet: Subnet) -> tuple[int, int]:
+    """MACs and parameters."""
+    found = complexity(space, subnet)
+    return found.macs, found.parameters
+
+
+def five_steps_in_float64(overrides: Sequence[str]) -> dict[str, Tensor]:
+    """Weights and momentum of digits' network after five steps of its method, on made-up images of full range."""
+    recipe = load_recipe(REPOSITORY / "recipes" / "digits.yaml", [*overrides, "data.shards=nowhere"])
+    plans = schedule_without_data(recipe)
+    torch.manual_seed(recipe.seed)
+    engine = SingleEngine(Supernet(plans.space, recipe.model.dropout, kernels="reference").double(), recipe.optimizer)
+    entered = False
+    for step in range(5):
+        if (plan := plans.at(step)).reorganised and not entered:
+            engine.load_state(sort_channels(engine.full_state()))
+            entered = True
+        lot = np.random.default_rng(step)
+        images = torch.from_numpy(lot.standard_normal((16, 3, plan.resolution, plan.resolution)))
+        labels = torch.from_numpy(lot.integers(plans.space.classes, size=16))
+        torch.manual_seed(step)
+        sandwich_step(engine, plan, images, labels, recipe.loss)
+    state = engine.full_state()
+    return {
+        f"{part}/{name}": tensor for part in ("weights", "momentum") for name, tensor in getattr(state, part).items()
+    }
