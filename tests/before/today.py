@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config import load_recipe
-from pipeline.dry_run import schedule_without_data
 from pipeline.engines.single import SingleEngine
+from pipeline.forecast.dry_run import schedule_without_data
+from pipeline.methods.losses import LabelCrossEntropy
+from pipeline.methods.schedule import Schedule
+from pipeline.recipe.reading import load_recipe
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.mobilenet_v3 import Supernet
 from pipeline.supernet.networks import NETWORKS
-from pipeline.supernet.space import Space, Subnet
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.schedule import Schedule, StepPlan
-from pipeline.training.trainer import sort_channels
 from tests.support.forked_program import REPOSITORY
 
 
@@ -35,14 +36,18 @@ def phases(schedule: Schedule) -> list[list[Any]]:
 
 def plan(schedule: Schedule, step: int) -> dict[str, Any]:
     """All that is trained in a step, as JSON values; `sorted` tells whether channels are before it."""
-    found: StepPlan = schedule.at(step)
+    found = schedule.at(step)
+
+    def learns_from(loss: object) -> str:
+        return "labels" if isinstance(loss, LabelCrossEntropy) else "full model"
+
     return {
         "phase": found.phase,
         "learning_rate": found.learning_rate,
         "epsilon": found.epsilon,
         "resolution": found.resolution,
-        "sorted": found.reorganised,
-        "slots": [[slot.role, str(slot.subnet), slot.learns_from, slot.scale] for slot in found.slots],
+        "sorted": bool(schedule.entries(step)),
+        "slots": [[slot.name, str(slot.subnet), learns_from(slot.loss), slot.scale] for slot in found.slots],
     }
 
 
@@ -63,16 +68,20 @@ def five_steps_in_float64(overrides: Sequence[str]) -> dict[str, Tensor]:
     plans = schedule_without_data(recipe)
     torch.manual_seed(recipe.seed)
     engine = SingleEngine(Supernet(plans.space, recipe.model.dropout, kernels="reference").double(), recipe.optimizer)
-    entered = False
+    entered = 0
     for step in range(5):
-        if (plan := plans.at(step)).reorganised and not entered:
-            engine.load_state(sort_channels(engine.full_state()))
-            entered = True
+        plan = plans.at(step)
+        for phase in plans.entries(step)[entered:]:
+            state = engine.full_state()
+            for change in phase.enter:
+                state = change(state)
+            engine.load_state(state)
+            entered += 1
         lot = np.random.default_rng(step)
         images = torch.from_numpy(lot.standard_normal((16, 3, plan.resolution, plan.resolution)))
         labels = torch.from_numpy(lot.integers(plans.space.classes, size=16))
         torch.manual_seed(step)
-        sandwich_step(engine, plan, images, labels, recipe.loss)
+        sandwich_step(engine, plan, images, labels)
     state = engine.full_state()
     return {
         f"{part}/{name}": tensor for part in ("weights", "momentum") for name, tensor in getattr(state, part).items()
