@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -21,16 +22,17 @@ class RunPhase(BaseModel):
     name: str
     start: int = Field(ge=0)
     end: int = Field(ge=0)
-    slots: tuple[str, ...] = ()
+    slots: tuple[str, ...]
     macs_per_image: float = Field(default=1.0, ge=0)  # runs that began before phases told their MACs count steps
 
-    @model_validator(mode="after")
-    def _of_before(self) -> RunPhase:
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, content: Any) -> Any:
         """Earlier versions did not tell the slots; they knew one method, whose first phase bears their name."""
-        if self.slots:
-            return self
-        slots = (FULL,) if self.name == "full model" else (FULL, "smallest", "random")
-        return self.model_copy(update={"slots": slots})
+        if not isinstance(content, dict) or "slots" in content:
+            return content
+        slots = (FULL,) if content.get("name") == "full model" else (FULL, "smallest", "random")
+        return {**content, "slots": slots}
 
 
 class RunDescription(BaseModel):

@@ -14,7 +14,7 @@ from pipeline.bench import memory, ofa_style, step
 from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
 from pipeline.bench.memory import peak_on_cpu
 from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
-from pipeline.engines.protocol import unsharded_state
+from pipeline.engines.protocol import copy_momentum
 from pipeline.supernet.networks import NETWORKS
 from tests.support.command_line import deps, refused
 
@@ -152,7 +152,7 @@ def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet() -> No
     other = OfaStyleStep(supernet.double(), plan)
     # Both read logits or soft labels in float32 at one place.
     assert other(images, labels) == pytest.approx([float(loss) for loss in losses], rel=1e-6)
-    found, wanted = unsharded_state(supernet, other.optimizer).momentum, truth.first_gradient()
+    found, wanted = copy_momentum(supernet, other.optimizer), truth.first_gradient()
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
         scale = float(gradient.abs().max())
