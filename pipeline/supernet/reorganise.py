@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.blocks.block import ChannelGroup
+from pipeline.supernet.part import StageSpace
 from pipeline.supernet.shapes import parts
-from pipeline.supernet.space import Space, StageSpace
+from pipeline.supernet.space import Space
 
 
 @dataclass(frozen=True)

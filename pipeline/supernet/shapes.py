@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.layer import BlockShape, Layer, strided
-from pipeline.supernet.space import LayerSpace, Space, StageSpace
+from pipeline.supernet.part import LayerSpace, StageSpace
+from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import BlockChoice, Subnet
 
 _COLOURS = 3

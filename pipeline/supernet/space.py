@@ -10,130 +10,14 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 
-from pipeline.supernet.layer import Activation, LayerKind, Shortcut, strided
+from pipeline.supernet.dimension import Dimension, What
+from pipeline.supernet.layer import strided
+from pipeline.supernet.part import LayerSpace, StageSpace
 from pipeline.supernet.subnet import BlockChoice, StageChoice, Subnet, SubnetError, read
-
-MOST_SIDE = 4096  # of an input, pixels
-What = Literal["stem", "width", "depth", "kernel", "expand", "head", "resolution"]  # is chosen
-
-
-@dataclass(frozen=True)
-class LayerSpace:
-    """A layer of the stem or of the head; see `Layer`.
-
-    Attributes:
-        widths: legal numbers of its outputs, ascending; none where they are those of its inputs.
-    """
-
-    name: str
-    kind: LayerKind
-    widths: tuple[int, ...] = ()
-    kernel: int = 1
-    stride: int = 1
-    norm: str | None = None
-    activation: Activation = "identity"
-    bias: bool = False
-
-    @property
-    def choices(self) -> tuple[int, ...]:
-        """What a subnet chooses."""
-        return self.widths
-
-
-@dataclass(frozen=True)
-class StageSpace:
-    """A stage: blocks of one kind, of which subnets use the leading ones.
-
-    Attributes:
-        block: kind of the blocks, by the name in `pipeline.supernet.blocks.BLOCKS`.
-        widths, depths, kernels, expands: legal output channels, numbers of blocks, kernel sizes and expand ratios,
-            ascending.
-        stride: of the first block.
-        squeeze_excite: whether the blocks have it.
-        shortcut: `identity`: the input where it is as large as the output, else none; `projected`: in the first block
-            the input through a 1×1 convolution with batch norm, in the others the input; `none`: none.
-        has_expand_conv: whether a convolution expands the channels; without one, the ratio is 1.
-        has_transforms: whether learned matrices make the smaller kernels of the largest one's centre.
-        per: whether kernel size and expand ratio are chosen for each block, or for all of a stage together.
-        ties: the expand ratio that goes with each depth, which is no choice of its own then (CompOFA, Sahni et al.,
-            ICLR 2021, §3.2).
-    """
-
-    block: str
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    kernels: tuple[int, ...]
-    expands: tuple[int | float, ...]
-    stride: int
-    activation: Activation
-    squeeze_excite: bool = False
-    shortcut: Shortcut = "identity"
-    has_expand_conv: bool = True
-    has_transforms: bool = True
-    per: Literal["block", "stage"] = "block"
-    ties: tuple[tuple[int, int | float], ...] = ()
-
-    @property
-    def choices(self) -> tuple[int, ...]:
-        """What a subnet chooses of it as a part of the stem: its depth."""
-        return self.depths
-
-    def choices_of(self, what: What) -> tuple[Any, ...]:
-        return getattr(self, f"{what}s")
-
-    def block_choices(self, position: int) -> list[BlockChoice]:
-        """All that the block at `position`, counted from 0, can be."""
-        tied = dict(self.ties)
-        expands = {tied[depth] for depth in self.depths if depth > position} if tied else self.expands
-        return [BlockChoice(kernel, expand) for kernel in self.kernels for expand in sorted(expands)]
-
-
-class Dimension(NamedTuple):
-    """One choice of a space.
-
-    Attributes:
-        stage: index of the stage; of a stem's or head's dimension, its place among those.
-        block: index in the stage; None where it is about all of the stage.
-    """
-
-    what: What
-    choices: tuple[Any, ...]
-    stage: int | None = None
-    block: int | None = None
-
-    @property
-    def address(self) -> tuple[What, int | None, int | None]:
-        """What it is about, whatever the choices."""
-        return self.what, self.stage, self.block
-
-    def of(self, subnet: Subnet) -> Any:
-        """What `subnet` chooses; None where it does not come to this choice."""
-        if self.what == "resolution":
-            return subnet.resolution
-        assert self.stage is not None
-        if self.what in ("stem", "head"):
-            chosen = getattr(subnet, self.what)
-            return chosen[self.stage] if self.stage < len(chosen) else None
-        stage, block = subnet.stages[self.stage], self.block or 0
-        if self.what == "width":
-            return stage.width
-        if self.what == "depth":
-            return len(stage.blocks)
-        return getattr(stage.blocks[block], self.what) if block < len(stage.blocks) else None
-
-    def check(self, value: Any) -> None:
-        """Raises SubnetError, naming the legal values, where `value` is none of them."""
-        if self.what == "resolution":
-            if not 1 <= value <= MOST_SIDE:
-                raise SubnetError(f"resolution {value} is no number of pixels from 1 to {MOST_SIDE}")
-        elif value not in self.choices:
-            place = self.what if self.stage is None or self.what in ("stem", "head") else f"stage {self.stage + 1}"
-            what = {"stem": "choice", "head": "choice", "expand": "expand ratio"}.get(self.what, self.what)
-            raise SubnetError(f"{place}: {what} {value} is none of {list(self.choices)}")
 
 
 @dataclass(frozen=True)
@@ -261,6 +145,8 @@ class Space:
     def restricted(self, **allowed: Collection[float]) -> Space:
         """This space with only those of its choices that are allowed; a stage that leaves no choice keeps its own.
 
+        Its subnets are subnets of this space as well.
+
         Args:
             allowed: legal values of `widths`, `depths`, `kernels`, `expands` (in all stages) and `resolutions`.
 
@@ -278,7 +164,12 @@ class Space:
 
         names = ("widths", "depths", "kernels", "expands")
         stages = tuple(
-            replace(stage, **{name: left(name, getattr(stage, name)) for name in names}) for stage in self.stages
+            replace(
+                stage,
+                tells_width=stage.chooses_width,  # as subnets of the whole space do
+                **{name: left(name, getattr(stage, name)) for name in names},
+            )
+            for stage in self.stages
         )
         return replace(self, stages=stages, resolutions=left("resolutions", self.resolutions))
 
@@ -312,7 +203,10 @@ class Space:
             )
 
         def alike(what: What, value: Any) -> list[Any]:
-            return [self._in_one(what, stage, value) for stage in self.stages]
+            return [
+                self._in_one(what, stage, value) if what != "width" or stage.chooses_width else 0
+                for stage in self.stages
+            ]
 
         depths = written.depths if len(written.depths) > 1 else alike("depth", *written.depths)
         for index, (stage, depth) in enumerate(zip(self.stages, in_stages("depths", depths), strict=True)):
@@ -363,7 +257,7 @@ class Space:
     @cached_property
     def _dimensions(self) -> tuple[Dimension, ...]:
         stages = list(enumerate(self.stages))
-        widths = (Dimension("width", stage.widths, index) for index, stage in stages if len(stage.widths) > 1)
+        widths = (Dimension("width", stage.widths, index) for index, stage in stages if stage.chooses_width)
         depths = (Dimension("depth", stage.depths, index) for index, stage in stages)
         places = [
             (stage, index, block)

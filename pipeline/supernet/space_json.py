@@ -14,7 +14,8 @@ from pipeline.files.whole_file import DamagedError
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks.mobilenet_v3 import MobileNetV3
-from pipeline.supernet.space import LayerSpace, Space, StageSpace
+from pipeline.supernet.part import LayerSpace, StageSpace
+from pipeline.supernet.space import Space
 from pipeline.supernet.supernet import RESERVED
 
 _SPACE = TypeAdapter(Space)

@@ -14,8 +14,9 @@ from kernels.operations import Operations
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.layer import BlockShape, Layer
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticConv, ElasticLinear, ElasticPointwise
+from pipeline.supernet.part import StageSpace
 from pipeline.supernet.shapes import parts
-from pipeline.supernet.space import Space, StageSpace
+from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from kernels.operations import Operations
 from pipeline.supernet.layer import BlockShape, Layer
-from pipeline.supernet.space import StageSpace
+from pipeline.supernet.part import StageSpace
 
 
 class Axis(NamedTuple):

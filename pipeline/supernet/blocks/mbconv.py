@@ -11,8 +11,8 @@ from kernels.operations import Operations
 from pipeline.supernet.blocks.block import Axis, ChannelGroup, ElasticBlock
 from pipeline.supernet.layer import BlockShape, Layer, reduced_channels, round_channels, strided
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite
+from pipeline.supernet.part import StageSpace
 from pipeline.supernet.plain import Path, plain_layer
-from pipeline.supernet.space import StageSpace
 
 
 class ElasticMBConv(ElasticBlock):

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.supernet.space import MOST_SIDE, Space
+from pipeline.supernet.dimension import MOST_SIDE
+from pipeline.supernet.space import Space
 
 
 class NetworkConfig(BaseModel, ABC):

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from pipeline.supernet.layer import round_channels
 from pipeline.supernet.networks.config import NetworkConfig
-from pipeline.supernet.space import LayerSpace, Space, StageSpace
+from pipeline.supernet.part import LayerSpace, StageSpace
+from pipeline.supernet.space import Space
 
 
 class MobileNetV3Config(NetworkConfig):

@@ -3,7 +3,8 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from pipeline.supernet.space import LayerSpace, Space, StageSpace
+from pipeline.supernet.part import LayerSpace, StageSpace
+from pipeline.supernet.space import Space
 
 # Whatever the machine is busy with.
 patiently = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])

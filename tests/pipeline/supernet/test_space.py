@@ -103,6 +103,20 @@ def test_a_restriction_holds_fewer_subnets_of_the_same_network() -> None:
     assert OPEN.restricted(depths=(1, 3), widths=(16, 32)).stages[1].depths == (2,)  # has no choice, and keeps its own
 
 
+@patiently
+@given(space=spaces(), seed=st.integers(0, 1000), data=st.data())
+def test_what_a_restriction_holds_is_held_by_the_whole(space: Space, seed: int, data: st.DataObject) -> None:
+    def some(name: str) -> set[float]:
+        """Of the values of `name`, at least one of each stage."""
+        return {data.draw(st.sampled_from(getattr(stage, name))) for stage in space.stages}
+
+    names = ("widths", "depths", "kernels", "expands")
+    restricted = space.restricted(**{name: some(name) for name in names if data.draw(st.booleans())})
+    generator = torch.Generator().manual_seed(seed)
+    for subnet in (restricted.sample(generator), restricted.smallest(), restricted.largest()):
+        assert space.parse(str(space.validate(subnet))) == subnet
+
+
 def test_one_value_for_all_stages_leaves_those_without_a_choice_as_they_are() -> None:
     assert OPEN.uniform(depth=1).depths == (1, 2, 1)
     assert OPEN.parse("d1-k3.33.5-e1.22.2-s8.1-w16.0.32-h64.48-r16").depths == (1, 2, 1)
