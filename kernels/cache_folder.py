@@ -21,20 +21,24 @@ Result = TypeVar("Result")
 
 
 class CacheRefused(Exception):  # noqa: N818 (named for what it tells)
-    """A folder in which nothing can be kept, from which nothing can be run, or that others can write: in one line."""
+    """A folder cannot keep compiled kernels: it cannot be written, runs no code, or others can write it. One line."""
 
 
 def in_own_folder(use: Callable[[Path], Result]) -> Result:
-    """What `use` makes of this user's own folder for compiled kernels: the first of those possible that it accepts.
+    """Call `use` with this user's own folder for compiled kernels.
 
-    That is `$XDG_CACHE_HOME/deps-kernels`, by default in `~/.cache`; else one for temporary files, as a user without
-    home, or with one that cannot be written, is ordinary in containers. One process of a machine tells so in one line.
+    That is `$XDG_CACHE_HOME/deps-kernels`, by default in `~/.cache`; else one for temporary files, since users without
+    a home, or with one that cannot be written, are ordinary in containers. One process of a machine says so, in one
+    line.
 
     Args:
-        use: raises CacheRefused for a folder that turns out not to do.
+        use: raises CacheRefused for a folder that cannot be used after all; the next one is tried.
+
+    Returns:
+        What `use` returned for the first folder that it accepted.
 
     Raises:
-        CacheRefused: none does.
+        CacheRefused: where every folder is refused.
     """
     refusals: dict[str, None] = {}  # in order, each once
     for place in _places():
@@ -54,12 +58,12 @@ def in_own_folder(use: Callable[[Path], Result]) -> Result:
 
 def _places() -> Iterator[Path]:
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):  # to be passed over, as an empty one is, by the XDG Base Directory Specification
+    if not os.path.isabs(cache):  # by the XDG Base Directory Specification, ignored as if it were empty
         cache = os.path.expanduser("~/.cache")  # stays relative for a user without home
     yield Path(cache, _NAME)
     with suppress(OSError):  # there is no folder for temporary files that can be written
         yield Path(tempfile.gettempdir(), f"{_NAME}-{os.geteuid()}")
-        # Under that name, anybody can have put something there before; under this one nobody.
+        # Anybody can have put something under that name before; nobody can under this one.
         last = tempfile.mkdtemp(prefix=f"{_NAME}-")
         atexit.register(shutil.rmtree, last, ignore_errors=True)
         yield Path(last)
@@ -69,7 +73,7 @@ def check_place(folder: Path) -> None:
     """Make `folder` where it is missing.
 
     Raises:
-        CacheRefused: it cannot be made or written, or its file system runs no code.
+        CacheRefused: where it cannot be made or written, or its file system runs no code.
     """
     if not folder.is_absolute():
         raise CacheRefused(f"{folder}: HOME names no folder")
@@ -87,11 +91,11 @@ def own_folder(folder: Path) -> Path:
     """`folder`, made where it is missing, with mode 700.
 
     Raises:
-        CacheRefused: it cannot be had, or belongs to somebody else.
+        CacheRefused: where it cannot be had, or belongs to somebody else.
     """
     check_place(folder)
     try:
-        # Of a link both count: another user's could lead to a folder that is this user's and meant for other things.
+        # Both of a link and of where it leads: another user's could lead to a folder of this user's for other things.
         if {folder.lstat().st_uid, folder.stat().st_uid} != {os.geteuid()}:
             raise CacheRefused(f"{folder}: belongs to another user")
         if stat.S_IMODE(folder.stat().st_mode) != 0o700:

@@ -1,9 +1,9 @@
-"""Elastic layers whose batch norm and activation ride along in the convolutions around them.
+"""The operations of elastic layers with batch norm and activation computed within the convolutions around them.
 
 The operations have the signatures of `reference`; the values between them are not always tensors. A convolution gives a
 `Convolved`: raw output and its moments. Batch norm makes a `Normalised` of it: the same raw output with a scale, a
 shift and an activation that are still to be applied; the next operation applies them as it reads. Autograd chains the
-operations, each of which gives the gradients of raw output, scale and shift.
+operations, each of which computes the gradients of the raw output, scale and shift that it was given.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What a fused backend must bring: passes over memory, forward and backward, without autograd.
 
 The idea of all of them: batch norm and activation of a convolution's output are never computed by a pass of their own.
-The convolution sums its output and its square per channel while it writes it; from these sums come a scale and a shift
-per channel; and whoever reads the output applies scale, shift and activation on the way in. The backward passes mirror
-it: the gradient through activation and scale is applied on the way out, and its sums per channel, which become the
-gradient of scale and shift, are taken at the same time.
+The convolution sums its output and the output's square per channel while it writes it; from these sums come a scale and
+a shift per channel; and whoever reads the output applies scale, shift and activation on the way in. The backward passes
+mirror it: a gradient goes through activation and scale before it is written, and its sums per channel, which are the
+gradients of scale and shift, are taken at the same time.
 
 Activations are [N, C, H, W], contiguous in the channels_last format, float32 or (CUDA) bfloat16; their gradients have
 the same dtype and format. Weights are float32 and read in place. Vectors over channels are float32; moments are
@@ -30,9 +30,9 @@ class Prologue(NamedTuple):
 
 
 class OutputGradient(NamedTuple):
-    """Gradient of a convolution's two results, its output `y` and the moments of it.
+    """The gradient of what a convolution gives: of its output `y`, and of that output's moments.
 
-    The gradient that its backward starts from is direct + moments[0] + 2 · moments[1] · y, never stored.
+    Together they are direct + moments[0] + 2 · moments[1] · y, which is computed as it is read and never stored.
     """
 
     direct: Tensor  # like y

@@ -1,4 +1,4 @@
-"""The same units of work in different hands."""
+"""The same units of work by several implementations."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Eager:
 
 
 class OfaStyle:
-    """As once-for-all code bases do it: slices copied, NCHW, float32, every operation by itself."""
+    """As once-for-all code bases compute: slices copied, NCHW, float32, nothing fused."""
 
     name = "OFA style"
 
@@ -104,7 +104,7 @@ class Ours:
         return tuple(found) if isinstance(found, Convolved) else (found,)
 
     def total(self, gradients: Operands, operands: Operands) -> Operands:
-        """The input's gradient by way of its moments, which the operation before takes along in its backward pass."""
+        """With what the input's moments add to its gradient; in training, the backward pass before this one adds it."""
         if "moments" not in gradients:
             return gradients
         mean, square = gradients["moments"][:, :, None, None]

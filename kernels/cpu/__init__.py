@@ -1,1 +1,1 @@
-"""Fused operations on CPUs, in C++: compiled for the machine at hand when they are first used."""
+"""The passes over memory in C++, for CPUs: compiled for the machine at hand when they are first used."""

@@ -1,7 +1,7 @@
 """Compiles this folder's C++ for the machine at hand, once, and loads it.
 
-No compiler of Python packages is needed: the sources know nothing of torch, get plain pointers, and are compiled in
-seconds. OpenMP is the one that torch has loaded already, so its threads are shared.
+The sources know nothing of torch or Python and get plain pointers: no headers are needed, and they are compiled in
+seconds. Their OpenMP is the one that torch has loaded already, so its threads are shared.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def library() -> ctypes.CDLL:
     """The compiled operations, from the cache (`kernels.cache_folder`) where they are there already.
 
     Raises:
-        BuildError: in one line.
+        BuildError: where it can be neither found nor compiled; one line.
     """
     compiler, command = _compiler()
     name = f"{_digest(compiler)}.so"
@@ -51,7 +51,7 @@ def library() -> ctypes.CDLL:
 
 
 def _compiler() -> tuple[str, list[str]]:
-    """What is to compile, as it was named, and as words: CXX may hold a launcher or options ("ccache g++")."""
+    """The compiler, as it was named and split into words: CXX may hold a launcher or options ("ccache g++")."""
     named = os.environ.get("CXX", "").strip()
     compiler = named or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
@@ -66,7 +66,7 @@ def _compiler() -> tuple[str, list[str]]:
 
 
 def _digest(compiler: str) -> str:
-    """Of all that decides about the result: sources, flags, compiler and processor."""
+    """A name for the result by all that decides about it: sources, flags, compiler and processor."""
     digest = hashlib.sha256(repr((_FLAGS, compiler, platform.machine(), _processor(), "with checksum")).encode())
     for source in sorted(_FOLDER.glob("*.[ch]*")):
         digest.update(source.read_bytes())
@@ -74,7 +74,7 @@ def _digest(compiler: str) -> str:
 
 
 def _processor() -> str:
-    """The processor's instruction sets, where Linux tells them: a home folder may be shared by unlike machines."""
+    """The processor's instruction sets, where Linux lists them: unlike machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -105,22 +105,21 @@ def _fault(path: Path) -> str | None:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    # Beside its final place and renamed: others who compile at the same time, or a kill, leave nothing half done.
+    # Beside its final place, and renamed: nobody sees a half-written file, whoever compiles or is killed meanwhile.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         line = [*command, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
-        # Compilers have files of their own, which the folder that was found fit to be written takes as well.
+        # The compiler's temporary files go there as well: this folder is known to be writable.
         environment = {**os.environ, "TMPDIR": folder}
         done = subprocess.run(
             line, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
         )
         if done.returncode:
-            (Path(folder) / "space").write_bytes(
-                bytes(_SPACE)
-            )  # an OSError, where the fault is a full disk's or quota's
+            # Fails with an OSError that says so, where the compiler failed for want of space.
+            (Path(folder) / "space").write_bytes(bytes(_SPACE))
             error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
             raise BuildError(f"{shlex.join(command)} failed: {error[:200] or f'exit code {done.returncode}'}")
         made.chmod(0o700)
-        with made.open("ab") as file:  # what follows a library's sections is nobody's
+        with made.open("ab") as file:  # loaders ignore what follows a library's sections
             file.write(hashlib.sha256(made.read_bytes()).digest())
         os.replace(made, path)

@@ -199,7 +199,7 @@ void backward(const OutputGradient& gradient, const float* x, Prologue prologue,
                     const Vec shift = prologue ? load(prologue.shift + block * LANES, lanes) : Vec{};
                     Vec dscale{}, dshift{};
                     for (int64_t h = 0; h < shape.height; ++h)
-                        for (int64_t phase = 0; phase < S; ++phase) {
+                        for (int64_t phase = 0; phase < S; ++phase) {  // columns phase, phase + S, … share their taps
                             // Input pixel i meets output pixel o through tap t where S · o + t = i + padding.
                             int64_t count = 0;
                             for (int64_t t = 0; t < taps; ++t) {

@@ -1,4 +1,4 @@
-// What is left to passes of their own: the end of a block, squeeze-and-excite, pooling.
+// Passes over activations that no convolution can take along: the end of a block, squeeze-and-excite, pooling.
 
 #include "vector.h"
 

@@ -3,8 +3,8 @@
 Each thread walks down a strip of some columns of an image, for one channel or a few neighbours. Its registers hold the
 kernel and a window of KERNEL rows of the strip and its surroundings, from which all taps read: a value is read once per
 strip, and its prologue applied once. What neighbouring strips read twice comes from the caches. A worker takes every
-n-th block of strips, so that the kernel stays in its registers, and so do sums over its strips, of which it
-leaves one partial; adding up the partials in a fixed order keeps results the same from run to run.
+n-th block of strips and keeps the kernel, and its sums over all of them, in registers. It writes one partial of each
+sum; the partials are added up in a fixed order, so that results are the same from run to run.
 """
 
 # Triton's language is Python to read, not to a type checker: a range known when compiling, a branch that is.

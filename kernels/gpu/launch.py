@@ -1,10 +1,10 @@
 """How all kernels are compiled, tuned and spread over the GPU.
 
-Every subnet of a supernet has shapes of its own, and nothing may be compiled or tuned for a shape alone. So sizes are
-arguments that Triton does not specialise. It would otherwise compile once more for a size of one or a multiple of 16.
-What it learned from the latter, that rows of channels start at aligned addresses and may be read 16 bytes at a time, it
-learns from `vector` instead: channels are passed as a number of vectors. Block sizes are tuned once per `bucket` of
-sizes; Triton keeps the result in its cache on disk, by GPU, version and source.
+Every subnet of a supernet has shapes of its own, and nothing may be compiled or tuned for one shape alone. So sizes are
+arguments that Triton does not specialise; it would otherwise compile once more for a size of one, and for a multiple of
+16. From a multiple of 16 it would learn that rows of channels start at aligned addresses and may be read 16 bytes at a
+time. It learns this from `vector` instead: channels are passed as a number of vectors. Block sizes are tuned once per
+`bucket` of sizes; Triton keeps the result in its cache on disk, by GPU, version and source.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kernels.primitives import Prologue
 
 settle_triton_cache()
 
-# Enough for about eight programs on each of the 132 multiprocessors of an H200, several times over, so that the last
-# ones to finish leave little of it idle.
+# At once, about eight run on each of the 132 multiprocessors of an H200. This is several times as many, so that little
+# of it is idle while the last ones finish.
 PROGRAMS = 4096
 
 

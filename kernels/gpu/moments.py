@@ -1,8 +1,8 @@
 """Moments of a convolution's output: the sum and the sum of squares of each channel, in float64.
 
-While values go by, a worker sums their distances from a pivot in float32, the first one that it met or the mean of the
-first ones: so a mean far larger than the deviation costs no digits, as it would where squares of the values themselves
-were summed. From pivot and number of values follow the moments about zero, once per worker and in float64.
+A worker sums, in float32, the distances of its values from a pivot: the first of them, or the mean of the first tile.
+So a mean far larger than the deviation costs no digits; squares of the values themselves would lose them. The moments
+about zero follow from these sums, the pivot and the number of values, once per worker and in float64.
 """
 
 # Triton's sums are tensors.

@@ -1,8 +1,8 @@
 """1×1 convolution as a matrix product over the rows of channels_last activations, and its gradients.
 
-A worker takes every n-th tile of rows, so that sums over rows stay in its registers and leave one partial each;
-adding up the partials in a fixed order keeps results the same from run to run. Where all input channels fit in one
-tile, as in the large early layers, the worker also keeps its block of the weight.
+A worker takes every n-th tile of rows and keeps its sums over all of them in registers. It writes one partial of each
+sum; the partials are added up in a fixed order, so that results are the same from run to run. Where all input channels
+fit in one tile, as in the large early layers, the worker also keeps its block of the weight.
 """
 
 # Triton's language is Python to read, not to a type checker: a range known when compiling, a branch that is.

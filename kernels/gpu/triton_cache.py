@@ -12,9 +12,10 @@ from kernels.cache_folder import CacheRefused, check_place, in_own_folder
 
 
 def settle_triton_cache() -> None:
-    """Before the first kernel is compiled. Where the user has named a place, that one stays.
+    """Name a folder to Triton before the first kernel is compiled, unless the user has named one or its own can be had.
 
-    Without a home, Triton would make a folder called `~` in the current one; in one that cannot be written, fail.
+    Left alone, Triton would make a folder called `~` in the current one for a user without a home, and fail where the
+    home cannot be written.
     """
     if os.environ.get("TRITON_CACHE_DIR") or os.environ.get("TRITON_HOME"):
         return

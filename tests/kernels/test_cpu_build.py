@@ -117,3 +117,14 @@ def test_a_cache_that_takes_no_more_is_told_and_another_folder_taken(monkeypatch
     assert built().parent.parent == tmp_path / "tmp"
     (line,) = caplog.messages
     assert line.startswith(f"kernels: {folder}: Disk quota exceeded; what is compiled is kept in {tmp_path}/tmp/")
+
+
+def test_a_compiler_that_is_missing_or_fails_is_one_line(folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(BuildError, match=r"^false failed: exit code 1$"):
+        built()
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"no C\+\+ compiler was found"):
+        built()
+    assert not list(folder.iterdir())

