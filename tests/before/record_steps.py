@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.before import recorded, steps, today
+from tests.before.subnets import weights_for
 
 
 def main(shards: Path) -> None:
@@ -15,7 +16,7 @@ def main(shards: Path) -> None:
     for case in steps.CASES:
         with tempfile.TemporaryDirectory() as runs:
             states[case] = recorded.summary(steps.state_after(case, shards, Path(runs)))
-    in_float64 = recorded.summary(today.five_steps_in_float64(steps.FIVE))
+    in_float64 = recorded.summary(today.five_steps_in_float64(steps.FIVE, weights_for))
     recorded.write("steps", {"processor": recorded.processor(), "states": states, "in float64": in_float64})
 
 

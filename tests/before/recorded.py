@@ -18,9 +18,10 @@ from torch import Tensor
 DATA = Path(__file__).parent / "data"
 ELEMENTS = 8  # that are kept of a tensor
 
-# Between processors. In float64, of a tensor's norm: the initial weights and the logits are still of float32.
+# Between processors. In float64, of a tensor's norm: losses are of float32.
 ROUNDING, LEAST = 1e-4, 1e-2
-# In float32, of all weights and of all momentum; ten times what it was where less of this processor was used.
+# In float32, of all weights and of all momentum; ten times what it was where this processor was told to do without
+# AVX-512, or without AVX.
 SHAKEN = {"weights/": 5e-3, "momentum/": 0.4}
 
 
@@ -75,9 +76,9 @@ def _places(count: int) -> list[int]:
 def check_same(tensors: Mapping[str, Tensor], before: Mapping[str, Any], on: Mapping[str, str]) -> None:
     """Make sure that tensors computed in float32 are those of `before`: to the last bit on the processor of then.
 
-    On others, weights and momentum are compared as wholes. There rounding alone moves many a tensor by a hundredth of
-    it in five steps (by torch and its libraries told to do without AVX-512, or without AVX), as batch norm and what is
-    black in the digits carry it on: so this tells of gross differences, and float64 of the small ones.
+    On others, weights and momentum are compared as wholes: there rounding may put whole areas of an image, black in
+    many digits, to the other side of an activation's bend, which moves many a tensor by a hundredth of it within five
+    steps. So this tells of gross differences there, and float64 of the small ones.
 
     Args:
         on: the processor of then.

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.before import recorded, steps, today
+from tests.before.subnets import weights_for
 
 BEFORE: dict[str, Any] = recorded.read("steps")
 
@@ -17,4 +18,4 @@ def test_five_steps_give_the_same_weights_and_momentum_to_the_last_bit(case: str
 
 
 def test_in_float64_they_do_on_any_processor() -> None:
-    recorded.check_near(today.five_steps_in_float64(steps.FIVE), BEFORE["in float64"])
+    recorded.check_near(today.five_steps_in_float64(steps.FIVE, weights_for), BEFORE["in float64"])

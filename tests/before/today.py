@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,19 @@ def size(space: Space, subnet: Subnet) -> tuple[int, int]:
     return found.macs, found.parameters
 
 
-def five_steps_in_float64(overrides: Sequence[str]) -> dict[str, Tensor]:
-    """Weights and momentum of digits' network after five steps of its method, on made-up images of full range."""
+def five_steps_in_float64(
+    overrides: Sequence[str], weights_for: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Weights and momentum of digits' network after five steps of its method, on made-up images.
+
+    Args:
+        weights_for: gives the initial weights for a network's names and shapes.
+    """
     recipe = load_recipe(REPOSITORY / "recipes" / "digits.yaml", [*overrides, "data.shards=nowhere"])
     plans = schedule_without_data(recipe)
-    torch.manual_seed(recipe.seed)
-    engine = SingleEngine(Supernet(plans.space, recipe.model.dropout, kernels="reference").double(), recipe.optimizer)
+    supernet = Supernet(plans.space, recipe.model.dropout, kernels="reference").double()
+    supernet.load_state_dict(weights_for(supernet.state_dict()))
+    engine = SingleEngine(supernet, recipe.optimizer)
     entered = 0
     for step in range(5):
         plan = plans.at(step)
