@@ -1,1 +1,1 @@
-"""Evaluation of subnets: batch-norm recalibration, held-out accuracy, reports."""
+"""Evaluation of subnets: batch-norm recalibration, held-out accuracy."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.duration import Duration
 from pipeline.methods.draws import Largest, Smallest, Uniform
 from pipeline.methods.entries import Reorganise
-from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
+from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import LossConfig
+from pipeline.methods.method import BaseMethodConfig
 from pipeline.methods.phases import FULL, Clock, Phase, ScheduleError, SlotRule
 from pipeline.supernet.space import Space
 
@@ -19,13 +20,10 @@ def _yaml_off(value: object) -> object:
     return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
-class DepsConfig(BaseModel):
-    """The recipe's `schedule`."""
+class DepsConfig(BaseMethodConfig, frozen=True):
+    """Delayed ε-shrinking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    duration: Duration = Field(description="of the run, in epochs or steps")
-    learning_rate: LearningRateConfig
+    name: Literal["deps"] = "deps"
     full_model_warmup: Duration = Field(default="50%", description="T_fw: when shrinking is complete")
     epsilon_ramp: Duration = Field(
         default="5 epochs", description="w: the ramp, which ends at full_model_warmup; 0 off"

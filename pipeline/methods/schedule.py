@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from data_shards.randomness import Purpose
-from pipeline.methods.deps import DepsConfig
 from pipeline.methods.draws import Key, step_bits
 from pipeline.methods.losses import LossConfig
+from pipeline.methods.method import BaseMethodConfig
 from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, StepPlan, duration_in_steps
 from pipeline.supernet.space import Space
 
@@ -24,15 +24,15 @@ class Schedule:
     """
 
     def __init__(
-        self, config: DepsConfig, space: Space, steps_per_epoch: int, seed: int, loss: LossConfig | None = None
+        self, method: BaseMethodConfig, space: Space, steps_per_epoch: int, seed: int, loss: LossConfig | None = None
     ) -> None:
         self.space = space
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
-        self.steps = duration_in_steps("duration", config.duration, steps_per_epoch, None)
+        self.steps = duration_in_steps("duration", method.duration, steps_per_epoch, None)
         if self.steps < 1:
-            raise ScheduleError(f"schedule.duration: '{config.duration}' is not even one step")
-        phases = config.phases(space, Clock(steps_per_epoch, self.steps), loss or LossConfig())
+            raise ScheduleError(f"schedule.duration: '{method.duration}' is not even one step")
+        phases = method.phases(space, Clock(steps_per_epoch, self.steps), loss or LossConfig())
         self.phases = tuple(phase for phase in phases if phase.start < phase.end)
 
     def at(self, step: int) -> StepPlan:

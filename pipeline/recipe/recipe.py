@@ -17,7 +17,7 @@ from pipeline.engines import EngineConfig
 from pipeline.engines.deepspeed.config import DeepSpeedConfig
 from pipeline.engines.optimizer import OptimizerConfig, SgdConfig
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.methods.deps import DepsConfig
+from pipeline.methods import MethodConfig
 from pipeline.methods.losses import LossConfig
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
@@ -69,7 +69,7 @@ class Recipe(BaseModel):
     model: ModelConfig = ModelConfig()
     kernels: KernelChoice = Field(default="auto", description="whose operations compute the elastic layers")
     data: DataConfig
-    schedule: DepsConfig
+    schedule: MethodConfig
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = SgdConfig()
     engine: MayChange[EngineConfig] = DeepSpeedConfig()

@@ -1,1 +1,1 @@
-"""Training: the schedule, the sandwich step, losses, optimizer, checkpoints, and the loop."""
+"""The loop, the sandwich step, what a step is fed with, figures, and when a run logs, evaluates and saves."""
