@@ -16,6 +16,7 @@ from data_shards.loading.batch_reader import Batch
 from data_shards.randomness import Draws
 from pipeline.engines.protocol import Engine
 from pipeline.errors import UsageError
+from pipeline.methods.entries import enter
 from pipeline.methods.phases import Phase, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
@@ -42,10 +43,12 @@ def seconds_per_step(
         images, labels = to_device(batch, processes.device, augmentation, classes)
         float(sandwich_step(engine, plan, images, labels).gradient_norm)  # waits for the device
 
-    return {
-        phase.name: fmean(_seconds(step, _plans(schedule, phase), batch) for batch in batches)
-        for phase in schedule.phases
-    }
+    seconds = {}
+    for phase in schedule.phases:
+        if phase.enter:  # what its steps need may come from there, as a teacher does
+            enter(engine, phase.enter)
+        seconds[phase.name] = fmean(_seconds(step, _plans(schedule, phase), batch) for batch in batches)
+    return seconds
 
 
 def made_up_batch(count: int, side: int, classes: int, augmentation: Augmentation) -> Batch:

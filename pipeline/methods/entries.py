@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from pipeline.engines.protocol import TrainingState
+from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
 from pipeline.supernet.space import Space
 
 Entry = Callable[[TrainingState], TrainingState]
+
+
+def enter(engine: Engine, entries: Iterable[Entry]) -> None:
+    """Do what a phase does on being entered. All processes must call it."""
+    state = engine.full_state()
+    for change in entries:
+        state = change(state)
+    engine.load_state(state)
 
 
 @dataclass(frozen=True)

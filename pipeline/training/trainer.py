@@ -13,6 +13,7 @@ from pipeline.checkpoints.checkpoint import Progress
 from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.engines.protocol import Engine
 from pipeline.methods.draws import step_bits
+from pipeline.methods.entries import enter
 from pipeline.methods.phases import StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import FAILURES
@@ -85,10 +86,7 @@ class Trainer:
         """Do what phases do on being entered, for those since the last step: once in a run's life each."""
         for phase in self.schedule.entries(step)[self.progress.entered :]:
             self.figures.window.wait()
-            state = self.engine.full_state()
-            for change in phase.enter:
-                state = change(state)
-            self.engine.load_state(state)
+            enter(self.engine, phase.enter)
             self.progress.entered += 1
 
     def _seed_dropout(self, step: int) -> None:

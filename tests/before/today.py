@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.engines.single import SingleEngine
 from pipeline.forecast.dry_run import schedule_without_data
+from pipeline.methods.entries import enter
 from pipeline.methods.losses import LabelCrossEntropy
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.reading import load_recipe
@@ -79,10 +80,7 @@ def five_steps_in_float64(
     for step in range(5):
         plan = plans.at(step)
         for phase in plans.entries(step)[entered:]:
-            state = engine.full_state()
-            for change in phase.enter:
-                state = change(state)
-            engine.load_state(state)
+            enter(engine, phase.enter)
             entered += 1
         lot = np.random.default_rng(step)
         images = torch.from_numpy(lot.standard_normal((16, 3, plan.resolution, plan.resolution)))

@@ -4,18 +4,30 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+from pipeline.engines.optimizer import SgdConfig
+from pipeline.engines.single import SingleEngine
 from pipeline.errors import UsageError
 from pipeline.forecast import trial_steps
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.plan import Links, _columns, plan, print_plan
 from pipeline.forecast.step_times import StepTime, StepTimes, _line, computed
-from pipeline.methods.phases import StepPlan
+from pipeline.methods.draws import Largest, Uniform
+from pipeline.methods.entries import freeze_teacher
+from pipeline.methods.learning_rate import LearningRateConfig
+from pipeline.methods.losses import LossConfig
+from pipeline.methods.method import BaseMethodConfig
+from pipeline.methods.phases import FULL, Clock, Phase, SlotRule, StepPlan
+from pipeline.methods.schedule import Schedule
 from pipeline.processes.group import Processes
 from pipeline.recipe.reading import load_recipe
+from pipeline.supernet.networks import build_space
+from pipeline.supernet.space import Space
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.sandwich import StepResult
 from tests.support.command_line import deps
 
@@ -218,9 +230,35 @@ def test_phases_of_the_same_roles_have_step_times_of_their_own(monkeypatch: pyte
         return StepResult((), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
+    monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)
     monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
     found = trial_steps.seconds_per_step(run, None, schedule, Processes(0, 1, torch.device("cpu")), 8)
     assert list(found) == list(dict.fromkeys(timed)) == ["full model", "ramp", "supernet"]
+
+
+class Taught(BaseMethodConfig, frozen=True):
+    """The full model, which then is a frozen teacher of random subnets."""
+
+    name: Literal["taught"] = "taught"
+
+    def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:
+        teacher = SlotRule(FULL, Largest(space), loss.of_labels())
+        pupil = SlotRule("pupil", Uniform(space), loss.soft("teacher"))
+        return (
+            Phase("teacher", 0, 2, (teacher,), lambda step: 0.1),
+            Phase("pupils", 2, clock.total, (pupil, pupil), lambda step: 0.1, enter=(freeze_teacher,)),
+        )
+
+
+def test_trial_steps_of_a_phase_have_what_it_brings_on_being_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = recipe("batch_size=4", "kernels=reference")
+    method = Taught(duration="4 steps", learning_rate=LearningRateConfig(base=0.1))
+    schedule = Schedule(method, build_space(run.space), steps_per_epoch=4, seed=0)
+    engine = SingleEngine(Supernet(schedule.space, kernels="reference"), SgdConfig())
+    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
+    found = trial_steps.seconds_per_step(run, engine, schedule, Processes(0, 1, torch.device("cpu")), 4)
+    assert list(found) == ["teacher", "pupils"]
+    assert engine.full_state().teacher is not None
 
 
 def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_does(
@@ -234,6 +272,7 @@ def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_d
         return StepResult((), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
+    monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)
     monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
     trial_steps.seconds_per_step(run, None, schedule_without_data(run), Processes(0, 1, torch.device("cpu")), 6)
     assert set(seen) == {(torch.float32, (6, 3, 32, 32), (6, 10))}  # mixed labels
