@@ -177,4 +177,6 @@ def _tell_of_the_lost(liveness: Liveness, error: RuntimeError) -> None:
     """Raise what to tell where `error` comes of the loss of another process."""
     if isinstance(error, FAILURES) or (lost := liveness.blame()) is None:
         return
-    raise RunFailure(lost) if liveness.tells() else PeerFailure(lost) from error
+    failure = RunFailure(lost) if liveness.tells() else PeerFailure(lost)
+    liveness.part()
+    raise failure from error

@@ -78,6 +78,24 @@ class Liveness:
         silent = self._silent(_BLAMED_AFTER)
         return all(other in silent for other in self._others if other < self._rank)
 
+    def part(self) -> None:
+        """Leave because others are lost; each process calls it once it knows whom to blame.
+
+        The one that serves the store waits for those that are alive, but not for ever: without the store they would
+        take it for lost as well.
+        """
+        with contextlib.suppress(dist.DistError):
+            if self._rank != _STORE_OF:
+                if _STORE_OF not in self._silent(_BLAMED_AFTER):
+                    self._store.set(f"parted/{self._rank}", "")
+                return
+            deadline = time.monotonic() + self._limit
+            alive = [other for other in self._others if other not in self._silent(_BLAMED_AFTER)]
+            while (
+                alive and time.monotonic() < deadline and not self._store.check([f"parted/{other}" for other in alive])
+            ):
+                time.sleep(BEAT_SECONDS / 4)
+
     def _keep_in_touch(self) -> None:
         with contextlib.suppress(dist.DistError):  # the store is gone, which `_silent` sees
             for seconds in self._ticks():
@@ -94,6 +112,7 @@ class Liveness:
                 # The main thread may be deep in an operation that waits for the lost one, and cannot be interrupted.
                 if self.tells():
                     print(f"pipeline.train: {self._obituary(lost)}", file=sys.stderr, flush=True)
+                self.part()
                 os._exit(1)
 
     def _ticks(self) -> Iterator[float]:
