@@ -90,11 +90,13 @@ class Liveness:
                     self._store.set(f"parted/{self._rank}", "")
                 return
             deadline = time.monotonic() + self._limit
-            alive = [other for other in self._others if other not in self._silent(_BLAMED_AFTER)]
-            while (
-                alive and time.monotonic() < deadline and not self._store.check([f"parted/{other}" for other in alive])
-            ):
+            while (alive := self._not_parted()) and time.monotonic() < deadline and not self._store.check(alive):
                 time.sleep(BEAT_SECONDS / 4)
+
+    def _not_parted(self) -> list[str]:
+        """Where those that are alive say that they leave."""
+        silent = self._silent(_BLAMED_AFTER)
+        return [f"parted/{other}" for other in self._others if other not in silent]
 
     def _keep_in_touch(self) -> None:
         with contextlib.suppress(dist.DistError):  # the store is gone, which `_silent` sees
