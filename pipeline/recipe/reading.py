@@ -162,7 +162,8 @@ def _describe(problem: Any) -> str:
         return f"{place.key}.{place.naming}: is missing; a name out of {', '.join(place.choices)}"
     if problem["type"] == "union_tag_invalid":
         *others, last = map(repr, place.choices)
-        return f"{place.key}.{place.naming}: input should be {', '.join(others)} or {last}, not {shown(given[place.naming])}"
+        name = shown(given[place.naming])
+        return f"{place.key}.{place.naming}: input should be {', '.join(others)} or {last}, not {name}"
     if problem["type"] in ("model_type", "model_attributes_type"):
         of = "keys out of " + ", ".join(place.legal()) if place.model else "a name out of " + ", ".join(place.choices)
         return f"{place.key}: must be a mapping with {of}, not {shown(given)}"

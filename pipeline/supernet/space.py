@@ -63,9 +63,18 @@ class Space:
             side = strided(side, part.stride)
         return side
 
-    def input_side(self, subnet: Subnet) -> int:
-        """Side of the images that the network of `subnet` is given, pixels."""
+    @property
+    def image_sides(self) -> tuple[int, ...]:
+        """Sides of the images that subnets are given, pixels, ascending."""
+        return self.resolutions if self.loaded is None else (self.loaded,)
+
+    def image_side(self, subnet: Subnet) -> int:
+        """Side of the images that `subnet` is given, pixels."""
         return self.loaded or subnet.resolution
+
+    def on_images(self, subnet: Subnet, side: int) -> Subnet:
+        """What `subnet` is on images of this side: at this resolution, unless that is its own choice."""
+        return replace(subnet, resolution=side) if self.loaded is None else subnet
 
     def dimensions(self) -> tuple[Dimension, ...]:
         """All choices, in the order in which they are drawn: a stage's depth before what is chosen for its blocks.

@@ -106,7 +106,9 @@ def _layers(shape: BlockShape, prefix: str) -> Iterator[Layer]:
 
     side, activation = strided(shape.side, shape.stride), shape.activation
     yield conv("conv1", shape.inputs, shape.middle, shape.side, activation=activation)
-    yield conv("conv2", shape.middle, shape.middle, side, kernel=shape.kernel, stride=shape.stride, activation=activation)
+    yield conv(
+        "conv2", shape.middle, shape.middle, side, kernel=shape.kernel, stride=shape.stride, activation=activation
+    )
     yield conv("conv3", shape.middle, shape.outputs, side)
     if shape.shortcut == "projected":
         yield conv("shortcut", shape.inputs, shape.outputs, side)

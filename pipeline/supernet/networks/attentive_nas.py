@@ -116,8 +116,7 @@ ATTENTIVE_NAS = {
         _ATTENTIVE_NAS,
         stem_stride=1,
         stages=tuple(
-            stage._replace(stride=stride)
-            for stage, stride in zip(_ATTENTIVE_NAS.stages, _STRIDES_32PX, strict=True)
+            stage._replace(stride=stride) for stage, stride in zip(_ATTENTIVE_NAS.stages, _STRIDES_32PX, strict=True)
         ),
         resolutions=(24, 28, 32, 36),
         loaded=32,
