@@ -97,7 +97,7 @@ class Supernet(nn.Module):
     def forward(
         self, images: Tensor | Trunk, subnet: Subnet, logits: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Logits [N, classes] of `subnet`, float32, for normalised images [N, 3, H, W] or for their trunk.
+        """Logits [N, classes] of `subnet`, float32 for normalised images [N, 3, H, W] or for their trunk.
 
         Args:
             logits: what computes them from the trunk's features in `self.logits`' stead: a captured graph.
@@ -108,7 +108,8 @@ class Supernet(nn.Module):
     def logits(self, features: Tensor, subnet: Subnet) -> Tensor:
         """Logits of `subnet` from its trunk's features."""
         with self._autocast(features.device.type):
-            return self._logits(features, subnet).float()
+            logits = self._logits(features, subnet)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def operations(self, device: str) -> Operations:
         """Whose operations compute the elastic layers on a device of this type ("cpu", "cuda")."""
