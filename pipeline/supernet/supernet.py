@@ -134,14 +134,10 @@ class Supernet(nn.Module):
     def _layer(self, operations: Operations, layer: Layer, x: Any, full: bool) -> Any:
         if layer.kind == "pool":
             return operations.pool(x)
-        module = getattr(self, layer.name)
-        x = module(operations, x, layer.outputs)
+        x = getattr(self, layer.name)(operations, x, layer.outputs)
         if layer.norm is None:
             return reference.ACTIVATIONS[layer.activation](x)
-        # What plain PyTorch convolves, it normalises.
-        return getattr(self, layer.norm)(
-            reference if isinstance(module, ElasticConv) else operations, x, full, layer.activation
-        )
+        return getattr(self, layer.norm)(operations, x, full, layer.activation)
 
     def _add(self, layers: Iterable[Layer]) -> None:
         """Modules for the largest size of each layer, and for the batch norms."""
