@@ -32,9 +32,9 @@ def plain_network(space: Space, subnet: Subnet) -> nn.Module:
 
 @torch.no_grad()
 def extract(supernet: Supernet, subnet: Subnet) -> nn.Module:
-    """`subnet` as a plain static network on the same device and in the same precision, weights copied, in evaluation mode and channels_last.
+    """`subnet` as a plain static network, weights copied, in evaluation mode and channels_last.
 
-    Its batch-norm statistics are the leading part of the full model's: recalibrate them before use
+    It is on the supernet's device and in the precision of its weights. Its batch-norm statistics are the leading part of the full model's: recalibrate them before use
     (`pipeline.evaluation.recalibrate`), unless the subnet is the full model.
     """
     weight = next(supernet.parameters())
