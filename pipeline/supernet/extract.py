@@ -34,8 +34,9 @@ def plain_network(space: Space, subnet: Subnet) -> nn.Module:
 def extract(supernet: Supernet, subnet: Subnet) -> nn.Module:
     """`subnet` as a plain static network, weights copied, in evaluation mode and channels_last.
 
-    It is on the supernet's device and in the precision of its weights. Its batch-norm statistics are the leading part of the full model's: recalibrate them before use
-    (`pipeline.evaluation.recalibrate`), unless the subnet is the full model.
+    It is on the supernet's device and in the precision of its weights. Its batch-norm statistics are the leading part
+    of the full model's: recalibrate them before use (`pipeline.evaluation.recalibrate`), unless the subnet is the full
+    model.
     """
     weight = next(supernet.parameters())
     network = plain_network(supernet.space, subnet).to(weight.device, weight.dtype)
