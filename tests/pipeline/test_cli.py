@@ -52,6 +52,10 @@ def test_describe_prints_published_sizes() -> None:
     assert json.loads(done.stdout) == [{"subnet": "d2-k3-e3-r224", "macs": 121278672, "params": 3410792}]
     assert "566,170,656" in deps("describe", "mobilenet_v3").stdout
     assert json.loads(deps("describe", "mobilenet_v3", "--resolution", 160, "--json").stdout)[0]["macs"] == 291318048
+    [*_, full] = json.loads(deps("describe", "proxyless", "--json").stdout)
+    assert full["macs"] == 1_004_908_032  # at its own width, 1.3
+    [*_, narrow] = json.loads(deps("describe", "proxyless", "--width", 1.0, "--json").stdout)
+    assert narrow["params"] < full["params"] == 7_942_056
     by_text = deps("describe", "mobilenet_v3", "--subnet", "d3-k7-e4-r224", "--json")
     assert json.loads(by_text.stdout)[0]["macs"] == 289357376
 
@@ -233,6 +237,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["report", "a", "b"], "--output: is needed for a report of several runs"),
         (["sync", "nowhere"], "nowhere"),
         (["describe", "resnet"], "networks: mobilenet_v3, "),
+        (["describe", "resnet50", "--width", "0.8"], "space.width: network 'resnet50' has no such key; legal keys: "),
         (["describe", "mobilenet_v3", "--depth", "7"], "depth 7 is none of [2, 3, 4]"),
         (["describe", "mobilenet_v3", "--depth", "0"], "'0' is no whole number from 1 to 99"),
         (["describe", "mobilenet_v3", "--resolution", "0"], "'0' is no whole number from 1 to 4096"),
