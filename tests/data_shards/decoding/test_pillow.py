@@ -119,6 +119,12 @@ def test_workers_and_sequential_access_show_the_same(root):
     assert (alone == others).all()
 
 
+def test_a_process_may_have_nothing_to_show(root):
+    data = DataConfig(shards=root, evaluation_interpolation="bilinear", workers=0)
+    (batch,) = EvaluationLoader(open_split(root, "train"), data, 32, 8, 2, 3, ids=[4])
+    assert batch.images.shape == (0, 32, 32, 3)
+
+
 def test_the_default_is_one_cut_and_another_image(root):
     _, default = evaluated(root, 64, 0.875, "fast", workers=0)
     _, resized = evaluated(root, 64, 0.875, "bilinear", workers=0)
