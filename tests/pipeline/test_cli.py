@@ -65,7 +65,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)  # as few images as may be, for there is much else to see
-    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 1)
+    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 2)  # mixup and cutmix pair them
     done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -82,6 +82,10 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
         assert (found["steps"], found["steps_per_epoch"]) == (270 * 625, 625)
         assert [phase["epochs"] for phase in found["phases"]] == [145, 5, 120]
         assert found["subnets"][-1]["macs"] == 566_170_656
+    if recipe.stem == "imagenet1k_proxyless_deps":
+        assert (found["steps"], found["steps_per_epoch"]) == (300 * 1251, 1251)
+        assert [phase["epochs"] for phase in found["phases"]] == [145, 5, 150]
+        assert found["subnets"][-1]["macs"] == 1_004_908_032
 
 
 def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
