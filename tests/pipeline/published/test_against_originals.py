@@ -86,19 +86,17 @@ def original(family: Family, state: dict[str, Tensor], images: Tensor, subnet: S
     ("family", "images", "resolution"),
     [
         ("mobilenet_v3", 70, 70),
-        ("proxyless", 64, 64),
         ("proxyless", 70, 70),  # 35, 18, 9, 5, 3
         ("resnet50", 76, 76),  # 38, 19, 10, 5, 3
-        ("attentive_nas", 64, 80),  # 40, 20, 10, 5, 3
         ("attentive_nas", 72, 72),  # 36, 18, 9, 5, 3
-        ("attentive_nas", 90, 68),  # 34, 17, 9, 5, 3
+        ("attentive_nas", 60, 68),  # 34, 17, 9, 5, 3
     ],
 )
 @torch.no_grad()
 def test_logits_of_any_subnet(family: Family, images: int, resolution: int, training: bool) -> None:
     published = made_up_state(family, classes=20)
     supernet = loaded(build_space(named(family), classes=20), published)
-    for choice in choices(family, others=3):
+    for choice in choices(family, others=2):
         subnet = our_subnet(family, resolution, choice)
         expected = original(family, published, pixels(images), subnet, **choice, training=training)
         plain = extract(supernet, subnet).train(training)
