@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.operations import Operations
@@ -106,6 +107,13 @@ class ElasticSqueezeExcite(nn.Module):
         return operations.squeeze_excite(
             x, (self.reduce.weight, self.reduce.bias), (self.expand.weight, self.expand.bias), reduced
         )
+
+
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images [N, 3, H, W] in bicubic interpolation without antialiasing; those of width `side` as they are."""
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(images, (side, side), mode="bicubic", align_corners=False)
 
 
 def leading(tensor: Tensor, *sizes: int) -> Tensor:
