@@ -16,6 +16,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from kernels import reference
 from pipeline.engines import EngineConfig
@@ -152,10 +153,14 @@ def smooth() -> Iterator[None]:
 
     Else a rounding that differs between two engines would, on an unlucky machine, grow to 1e-5 in five steps.
     """
-    activations = {"relu": F.softplus, "relu6": lambda x: 6 * torch.sigmoid(x), "h_swish": F.silu}
+    activations = {"relu": F.softplus, "relu6": _smooth_relu6, "h_swish": F.silu}
     functions = {"relu": F.softplus, "hardswish": F.silu, "hardsigmoid": torch.sigmoid}
     with mock.patch.dict(reference.ACTIVATIONS, activations), mock.patch.multiple(F, **functions):
         yield
+
+
+def _smooth_relu6(x: Tensor) -> Tensor:
+    return F.softplus(x) - F.softplus(x - 6)
 
 
 def ramp(space: Space = SPACE) -> list[StepPlan]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.distributed import engine_worker, hand_written
-from tests.distributed.cells import CORE, ENGINES, OTHERS, SITUATIONS, STEPS, Cell
+from tests.distributed.cells import CORE, ENGINES, SITUATIONS, STEPS, Cell
 from tests.distributed.differences import largest
 from tests.support.processes import run
 
@@ -25,7 +25,6 @@ ON_TWO = [
     *(Cell(engine, "blocks unused", recompute=True) for engine in CORE),
     *(Cell(engine, "ε ramp", precision) for engine in CORE for precision in ("fp32 fused", "bf16")),
     *(Cell(engine, "blocks unused") for engine in TUNED),
-    *(Cell(engine, network, "fp32 fused") for engine in ("fsdp", "zero3") for network in OTHERS),
 ]
 ON_ONE = [
     Cell("single", "ε ramp"),
