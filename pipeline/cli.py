@@ -196,12 +196,19 @@ BenchOutput = Annotated[
 ]
 
 
-@bench_app.command("kernels", epilog="Example: [bold]deps bench kernels --operation depthwise --repeats 20[/bold]")
+BenchNetwork = Annotated[
+    str | None,
+    typer.Option(help="A network's name; mobilenet_v3_32px on CPUs, mobilenet_v3 on GPUs.", show_default=False),
+]
+
+
+@bench_app.command(
+    "kernels", epilog="Example: [bold]deps bench kernels --network resnet50 --operation conv --repeats 20[/bold]"
+)
 def bench_kernels_command(
+    network: BenchNetwork = None,
     device: BenchDevice = None,
-    batch: Annotated[
-        int | None, whole(1, 65536, help="Images; 64 of 32 px on CPUs, 128 of 224 px on GPUs.", show_default=False)
-    ] = None,
+    batch: Annotated[int | None, whole(1, 65536, help="Images; 64 on CPUs, 128 on GPUs.", show_default=False)] = None,
     repeats: Annotated[int, whole(1, 10_000, help="Times each is measured; the median counts.")] = 10,
     operation: Annotated[
         list[str] | None,
@@ -216,15 +223,12 @@ def bench_kernels_command(
     """
     from pipeline.bench.kernels import print_kernel_benchmark
 
-    print_kernel_benchmark(device, batch, repeats, operation or (), output, as_json)
+    print_kernel_benchmark(network, device, batch, repeats, operation or (), output, as_json)
 
 
 @bench_app.command("step", epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold]")
 def bench_step_command(
-    network: Annotated[
-        str | None,
-        typer.Option(help="A network's name; mobilenet_v3_32px on CPUs, mobilenet_v3 on GPUs.", show_default=False),
-    ] = None,
+    network: BenchNetwork = None,
     batch: Annotated[
         list[int] | None,
         whole(

@@ -1,34 +1,34 @@
-"""What is measured: operations of MobileNetV3 in real shapes, and the least work that each of them is."""
+"""What is measured: operations in a network's shapes, and the least work that each of them is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Operation = Literal["pointwise", "depthwise", "residual", "squeeze_excite", "linear", "cross_entropy"]
+Operation = Literal["pointwise", "depthwise", "conv", "residual", "squeeze_excite", "linear", "cross_entropy"]
 Direction = Literal["forward", "backward"]
 DIRECTIONS: tuple[Direction, Direction] = ("forward", "backward")
 
 # One unit of work; the same for all contenders.
 UNITS: dict[Operation, str] = {
-    "pointwise": "batch norm and h-swish of the input, 1×1 convolution, one tensor's statistics "
+    "pointwise": "batch norm and activation of the input, 1×1 convolution, one tensor's statistics "
     "(ours: the output's, those of the input being known; others: the input's)",
     "depthwise": "as pointwise, with a depthwise k×k convolution of the centre of 7×7 kernels",
-    "residual": "1×1 convolution, batch norm with its statistics, shortcut added",
-    "squeeze_excite": "batch norm with known statistics, h-swish, squeeze-and-excite",
+    "conv": "batch norm with known statistics, activation, k×k convolution over all channels (ours: the library's)",
+    "residual": "1×1 convolution, batch norm with its statistics, shortcut added, activation",
+    "squeeze_excite": "batch norm with known statistics, activation, squeeze-and-excite",
     "linear": "linear layer with bias",
     "cross_entropy": "cross-entropy with soft labels from teacher's logits",
 }
 
-# Side of the activations after the stem and after each of the five stages, by the image's resolution, pixels.
-_SIDES = {32: (32, 32, 16, 8, 8, 4), 224: (112, 56, 28, 14, 14, 7)}
-RESOLUTIONS = tuple(_SIDES)
-
 
 @dataclass(frozen=True)
 class Case:
-    """One operation in one shape: input [batch, inputs, side, side], `outputs` channels."""
+    """One operation in one shape: input [batch, inputs, side, side], `outputs` channels.
+
+    Attributes:
+        activation: of the input, after batch norm; of a residual, of the sum.
+    """
 
     operation: Operation
     batch: int
@@ -37,61 +37,22 @@ class Case:
     side: int = 1
     kernel: int = 1
     stride: int = 1
+    activation: str = "identity"
 
     @property
     def shape(self) -> str:
-        """For people: channels, side of the input in pixels, kernel and stride."""
+        """For people: channels, side of the input in pixels, kernel and stride, and the activation if there is one."""
         if self.operation in ("linear", "cross_entropy"):
             return f"{self.inputs} → {self.outputs}" if self.operation == "linear" else f"{self.inputs} classes"
-        if self.operation == "depthwise":
-            return f"{self.inputs}, {self.side} px, {self.kernel}×{self.kernel} / {self.stride}"
-        channels = f"{self.inputs} → {self.outputs}" if self.operation != "squeeze_excite" else f"{self.inputs}"
-        return f"{channels}, {self.side} px"
+        one = self.operation in ("depthwise", "squeeze_excite")
+        parts = [f"{self.inputs}" if one else f"{self.inputs} → {self.outputs}", f"{self.side} px"]
+        if self.operation in ("depthwise", "conv"):
+            parts.append(f"{self.kernel}×{self.kernel} / {self.stride}")
+        return ", ".join(parts if self.activation == "identity" else [*parts, self.activation])
 
     @property
     def output_side(self) -> int:
         return (self.side - 1) // self.stride + 1
-
-
-def cases(resolution: int, batch: int) -> Iterator[Case]:
-    """The shapes of OFA's MobileNetV3 for images of `resolution` pixels (32 or 224).
-
-    The full model's, whose activations are the largest; among them the four largest depthwise ones.
-    """
-    sides = _SIDES[resolution]
-    # channels, stage of the input and of the output, kernel
-    for channels, before, after, kernel in (
-        (16, 0, 0, 3),
-        (96, 0, 1, 7),
-        (144, 1, 1, 3),
-        (144, 1, 1, 5),
-        (144, 1, 1, 7),
-        (144, 1, 2, 3),
-        (144, 1, 2, 5),
-        (144, 1, 2, 7),
-        (240, 2, 2, 7),
-        (480, 3, 3, 5),
-        (672, 4, 4, 5),
-        (960, 5, 5, 7),
-    ):
-        stride = sides[before] // sides[after]
-        yield Case("depthwise", batch, channels, channels, sides[before], kernel, stride)
-    for inputs, outputs, stage in (
-        (24, 144, 1),
-        (144, 24, 1),
-        (240, 40, 2),
-        (80, 480, 3),
-        (672, 112, 4),
-        (160, 960, 5),
-        (960, 160, 5),
-    ):
-        yield Case("pointwise", batch, inputs, outputs, sides[stage])
-    for inputs, outputs, stage in ((144, 24, 1), (240, 40, 2), (672, 112, 4), (960, 160, 5)):
-        yield Case("residual", batch, inputs, outputs, sides[stage])
-    for channels, stage in ((240, 2), (672, 4), (960, 5)):
-        yield Case("squeeze_excite", batch, channels, channels, sides[stage])
-    yield Case("linear", batch, 960, 1280)
-    yield Case("cross_entropy", batch, 1000, 1000)
 
 
 class Work(NamedTuple):
@@ -123,7 +84,8 @@ def least_work(case: Case, direction: Direction, element_bytes: int) -> Work:
         case "cross_entropy":
             weight = products = 0
         case _:
-            weight, products = case.inputs * case.outputs, pixels * case.inputs * case.outputs
+            weight = case.inputs * case.outputs * case.kernel**2
+            products = pixels * weight
     if case.operation == "cross_entropy":
         # Float32 logits of both networks in; out come the loss (nothing beside them) or the gradient of one.
         logits = 4 * case.batch * case.inputs

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernels import reference
 from kernels.bench.cases import Case, reduced
-from kernels.bench.operands import ACTIVATIONS, EPSILON, Operands
+from kernels.bench.operands import ACTIVATIONS, EPSILON, KNOWN_STATISTICS, Operands
 from kernels.dispatch import operations_for
 from kernels.fused import Convolved, FusedOperations
 from kernels.losses import reference as losses
@@ -42,7 +42,7 @@ class Contender(Protocol):
 
 
 class Eager:
-    """Good plain PyTorch: channels_last, slices read in place, torch's own batch norm and h-swish, bf16 on CUDA."""
+    """Good plain PyTorch: channels_last, slices read in place, torch's own batch norm and activations, bf16 on CUDA."""
 
     name = "strong eager"
 
@@ -122,12 +122,14 @@ class Ours:
         if case.operation == "residual":
             y = operations.pointwise_conv(o["x"], o["weight"], case.outputs)
             y = operations.batch_norm(y, *norm, None, True, 0.1, EPSILON, "identity")
-            return operations.settle(y, o["shortcut"])
-        if case.operation == "squeeze_excite":
-            x = operations.batch_norm(x, *norm, _unit_statistics(o["x"]), False, 0.1, EPSILON, "h_swish")
+            return operations.settle(y, o["shortcut"], case.activation)
+        if case.operation in KNOWN_STATISTICS:
+            x = operations.batch_norm(x, *norm, _unit_statistics(o["x"]), False, 0.1, EPSILON, case.activation)
+            if case.operation == "conv":
+                return operations.conv(x, o["weight"], case.outputs, case.stride)
             reduce, expand = (o["reduce_weight"], o["reduce_bias"]), (o["expand_weight"], o["expand_bias"])
             return operations.squeeze_excite(x, reduce, expand, reduced(case.inputs))
-        x = operations.batch_norm(x, *norm, None, True, 0.1, EPSILON, "h_swish")
+        x = operations.batch_norm(x, *norm, None, True, 0.1, EPSILON, case.activation)
         if case.operation == "pointwise":
             return operations.pointwise_conv(x, o["weight"], case.outputs)
         return operations.depthwise_conv(x, o["weight"], case.kernel, case.stride, {})
@@ -142,12 +144,15 @@ def plain_unit(case: Case, o: Operands) -> Tensor:
     x, norm = o["x"], (o["gamma"], o["beta"])
     if case.operation == "residual":
         y = reference.pointwise_conv(x, o["weight"], case.outputs)
-        return reference.batch_norm(y, *norm, None, True, 0.1, EPSILON, "identity") + o["shortcut"]
-    if case.operation == "squeeze_excite":
-        x = reference.batch_norm(x, *norm, _unit_statistics(x), False, 0.1, EPSILON, "h_swish")
+        y = reference.batch_norm(y, *norm, None, True, 0.1, EPSILON, "identity")
+        return reference.settle(y, o["shortcut"], case.activation)
+    if case.operation in KNOWN_STATISTICS:
+        x = reference.batch_norm(x, *norm, _unit_statistics(x), False, 0.1, EPSILON, case.activation)
+        if case.operation == "conv":
+            return reference.conv(x, o["weight"], case.outputs, case.stride)
         reduce, expand = (o["reduce_weight"], o["reduce_bias"]), (o["expand_weight"], o["expand_bias"])
         return reference.squeeze_excite(x, reduce, expand, reduced(case.inputs))
-    x = reference.batch_norm(x, *norm, None, True, 0.1, EPSILON, "h_swish")
+    x = reference.batch_norm(x, *norm, None, True, 0.1, EPSILON, case.activation)
     if case.operation == "pointwise":
         return reference.pointwise_conv(x, o["weight"], case.outputs)
     return reference.depthwise_conv(x, o["weight"], case.kernel, case.stride, {})
@@ -163,22 +168,27 @@ def _ofa_unit(case: Case, o: Operands) -> Tensor:
     if case.operation == "residual":
         y = F.conv2d(x, o["weight"][:outputs, :inputs].contiguous())
         y = F.batch_norm(y, None, None, o["gamma"][:outputs], o["beta"][:outputs], True, 0.1, EPSILON)
-        return y + o["shortcut"]
-    known = _unit_statistics(x) if case.operation == "squeeze_excite" else None
+        return _ofa_activation(y + o["shortcut"], case.activation)
+    known = _unit_statistics(x) if case.operation in KNOWN_STATISTICS else None
     x = F.batch_norm(x, *(known or (None, None)), o["gamma"][:inputs], o["beta"][:inputs], known is None, 0.1, EPSILON)
-    x = x * F.relu6(x + 3) / 6
+    x = _ofa_activation(x, case.activation)
     if case.operation == "squeeze_excite":
         inner = reduced(inputs)
         y = x.mean(3, keepdim=True).mean(2, keepdim=True)
         y = F.relu(F.conv2d(y, o["reduce_weight"][:inner, :inputs, None, None].contiguous(), o["reduce_bias"][:inner]))
         y = F.conv2d(y, o["expand_weight"][:inputs, :inner, None, None].contiguous(), o["expand_bias"][:inputs])
         return x * (F.relu6(y + 3) / 6)
-    if case.operation == "pointwise":
-        return F.conv2d(x, o["weight"][:outputs, :inputs].contiguous())
+    if case.operation in ("pointwise", "conv"):
+        weight = o["weight"][:outputs, :inputs].contiguous()
+        return F.conv2d(x, weight, stride=case.stride, padding=case.kernel // 2)
     start = (7 - case.kernel) // 2
     centre = slice(start, start + case.kernel)
     weight = o["weight"][:inputs, :, centre, centre].contiguous()
     return F.conv2d(x, weight, stride=case.stride, padding=case.kernel // 2, groups=inputs)
+
+
+def _ofa_activation(x: Tensor, activation: str) -> Tensor:
+    return x * F.relu6(x + 3) / 6 if activation == "h_swish" else reference.ACTIVATIONS[activation](x)
 
 
 def _unit_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

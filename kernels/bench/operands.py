@@ -10,6 +10,9 @@ from kernels.bench.cases import Case, reduced
 
 EPSILON = 1e-5  # of batch norm
 Operands = dict[str, Tensor]
+KNOWN_STATISTICS = ("conv", "squeeze_excite")  # operations whose input's batch norm is given its statistics
+# Where an activation's slope jumps.
+_KINKS = {"relu": (0.0,), "relu6": (0.0, 6.0), "h_swish": (-3.0, 3.0)}
 ACTIVATIONS = ("x", "shortcut")  # operands [N, C, H, W] in the activations' dtype; all others are float32
 
 
@@ -45,11 +48,11 @@ def operands(case: Case, device: torch.device, dtype: torch.dtype, seed: int = 0
         made["expand_weight"] = normal(wide_in, inner, deviation=inner**-0.5)
         made["expand_bias"] = normal(wide_in)
     else:
-        made["weight"] = normal(wide_out, wide_in, 1, 1, deviation=case.inputs**-0.5)
+        size, products = case.kernel, case.inputs * case.kernel**2
+        made["weight"] = normal(wide_out, wide_in, size, size, deviation=products**-0.5)
     if case.operation == "residual":
         made["shortcut"] = normal(case.batch, case.outputs, case.side, case.side)
-    else:
-        _away_from_kinks(made, case, dtype)
+    _away_from_kinks(made, case, dtype)
     for name in ACTIVATIONS:
         if name in made:
             made[name] = made[name].to(dtype)
@@ -57,16 +60,26 @@ def operands(case: Case, device: torch.device, dtype: torch.dtype, seed: int = 0
 
 
 def _away_from_kinks(made: Operands, case: Case, dtype: torch.dtype) -> None:
-    """Move what h-swish gets from near ±3, where its slope jumps.
+    """Move what the activation gets from where its slope jumps.
 
     There the last bit decides which slope a contender takes, and one such element differs by more than all rounding.
     """
-    x, scale = made["x"], made["gamma"][: case.inputs, None, None]
     margin = 1e-3 if dtype == torch.float32 else 0.03
-    if case.operation == "squeeze_excite":
-        deviation, y = 1.0, x * scale + made["beta"][: case.inputs, None, None]
+    channels = case.outputs if case.operation == "residual" else case.inputs
+    x, gamma, beta = made["x"], made["gamma"][:channels], made["beta"][:channels]
+    if case.operation == "residual":
+        y = F.conv2d(x, made["weight"][: case.outputs, : case.inputs])
+        y = F.batch_norm(y, None, None, gamma, beta, True, 0, EPSILON) + made["shortcut"]
+        made["shortcut"] += 4 * margin * _near(y, case.activation, margin)
+        return
+    if case.operation in KNOWN_STATISTICS:
+        deviation, y = 1.0, x * gamma[:, None, None] + beta[:, None, None]
     else:
-        y = F.batch_norm(x, None, None, made["gamma"][: case.inputs], made["beta"][: case.inputs], True, 0, EPSILON)
+        y = F.batch_norm(x, None, None, gamma, beta, True, 0, EPSILON)
         deviation = x.std((0, 2, 3), keepdim=True)
-    near = (y.abs() - 3).abs() < margin
-    made["x"] = torch.where(near, x + 4 * margin * deviation / scale, x)
+    made["x"] = x + 4 * margin * deviation / gamma[:, None, None] * _near(y, case.activation, margin)
+
+
+def _near(y: Tensor, activation: str, margin: float) -> Tensor:
+    """One where an element of y is nearer to a kink than the margin, else zero."""
+    return sum(((y - kink).abs() < margin for kink in _KINKS.get(activation, ())), torch.zeros_like(y))

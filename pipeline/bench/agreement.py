@@ -16,9 +16,10 @@ _IMAGES = 8
 
 # Greatest relative errors. Gradients are less exact than float32: a value next to the kink of a ReLU or h-swish, of
 # which a batch has millions, gets one slope or the other by its last bit. Plain PyTorch itself is off by up to 0.01
-# (MobileNetV3 at 32 px, 8 images), in bfloat16 by 0.6; a forgotten term by about 1. So gradients are compared in
-# float32 only. In bfloat16, where losses are off by 1e-4, gradients are checked by operation: `deps bench kernels`.
-_LOSS, _GRADIENT, _BF16_LOSS = 1e-4, 0.05, 0.01
+# (MobileNetV3 at 32 px, 8 images) or 0.04 (ResNet50D), in bfloat16 by 0.6; a forgotten term by about 1. So gradients
+# are compared in float32 only. In bfloat16, where losses are off by 1e-4, gradients are checked by operation:
+# `deps bench kernels`.
+_LOSS, _GRADIENT, _BF16_LOSS = 1e-4, 0.1, 0.01
 
 
 @dataclass(frozen=True)

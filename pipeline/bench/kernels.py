@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from kernels.bench.cases import UNITS, Operation, cases
+from kernels.bench.cases import UNITS, Operation
 from kernels.bench.measure import against, contenders_on, measure
 from kernels.bench.timing import measure_limits
 from kernels.dispatch import operations_for
+from pipeline.bench.network_cases import network_cases
 from pipeline.bench.place import activations_dtype, device_named, place, place_line
 from pipeline.bench.plots import kernels_plot
 from pipeline.bench.progress import progress
@@ -17,8 +18,9 @@ from pipeline.bench.results import keep, results_folder
 from pipeline.bench.table import print_figures
 from pipeline.console.tables import print_json
 from pipeline.errors import RunFailure, UsageError
+from pipeline.recipe.named_space import named_space
 
-_DEFAULTS = {"cpu": (32, 64), "cuda": (224, 128)}  # resolution, pixels, and batch
+_DEFAULTS = {"cpu": ("mobilenet_v3_32px", 64), "cuda": ("mobilenet_v3", 128)}  # network and batch
 
 _COLUMNS = {
     "operation": ("operation", ""),
@@ -35,6 +37,7 @@ _COLUMNS = {
 
 
 def print_kernel_benchmark(
+    network: str | None,
     device: str | None,
     batch_size: int | None,
     repeats: int,
@@ -45,24 +48,23 @@ def print_kernel_benchmark(
     """Measure, print, and keep as CSV and SVG.
 
     Args:
+        network: whose operations, by its name or recipe; the device's default for None.
         operations: the ones to measure; all where it is empty.
 
     Raises:
-        UsageError: where device, operation or folder cannot be had.
+        UsageError: where network, device, operation or folder cannot be had.
         RunFailure: after printing, where an operation's output or gradients are wrong.
     """
     on = device_named(device)
     for name in operations:
         if name not in get_args(Operation):
             raise UsageError(f"--operation: '{name}' is none; legal: {', '.join(get_args(Operation))}")
+    default_network, default_batch = _DEFAULTS[on.type]
+    network, batch_size = network or default_network, batch_size or default_batch
+    space = named_space(network)
     folder = results_folder(output)
-    resolution, default_batch = _DEFAULTS[on.type]
     dtype = activations_dtype(on)
-    chosen = [
-        case
-        for case in cases(resolution, batch_size or default_batch)
-        if not operations or case.operation in operations
-    ]
+    chosen = [case for case in network_cases(space, batch_size) if not operations or case.operation in operations]
     rows: list[dict[str, Any]] = []
     with progress(1 + len(chosen)) as advance:
         advance("limits of the machine")
@@ -75,15 +77,16 @@ def print_kernel_benchmark(
     rows = [against(limits, row, contenders[0].name) for row in rows]
     about = place(on)
     measured = {
-        "resolution_px": resolution,
-        "batch_size": batch_size or default_batch,
+        "network": network,
+        "resolution_px": space.resolution,
+        "batch_size": batch_size,
         "repeats": repeats,
         "precision": str(dtype).removeprefix("torch."),
         "kernels": operations_for("auto", on.type, dtype).name,
         **limits._asdict(),
     }
     title = (
-        f"Operations at {resolution} px, batch {measured['batch_size']}, {measured['precision']}, "
+        f"Operations of {network} at {space.resolution} px, batch {batch_size}, {measured['precision']}, "
         f"kernels {measured['kernels']}"
     )
     kept = [{**row, **measured} for row in rows]

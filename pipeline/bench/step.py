@@ -60,7 +60,7 @@ def step_benchmark(
     plan, weights = sandwich_plan(space), initial_weights(space)
     found: dict[str, Any] = {
         "network": network,
-        "resolution_px": space.resolution,
+        "resolution_px": space.image_sides[-1],
         "subnets": [str(slot.subnet) for slot in plan.slots],
         "repeats": repeats,
     }

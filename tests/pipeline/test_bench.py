@@ -29,7 +29,8 @@ def quick_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_kernels(folder: Path) -> list[object]:
-    return ["bench", "kernels", "--operation", "linear", "--batch", 2, "--repeats", 1, "--output", folder]
+    what = ["--network", "mobilenet_v3_digits", "--operation", "linear"]
+    return ["bench", "kernels", *what, "--batch", 2, "--repeats", 1, "--device", "cpu", "--output", folder]
 
 
 def small_step(folder: Path) -> list[object]:
@@ -46,7 +47,8 @@ def test_kernels_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
     done = deps(*small_kernels(tmp_path), "--json")
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert [row["direction"] for row in found["operations"]] == ["forward", "backward"]
+    assert [row["direction"] for row in found["operations"]] == ["forward", "backward"] * 2
+    assert [row["shape"] for row in found["operations"][::2]] == ["160 → 192", "192 → 10"]
     assert all(row["ours_seconds"] > 0 for row in found["operations"])
     assert found["units"]["linear"]
     assert found["copy_bytes_per_second"] > 0
@@ -54,9 +56,10 @@ def test_kernels_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
     assert {str(table), str(plot)} == set(found["files"])
     assert table.stem == plot.stem == f"kernels_cpu_{found['date'][:10]}"
     figures = {"ours_seconds", "strong_eager_ratio", "ofa_style_ratio", "bytes", "flops", "floor_seconds"}
-    shape = {"operation", "shape", "direction", "batch_size", "resolution_px", "kernels", "precision", "status"}
+    about = {"network", "resolution_px", "kernels", "precision"}
+    shape = {*about, "operation", "shape", "direction", "batch_size", "status"}
     rows = rows_of(table)
-    assert len(rows) == 2
+    assert len(rows) == 4
     assert all({*figures, *shape, *ENVIRONMENT} <= row.keys() for row in rows)
     assert all(row[name] for row in rows for name in (*figures, *shape, *ENVIRONMENT))
     assert plot.read_text().startswith("<?xml")
@@ -66,7 +69,7 @@ def test_kernels_says_what_a_unit_is_and_where_it_was_measured(tmp_path: Path) -
     done = deps(*small_kernels(tmp_path))
     assert done.returncode == 0
     printed = done.stdout
-    for part in ("960 → 1280", "linear layer with bias", "GB/s", "GFLOP/s", "threads", "torch 2", "Kept: "):
+    for part in ("160 → 192", "linear layer with bias", "GB/s", "GFLOP/s", "threads", "torch 2", "Kept: "):
         assert part in printed
 
 
@@ -77,7 +80,7 @@ def test_a_wrong_operation_has_no_figure_and_exit_code_1(tmp_path: Path, monkeyp
     assert done.returncode == 1
     assert "FAILED" in done.stdout
     assert len(done.stderr.splitlines()) == 1
-    assert "linear 960 → 1280: FAILED: OFA style: output is off by" in done.stderr
+    assert "linear 160 → 192: FAILED: OFA style: output is off by" in done.stderr
     (table,) = tmp_path.glob("*.csv")
     for row in rows_of(table):
         assert row["status"].startswith("FAILED: OFA style: output is off by")
@@ -140,8 +143,9 @@ def test_a_step_with_right_losses_and_a_wrong_gradient_fails_too(
     assert "OFA style: the gradient of blocks." in done.stderr
 
 
-def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet() -> None:
-    space = NETWORKS["mobilenet_v3_digits"]
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name.endswith("_digits")])
+def test_the_ofa_style_step_has_the_losses_and_gradients_of_the_supernet(network: str) -> None:
+    space = NETWORKS[network]
     plan, weights = sandwich_plan(space), initial_weights(space)
     images, labels = batch(space, 4, CPU)
     images = images.double()
@@ -176,6 +180,7 @@ def test_peak_memory_of_a_step_is_more_than_its_first_activations() -> None:
         (["bench", "step", "--network", "resnet"], "networks: mobilenet_v3, "),
         (["bench", "step", "--device", "tpu"], "--device: 'tpu' is no device; legal: cpu, cuda"),
         (["bench", "kernels", "--device", "tpu"], "--device: 'tpu' is no device; legal: cpu, cuda"),
+        (["bench", "kernels", "--network", "resnet"], "networks: mobilenet_v3, "),
         (["bench", "kernels", "--operation", "pooling"], "--operation: 'pooling' is none; legal: pointwise, "),
         (["bench", "kernels", "--output", "/proc/nowhere"], "--output: /proc/nowhere: cannot be written to"),
     ],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kernels.operations import Operations
 from pipeline.supernet.blocks.block import Axis, ChannelGroup, ElasticBlock
 from pipeline.supernet.layer import BlockShape, Layer, reduced_channels, round_channels, strided
-from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite, leading
+from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite
 from pipeline.supernet.part import StageSpace
 from pipeline.supernet.plain import Path, plain_layer
 
@@ -94,7 +94,7 @@ class ElasticMBConv(ElasticBlock):
         if shape.shortcut == "none":
             return None
         x = _pooled(x, shape)
-        return F.conv2d(x, leading(self.shortcut.weight, shape.outputs, shape.inputs)) if _projects(shape) else x
+        return operations.conv(x, self.shortcut.weight, shape.outputs, stride=1) if _projects(shape) else x
 
 
 class MBConv(Path):

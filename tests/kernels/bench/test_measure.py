@@ -18,11 +18,16 @@ from kernels.operations import Operations
 CPU, FLOAT = torch.device("cpu"), torch.float32
 LIMITS = Limits(1e9, 1e9)
 SMALL = [
-    Case("pointwise", 2, 16, 24, side=5),
-    Case("depthwise", 2, 16, 16, side=6, kernel=5, stride=1),
-    Case("depthwise", 2, 16, 16, side=7, kernel=3, stride=2),
+    Case("pointwise", 2, 16, 24, side=5, activation="h_swish"),
+    Case("pointwise", 2, 24, 16, side=5),
+    Case("depthwise", 2, 16, 16, side=6, kernel=5, stride=1, activation="relu6"),
+    Case("depthwise", 2, 16, 16, side=7, kernel=3, stride=2, activation="swish"),
+    Case("conv", 2, 16, 24, side=7, kernel=3, stride=2, activation="relu"),
+    Case("conv", 2, 16, 24, side=5),
     Case("residual", 2, 16, 24, side=5),
-    Case("squeeze_excite", 2, 16, 16, side=5),
+    Case("residual", 2, 16, 24, side=5, activation="relu"),
+    Case("squeeze_excite", 2, 16, 16, side=5, activation="h_swish"),
+    Case("squeeze_excite", 2, 16, 16, side=5, activation="swish"),
     Case("linear", 2, 16, 24),
     Case("cross_entropy", 2, 16, 16),
 ]
