@@ -123,6 +123,45 @@ def weights_command(
     print_weights(run, best, output)
 
 
+@app.command(
+    "import",
+    epilog="Examples: [bold]deps import ofa_mbv3_d234_e346_k357_w1.0 --output ofa[/bold] · "
+    "[bold]deps import attentive_nas.pth.tar --network attentive_nas --output attentive[/bold], then "
+    "[bold]deps evaluate ofa --data shards/imagenet[/bold]",
+)
+def import_command(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint that torch.save wrote.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    network: Annotated[str, typer.Option(help="A network's name; auto finds it out.")] = "auto",
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights (DεpS).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Read a published supernet (OFA, CompOFA, DεpS, AttentiveNAS, AlphaNet) and write it as one of ours.
+
+    Nothing is run that the file asks for. What is missing, too many or of another shape is named, and nothing written.
+    """
+    from pipeline.commands.import_checkpoint import print_import
+
+    print_import(file, network, output, ema, as_json)
+
+
+@app.command(
+    "export-checkpoint", epilog="Example: [bold]deps export-checkpoint runs/digits --output supernet.pth[/bold]"
+)
+def export_checkpoint_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="With a supernet: a run's, or an imported one.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="A new file.", show_default=False)],
+) -> None:
+    """Write a supernet in the published layout of its network, for the programs that read those."""
+    from pipeline.commands.export_checkpoint import print_export
+
+    print_export(folder, output)
+
+
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
 def sync_command(
     run: RunFolder,

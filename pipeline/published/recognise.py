@@ -1,0 +1,134 @@
+"""Which network a state dict is of: found out from its names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from data_shards.one_line import shown
+from pipeline.errors import UsageError
+from pipeline.published.layout import layout_of
+from pipeline.supernet.networks import NETWORKS, named
+from pipeline.supernet.space import Space
+
+AUTO = "auto"
+
+# Parts of names (`names.normal`) that only one of the published networks has; the first that is found tells.
+_MARKS = {
+    "input_stem.0.": "resnet50",
+    "last_conv.": "attentive_nas",
+    "final_expand_layer.": "mobilenet_v3",
+    "feature_mix_layer.bn.": "proxyless",
+}
+# Width multipliers, those first that people choose.
+_WIDTHS = sorted((number / 100 for number in range(10, 401)), key=lambda width: (len(f"{width:g}"), width))
+_CLASSIFIER = "classifier.linear.weight"
+
+
+class Recognised(NamedTuple):
+    """The space of a state dict, and in words what was found out."""
+
+    space: Space
+    words: str
+
+
+def recognise(state: Mapping[str, Tensor], network: str) -> Recognised:
+    """The network whose weights `state` has, as far as its names and shapes tell.
+
+    Where they are none of it in the end, the space is the nearest, and comparing tensors tells the difference.
+
+    Args:
+        state: tensors by their normal names (`names.normal`).
+        network: a name out of `NETWORKS`, or AUTO.
+
+    Raises:
+        UsageError: where it is of none of the published networks, or not of `network`.
+    """
+    if network not in (AUTO, *NETWORKS):
+        raise UsageError(f"--network {shown(network)}: legal values: {', '.join((AUTO, *NETWORKS))}")
+    found = _by_marks(state)
+    if network == AUTO:
+        network = found
+    elif layout_of(NETWORKS[network]) is not layout_of(NETWORKS[found]) or (
+        _parts(NETWORKS[network]) != _parts(NETWORKS[found])
+    ):
+        raise UsageError(f"--network {network}: is another one than the file's, which has the names of {found}")
+    classifier = state.get(_CLASSIFIER)
+    if classifier is None or classifier.ndim != 2:
+        raise UsageError(f"has no classifier: {_CLASSIFIER}, of two dimensions, is expected for {network}")
+    settings: dict[str, Any] = {"classes": len(classifier)}
+    words = [network]
+    if (width := _width(state, network)) is not None:
+        settings["width"] = width
+        words.append(f"width {width:g}")
+    if (kernels := _kernels(state, network)) is not None:
+        settings["kernels"] = kernels
+    space = named(network, **settings).space()
+    words.append(f"{space.classes} classes")
+    has_kernels = any(len(stage.kernels) > 1 and stage.has_transforms for stage in space.stages)
+    if has_kernels and not any(name.endswith("_matrix") for name in state):
+        space = replace(space, stages=tuple(replace(stage, has_transforms=False) for stage in space.stages))
+        words.append("without kernel matrices: smaller kernels are the centre of the largest")
+    return Recognised(space, ", ".join(words))
+
+
+def _by_marks(state: Mapping[str, Tensor]) -> str:
+    for mark, network in _MARKS.items():
+        if any(name.startswith(mark) for name in state):
+            if network not in NETWORKS:
+                break
+            return network
+    names = ", ".join(shown(name) for name in list(state)[:3])
+    known = ", ".join(network for network in _MARKS.values() if network in NETWORKS)
+    raise UsageError(f"is of no network that is known here ({known}); its tensors are {names}, …")
+
+
+def _parts(space: Space) -> list[str]:
+    """What tells networks of one layout apart: which layers they have outside of their stages."""
+    return [layer.name for layer in space.head]
+
+
+def _width(state: Mapping[str, Tensor], network: str) -> float | None:
+    """The width multiplier; the network's own where none gives the file's channels, None where it has none."""
+    if "width" not in type(named(network)).model_fields:
+        return None
+    outputs = [_rows(state, name) for name in ("first_conv.conv.weight", *_projections(state))]
+    features = state[_CLASSIFIER].shape[1]
+    for width in _WIDTHS:
+        space = named(network, width=width).space()
+        if _channels(space) == outputs and space.head[-2].widths[-1:] in ((), (features,)):
+            return width
+    return named(network).model_dump()["width"]
+
+
+def _channels(space: Space) -> list[int]:
+    """Outputs of the stem's convolution and of each block, at their largest."""
+    parts = [*space.stem, *space.stages]
+    return [part.widths[-1] for part in parts for _ in range(part.depths[-1] if hasattr(part, "depths") else 1)]
+
+
+def _projections(state: Mapping[str, Tensor]) -> Iterator[str]:
+    for index in range(sum(name.endswith(".point_linear.conv.weight") for name in state)):
+        yield f"blocks.{index}.conv.point_linear.conv.weight"
+
+
+def _rows(state: Mapping[str, Tensor], name: str) -> int:
+    tensor = state.get(name)
+    return len(tensor) if tensor is not None and tensor.ndim else 0
+
+
+def _kernels(state: Mapping[str, Tensor], network: str) -> tuple[int, ...] | None:
+    """The network's kernel sizes up to the file's; None where those are the network's own."""
+    if "kernels" not in type(named(network)).model_fields:
+        return None
+    own = sorted({kernel for stage in NETWORKS[network].stages for kernel in stage.kernels})
+    sides = {
+        tensor.shape[-1]
+        for name, tensor in state.items()
+        if name.endswith(".depth_conv.conv.weight") and not name.startswith("blocks.0.")
+    }
+    largest = max(sides, default=own[-1])
+    return None if largest == own[-1] or largest not in own else tuple(k for k in own if k <= largest)
