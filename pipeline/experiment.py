@@ -56,7 +56,7 @@ class Experiment:
 
     def readers(self, processes: Processes) -> DataConfig:
         """How data is read, as far as the machines have the shared memory for it. All processes must call it."""
-        recipe, side = self.recipe, max(self.schedule.space.resolutions)
+        recipe, side = self.recipe, max(self.schedule.space.image_sides)
         # Those of training stay ready while it evaluates.
         at_once = [(recipe.batch_size // processes.world, side), (recipe.evaluation.batch_size, side)]
         return fit_readers(recipe.data, self.train, at_once, processes)

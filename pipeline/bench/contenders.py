@@ -207,7 +207,7 @@ def initial_weights(space: Space) -> dict[str, Tensor]:
 
 def readers_batch(space: Space, size: int) -> Batch:
     """Random images and labels as a reader hands them over, always the same."""
-    return made_up_batch(size, space.resolution, space.classes, Augmentation())
+    return made_up_batch(size, space.image_sides[-1], space.classes, Augmentation())
 
 
 def fed(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

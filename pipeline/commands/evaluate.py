@@ -57,7 +57,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with launched_processes() as processes, bar:
         supernet.to(processes.device)
-        batches = [(recipe.evaluation.batch_size, max(space.resolutions))]
+        batches = [(recipe.evaluation.batch_size, max(space.image_sides))]
         data = fit_readers(recipe.data, train, batches, processes)
         evaluator = Evaluator(train, test, data, recipe.evaluation, processes)
         task = bar.add_task("", total=len(named))

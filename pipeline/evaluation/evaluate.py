@@ -52,19 +52,19 @@ class Evaluator:
     def full_model(self, supernet: Supernet) -> Accuracy:
         """Accuracy of the full model with its own running statistics, where these are of its resolution.
 
-        Trained at several resolutions, they are a mixture: then it is recalibrated as any subnet is.
+        Trained on images of several sizes, they are a mixture: then it is recalibrated as any subnet is.
 
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
         full = supernet.space.largest()
-        if len(supernet.space.resolutions) > 1:
+        if len(supernet.space.image_sides) > 1:
             return self.subnet(supernet, full)
         was_training = supernet.training
         supernet.eval()
         try:
             with _in_float32(supernet):
-                return self._measure(lambda images: supernet(images, full), full.resolution)
+                return self._measure(lambda images: supernet(images, full), supernet.space.image_side(full))
         finally:
             supernet.train(was_training)
 
@@ -74,15 +74,15 @@ class Evaluator:
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
-        network = extract(supernet, subnet)
-        images = self.processes.together(lambda: self._recalibration(subnet.resolution))
+        network, side = extract(supernet, subnet), supernet.space.image_side(subnet)
+        images = self.processes.together(lambda: self._recalibration(side))
         with _in_float32(supernet):
             recalibrate(network, (self._on_device(batch) for batch in images))
-            return self._measure(network, subnet.resolution)
+            return self._measure(network, side)
 
-    def _measure(self, network: Callable[[Tensor], Tensor], resolution: int) -> Accuracy:
+    def _measure(self, network: Callable[[Tensor], Tensor], side: int) -> Accuracy:
         rank, world = self.processes.rank, self.processes.world
-        batches = EvaluationLoader(self._test, self._data, resolution, self._config.batch_size, rank, world)
+        batches = EvaluationLoader(self._test, self._data, side, self._config.batch_size, rank, world)
         counts = self.processes.together(lambda: count(network, batches, self.processes.device))
         top1, top5, loss, samples = self.processes.total(counts)
         return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))

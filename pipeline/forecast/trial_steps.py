@@ -37,7 +37,7 @@ def seconds_per_step(
     A step is all that training does with a batch from the reader's bytes on. The engine's weights are changed.
     """
     augmentation, classes = recipe.data.augmentation, schedule.space.classes
-    batches = [made_up_batch(count, side, classes, augmentation) for side in schedule.space.resolutions]
+    batches = [made_up_batch(count, side, classes, augmentation) for side in schedule.space.image_sides]
 
     def step(plan: StepPlan, batch: Batch) -> None:
         images, labels = to_device(batch, processes.device, augmentation, classes)

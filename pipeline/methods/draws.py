@@ -22,7 +22,7 @@ class Key(NamedTuple):
 
 
 class Draw(Protocol):
-    """The subnet of a slot, at whatever resolution: the step's own takes its place."""
+    """The subnet of a slot, at whatever resolution where that is the step's."""
 
     def __call__(self, key: Key) -> Subnet: ...
 

@@ -81,7 +81,8 @@ class StepPlan:
 
     Attributes:
         phase: its name.
-        resolution: side of the batch's images in pixels, which all slots share.
+        resolution: side of the batch's images in pixels, which all slots share; a network that resizes them brings
+            each subnet's own about.
     """
 
     step: int

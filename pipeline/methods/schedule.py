@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from data_shards.randomness import Purpose
 from pipeline.methods.draws import Key, step_bits
 from pipeline.methods.entries import Entry
@@ -49,7 +47,7 @@ class Schedule:
         phase, resolution = self.phase(step), self.resolution(step)
         slots = []
         for place, rule in enumerate(phase.slots):
-            subnet = replace(rule.draw(Key(self.seed, step, place)), resolution=resolution)
+            subnet = self.space.on_images(rule.draw(Key(self.seed, step, place)), resolution)
             slots.append(Slot(rule.name, subnet, rule.loss, rule.scale(step)))
         return StepPlan(step, phase.name, phase.rate(step), resolution, tuple(slots))
 
@@ -61,7 +59,7 @@ class Schedule:
 
     def resolution(self, step: int) -> int:
         """Side of the images at `step`: drawn uniformly for the whole batch, of (seed, step) alone (OFA's rule)."""
-        sides = self.space.resolutions
+        sides = self.space.image_sides
         return sides[step_bits(self.seed, step, Purpose.RESOLUTION) % len(sides)]
 
     def entries(self, step: int) -> tuple[Phase, ...]:

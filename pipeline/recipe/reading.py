@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from data_shards.one_line import shown
 from data_shards.strict_yaml import NotYaml, parse_yaml, read_yaml
-from pipeline.by_name import member, members, models_of
+from pipeline.by_name import mark_of, member, members, models_of
 from pipeline.errors import UsageError
 from pipeline.recipe.recipe import Recipe
 
@@ -83,13 +83,13 @@ def _parse(override: str) -> _Change:
 
 def _take_sections_over(content: dict[str, Any], changes: Iterable[_Change]) -> None:
     """Leave out of each section whose name changes what only the member has that the recipe named."""
-    names = (change for change in changes if change.leaf == "name" and len(change.parents) == 1)
-    chosen = {change.parents[0]: change.value for change in names}
-    for section, name in chosen.items():
+    for change in changes:
+        section = change.parents[0] if len(change.parents) == 1 else ""
         field, keys = Recipe.model_fields.get(section), content.get(section)
-        if field is None or not isinstance(keys, dict):
+        mark = mark_of(field) if field else None
+        if field is None or mark is None or change.leaf != mark.key or not isinstance(keys, dict):
             continue
-        old, new = member(field, keys), members(field).get(str(name))
+        old, new = member(field, keys), members(field).get(str(change.value))
         if old and new:
             gone = old.model_fields.keys() - new.model_fields.keys()
             content[section] = {key: value for key, value in keys.items() if key not in gone}
@@ -112,12 +112,14 @@ class _Place(NamedTuple):
         model: what is there, or may be; None at a leaf.
         choices: the members of a section that is told apart by name, where it is not known which of them it is.
         name: of the member that `model` is.
+        naming: the key that tells members apart.
     """
 
     key: str
     model: type[BaseModel] | None
     choices: dict[str, type[BaseModel]]
     name: str | None
+    naming: str
 
     def legal(self) -> list[str]:
         assert self.model is not None
@@ -129,6 +131,7 @@ def _place(location: Sequence[str | int]) -> _Place:
     model: type[BaseModel] | None = Recipe
     choices: dict[str, type[BaseModel]] = {}
     name: str | None = None
+    naming = "name"
     for part in location:
         if choices:  # here pydantic puts the name of the member
             name, model, choices = str(part), choices[str(part)], {}
@@ -139,8 +142,9 @@ def _place(location: Sequence[str | int]) -> _Place:
             field = model.model_fields.get(part)
             models = models_of(field.annotation) if field else []
             choices = members(field) if field and len(models) > 1 else {}
+            naming = mark.key if field and (mark := mark_of(field)) else naming
             name, model = None, models[0] if len(models) == 1 else None
-    return _Place(".".join(key), model, choices, name)
+    return _Place(".".join(key), model, choices, name, naming)
 
 
 def _describe(problem: Any) -> str:
@@ -150,13 +154,16 @@ def _describe(problem: Any) -> str:
         section = _place(location[:-1])
         near = difflib.get_close_matches(location[-1], section.legal(), n=1)
         hint = f" did you mean '{near[0]}'?" if near else ""
-        of = f" where name is '{section.name}'" if section.name else ""
+        of = f" where {section.naming} is '{section.name}'" if section.name else ""
         return f"{place.key}: unknown key{of};{hint} legal keys: {', '.join(section.legal())}"
     if problem["type"] == "missing":
         return f"{place.key}: is missing"
+    if problem["type"] == "union_tag_not_found":
+        return f"{place.key}.{place.naming}: is missing; a name out of {', '.join(place.choices)}"
     if problem["type"] == "union_tag_invalid":
         *others, last = map(repr, place.choices)
-        return f"{place.key}.name: input should be {', '.join(others)} or {last}, not {shown(given['name'])}"
+        name = shown(given[place.naming])
+        return f"{place.key}.{place.naming}: input should be {', '.join(others)} or {last}, not {name}"
     if problem["type"] in ("model_type", "model_attributes_type"):
         of = "keys out of " + ", ".join(place.legal()) if place.model else "a name out of " + ", ".join(place.choices)
         return f"{place.key}: must be a mapping with {of}, not {shown(given)}"

@@ -30,7 +30,7 @@ def complexity(space: Space, subnet: Subnet, resolution: int | None = None) -> C
 
 def layer_complexity(layer: Layer) -> Complexity:
     """MACs and parameters of one layer and its batch norm."""
-    if layer.kind == "pool":
+    if not layer.has_weights:
         return Complexity(0, 0)
     inputs = 1 if layer.kind == "depthwise" else layer.inputs
     weights = inputs * layer.outputs * layer.kernel**2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Activation = Literal["identity", "relu", "h_swish", "swish", "h_sigmoid"]
-# `pool` is the mean over height and width.
-LayerKind = Literal["conv", "depthwise", "linear", "pool"]
+Activation = Literal["identity", "relu", "relu6", "h_swish", "swish", "h_sigmoid"]
+# `pool` is the mean over height and width; `resize` is bicubic. Neither has weights, nor has `max_pool`.
+LayerKind = Literal["conv", "depthwise", "linear", "pool", "max_pool", "resize"]
 Shortcut = Literal["none", "identity", "projected"]
 
 
@@ -36,6 +36,10 @@ class Layer(NamedTuple):
     bias: bool = False
     epsilon: float = 1e-5
 
+    @property
+    def has_weights(self) -> bool:
+        return self.kind in ("conv", "depthwise", "linear")
+
 
 @dataclass(frozen=True)
 class BlockShape:
@@ -46,7 +50,7 @@ class BlockShape:
         kind: of the block, by the name in `pipeline.supernet.blocks.BLOCKS`.
         middle: channels between the block's first and last convolution, which its expand ratio tells.
         has_expand_conv: whether a convolution makes them; else they are the inputs.
-        shortcut: what is added to the output: nothing, the input, or the input through a 1×1 convolution.
+        shortcut: what is added to the output: nothing, the input, or the input projected to the output's size.
         side: of the input, pixels.
     """
 

@@ -113,6 +113,13 @@ class ElasticSqueezeExcite(nn.Module):
         )
 
 
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images [N, 3, H, W] in bicubic interpolation without antialiasing; those of width `side` as they are."""
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(images, (side, side), mode="bicubic", align_corners=False)
+
+
 def leading(tensor: Tensor, *sizes: int) -> Tensor:
     """The leading block of `tensor`: that many along each of its first axes. All of it is the tensor itself."""
     if tensor.shape[: len(sizes)] == sizes:

@@ -15,7 +15,9 @@ class LayerSpace:
     """A layer of the stem or of the head; see `Layer`.
 
     Attributes:
-        widths: legal numbers of its outputs, ascending; none where they are those of its inputs.
+        widths: legal numbers of its outputs, ascending; one that is there twice is drawn twice as often. None where
+            they follow from its inputs.
+        expand: outputs per input where there are no widths.
     """
 
     name: str
@@ -26,6 +28,7 @@ class LayerSpace:
     norm: str | None = None
     activation: Activation = "identity"
     bias: bool = False
+    expand: int = 1
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -40,13 +43,15 @@ class StageSpace:
     Attributes:
         block: kind of the blocks, by the name in `pipeline.supernet.blocks.BLOCKS`.
         widths, depths, kernels, expands: legal output channels, numbers of blocks, kernel sizes and expand ratios,
-            ascending.
+            ascending. Without widths, outputs are as many as inputs.
         stride: of the first block.
         squeeze_excite: whether the blocks have it.
         shortcut: `identity`: the input where it is as large as the output, else none; `projected`: in the first block
-            the input through a 1×1 convolution with batch norm, in the others the input; `none`: none.
+            the input, brought to the output's size as the kind of block has it, in the others the input; `none`: none.
         has_expand_conv: whether a convolution expands the channels; without one, the ratio is 1.
         has_transforms: whether learned matrices make the smaller kernels of the largest one's centre.
+        starts_as_shortcut: whether the last batch norm of its blocks starts with weight 0, so that they begin as their
+            shortcuts (Goyal et al., 2017, §5.1).
         per: whether kernel size and expand ratio are chosen for each block, or for all of a stage together.
         ties: the expand ratio that goes with each depth, which is no choice of its own then (CompOFA, Sahni et al.,
             ICLR 2021, §3.2).
@@ -64,6 +69,7 @@ class StageSpace:
     shortcut: Shortcut = "identity"
     has_expand_conv: bool = True
     has_transforms: bool = True
+    starts_as_shortcut: bool = False
     per: Literal["block", "stage"] = "block"
     ties: tuple[tuple[int, int | float], ...] = ()
     tells_width: bool = False

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from pipeline.supernet.layer import Layer
+from pipeline.supernet.layers import resize
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "h_swish": nn.Hardswish,
     "swish": nn.SiLU,
     "h_sigmoid": nn.Hardsigmoid,
@@ -39,19 +41,34 @@ class Path(nn.Module):
         return x
 
 
+class Resize(nn.Module):
+    """Images [N, 3, H, W] to [N, 3, side, side]: bicubic, not antialiased; those of that width as they are."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return resize(x, self.side)
+
+
 def plain_layer(layer: Layer) -> list[tuple[str, nn.Module]]:
     """The untrained layer, its batch norm and its activation, as steps of a `Path`."""
     steps = [(layer.name, _layer(layer))]
     if layer.norm is not None:
         steps.append((layer.norm, nn.BatchNorm2d(layer.outputs, eps=layer.epsilon)))
     if layer.activation != "identity":
-        steps.append((f"{layer.name}_activation", _ACTIVATIONS[layer.activation]()))
+        steps.append((f"{layer.name}_activation", ACTIVATIONS[layer.activation]()))
     return steps
 
 
 def _layer(layer: Layer) -> nn.Module:
     if layer.kind == "pool":
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    if layer.kind == "max_pool":
+        return nn.MaxPool2d(layer.kernel, layer.stride, layer.kernel // 2)
+    if layer.kind == "resize":
+        return Resize(layer.side)
     if layer.kind == "linear":
         return nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
     groups = layer.outputs if layer.kind == "depthwise" else 1

@@ -45,6 +45,8 @@ def parts(space: Space, subnet: Subnet, resolution: int | None = None) -> Parts:
     """The layers and blocks of `subnet`; see `layers`."""
     walk = _Walk(space, resolution or subnet.resolution)
     stem: list[Layer | BlockShape] = []
+    if space.loaded is not None:
+        stem.append(walk.layer(LayerSpace("resize", "resize"), None))
     chosen = iter(subnet.stem)
     for part in space.stem:
         choice = next(chosen) if len(part.choices) > 1 else None
@@ -72,7 +74,7 @@ class _Walk:
 
     def layer(self, part: LayerSpace, width: int | None) -> Layer:
         inputs = self.channels
-        self.channels = width or (part.widths[-1] if part.widths else inputs)
+        self.channels = width or (part.widths[-1] if part.widths else inputs * part.expand)
         self.side = 1 if part.kind in ("pool", "linear") else strided(self.side, part.stride)
         return Layer(
             part.name, part.kind, inputs, self.channels, part.kernel, part.stride, self.side,
@@ -81,7 +83,7 @@ class _Walk:
 
     def stage(self, stage: StageSpace, width: int | None, blocks: tuple[BlockChoice, ...]) -> Iterator[BlockShape]:
         for position, choice in enumerate(blocks):
-            yield self._block(stage, position, width or stage.widths[-1], choice)
+            yield self._block(stage, position, width or (stage.widths[-1] if stage.widths else self.channels), choice)
         self.index += stage.depths[-1]
 
     def _block(self, stage: StageSpace, position: int, outputs: int, choice: BlockChoice) -> BlockShape:

@@ -30,6 +30,8 @@ class Space:
         head: layers behind them; the last one is the classifier.
         resolutions: sides that the input may have in training, pixels, ascending.
         epsilon: of all batch norms.
+        loaded: side of the images that the network is given, where it resizes them itself, to the resolution that each
+            subnet has for its own; None where they are loaded at the resolution, which all subnets of a step share.
     """
 
     stem: tuple[LayerSpace | StageSpace, ...]
@@ -37,6 +39,7 @@ class Space:
     head: tuple[LayerSpace, ...]
     resolutions: tuple[int, ...]
     epsilon: float = 1e-5
+    loaded: int | None = None
 
     @property
     def resolution(self) -> int:
@@ -50,7 +53,7 @@ class Space:
     @property
     def shares_stem(self) -> bool:
         """Whether the stem is the same in all subnets."""
-        return not any(dimension.what == "stem" for dimension in self.dimensions())
+        return self.loaded is None and not any(dimension.what == "stem" for dimension in self.dimensions())
 
     @property
     def final_side(self) -> int:
@@ -59,6 +62,19 @@ class Space:
         for part in (*self.stem, *self.stages):
             side = strided(side, part.stride)
         return side
+
+    @property
+    def image_sides(self) -> tuple[int, ...]:
+        """Sides of the images that subnets are given, pixels, ascending."""
+        return self.resolutions if self.loaded is None else (self.loaded,)
+
+    def image_side(self, subnet: Subnet) -> int:
+        """Side of the images that `subnet` is given, pixels."""
+        return self.loaded or subnet.resolution
+
+    def on_images(self, subnet: Subnet, side: int) -> Subnet:
+        """What `subnet` is on images of this side: at this resolution, unless that is its own choice."""
+        return replace(subnet, resolution=side) if self.loaded is None else subnet
 
     def dimensions(self) -> tuple[Dimension, ...]:
         """All choices, in the order in which they are drawn: a stage's depth before what is chosen for its blocks.
@@ -126,16 +142,23 @@ class Space:
         return self.assemble({each: each.choices[0] for each in self._dimensions})
 
     def is_full(self, subnet: Subnet) -> bool:
-        """Whether `subnet` is the full model, at whatever resolution."""
+        """Whether `subnet` is the full model, at whatever resolution unless that is its own choice."""
         full = self._largest
+        if self.loaded is not None and subnet.resolution != full.resolution:
+            return False
         return (subnet.stem, subnet.stages, subnet.head) == (full.stem, full.stages, full.head)
 
     def sample(self, generator: torch.Generator) -> Subnet:
-        """A subnet with every choice drawn independently and uniformly, at full resolution."""
+        """A subnet with every choice drawn independently and uniformly.
+
+        The resolution is a choice of it where the network resizes; else it is the largest, which the step replaces.
+        """
         chosen: dict[Dimension, Any] = {}
         depths: dict[int | None, int] = {}
         for each in self._dimensions:
-            if each.what == "resolution" or (each.block is not None and each.block >= depths[each.stage]):
+            if each.what == "resolution" and self.loaded is None:
+                continue
+            if each.block is not None and each.block >= depths[each.stage]:
                 continue
             chosen[each] = each.choices[int(torch.randint(len(each.choices), (), generator=generator))]
             if each.what == "depth":

@@ -45,8 +45,13 @@ def _impossible(space: Space) -> str | None:
     if len(set(names)) < len(names) or not all(map(_NAME.fullmatch, names)) or {*names} & RESERVED:
         return "its layers have no names of their own"
     choices = [space.resolutions, *(layer.widths for layer in layers if layer.widths)]
-    choices += [each for stage in stages for each in (stage.widths, stage.depths, stage.kernels, stage.expands)]
-    numbers = [space.epsilon, *(part.stride for part in parts), *(layer.kernel for layer in layers)]
+    choices += [each for stage in stages for each in (stage.kernels, stage.expands)]
+    # What keeps the channels, in the stem, may be left out.
+    kept = [stage for stage in space.stem if isinstance(stage, StageSpace) and not stage.widths]
+    choices += [each for stage in stages if stage not in kept for each in (stage.widths, stage.depths)]
+    choices += [tuple(depth for depth in stage.depths if depth != 0) for stage in kept]
+    numbers = [space.epsilon, space.loaded or 1, *(part.stride for part in parts)]
+    numbers += [number for layer in layers for number in (layer.kernel, layer.expand)]
     numbers += itertools.chain(*choices, *(tie for stage in stages for tie in stage.ties))
     if not all(choices) or not all(0 < number < 1 << 20 for number in numbers):
         return "a choice is empty or out of range"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import reference
@@ -13,7 +14,7 @@ from kernels.dispatch import KernelChoice, operations_for
 from kernels.operations import Operations
 from pipeline.supernet.blocks import BLOCKS
 from pipeline.supernet.layer import BlockShape, Layer
-from pipeline.supernet.layers import ElasticBatchNorm, ElasticConv, ElasticLinear, ElasticPointwise
+from pipeline.supernet.layers import ElasticBatchNorm, ElasticConv, ElasticLinear, ElasticPointwise, resize
 from pipeline.supernet.part import StageSpace
 from pipeline.supernet.shapes import parts
 from pipeline.supernet.space import Space
@@ -134,6 +135,10 @@ class Supernet(nn.Module):
     def _layer(self, operations: Operations, layer: Layer, x: Any, full: bool) -> Any:
         if layer.kind == "pool":
             return operations.pool(x)
+        if layer.kind == "max_pool":
+            return F.max_pool2d(operations.settle(x, None), layer.kernel, layer.stride, layer.kernel // 2)
+        if layer.kind == "resize":
+            return resize(x, layer.side)
         module = getattr(self, layer.name)
         x = module(operations, x, layer.outputs)
         if layer.norm is None:
@@ -146,7 +151,7 @@ class Supernet(nn.Module):
     def _add(self, layers: Iterable[Layer]) -> None:
         """Modules for the largest size of each layer, and for the batch norms."""
         for layer in layers:
-            if layer.kind != "pool":
+            if layer.has_weights:
                 self.add_module(layer.name, _elastic(layer))
             if layer.norm is not None:
                 self.add_module(layer.norm, ElasticBatchNorm(layer.outputs, layer.epsilon))

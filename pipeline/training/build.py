@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from kernels.dispatch import KernelError
@@ -36,9 +34,9 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
         raise UsageError(f"kernels: {error}") from None
     engine = build_engine(recipe.engine, supernet, recipe.optimizer, processes, recipe.batch_size)
     if recipe.model.cuda_graphs:  # after the engine, which may move the weights
-        for side in reversed(schedule.space.resolutions):  # the one that needs most memory first
+        for side in reversed(schedule.space.image_sides):  # the one that needs most memory first
             images = torch.zeros(per_process, 3, side, side, device=processes.device)
             images = images.to(memory_format=torch.channels_last)
             extremes = (schedule.space.largest(), schedule.space.smallest())
-            engine.graphs |= capture(supernet, (replace(subnet, resolution=side) for subnet in extremes), images)
+            engine.graphs |= capture(supernet, (schedule.space.on_images(each, side) for each in extremes), images)
     return engine

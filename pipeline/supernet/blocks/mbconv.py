@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.operations import Operations
 from pipeline.supernet.blocks.block import Axis, ChannelGroup, ElasticBlock
 from pipeline.supernet.layer import BlockShape, Layer, reduced_channels, round_channels, strided
-from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite
+from pipeline.supernet.layers import ElasticBatchNorm, ElasticDepthwise, ElasticPointwise, ElasticSqueezeExcite, leading
 from pipeline.supernet.part import StageSpace
 from pipeline.supernet.plain import Path, plain_layer
 
 
 class ElasticMBConv(ElasticBlock):
-    """See `ElasticBlock`. MobileNetV2 (Sandler et al., CVPR 2018, §3.3), in MobileNetV3 with squeeze-and-excite."""
+    """See `ElasticBlock`. MobileNetV2 (Sandler et al., CVPR 2018, §3.3), in MobileNetV3 with squeeze-and-excite.
+
+    A projected shortcut is AttentiveNAS's (Wang et al., CVPR 2021): pooled where the block strides, through a 1×1
+    convolution where the channels differ, without batch norm.
+    """
 
     def __init__(self, stage: StageSpace, shape: BlockShape, recompute: bool) -> None:
         super().__init__(stage, shape, recompute)
@@ -30,9 +35,10 @@ class ElasticMBConv(ElasticBlock):
             self.squeeze_excite = ElasticSqueezeExcite(shape.middle, shape.reduced)
         self.project = ElasticPointwise(shape.middle, shape.outputs)
         self.project_bn = ElasticBatchNorm(shape.outputs, shape.epsilon)
-        if shape.shortcut == "projected":
+        if stage.starts_as_shortcut:
+            nn.init.zeros_(self.project_bn.weight)
+        if stage.shortcut == "projected":  # in every block, as published weights have it, though not in all it can run
             self.shortcut = ElasticPointwise(shape.inputs, shape.outputs)
-            self.shortcut_bn = ElasticBatchNorm(shape.outputs, shape.epsilon)
 
     @staticmethod
     def middle(inputs: int, outputs: int, expand: float) -> int:
@@ -85,34 +91,32 @@ class ElasticMBConv(ElasticBlock):
         return operations.settle(y, self._shortcut(operations, x, shape, full))
 
     def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor | None:
-        if shape.shortcut != "projected":
-            return x if shape.shortcut == "identity" else None
-        x = x[:, :, :: shape.stride, :: shape.stride]
-        y = self.shortcut_bn(operations, self.shortcut(operations, x, shape.outputs), full, "identity")
-        return operations.settle(y, None)
+        if shape.shortcut == "none":
+            return None
+        x = _pooled(x, shape)
+        return F.conv2d(x, leading(self.shortcut.weight, shape.outputs, shape.inputs)) if _projects(shape) else x
 
 
 class MBConv(Path):
     """The static inverted bottleneck of a shape: x [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
 
     shortcut: nn.Module
-    shortcut_bn: nn.Module
 
     def __init__(self, shape: BlockShape) -> None:
         layers = {layer.name: layer for layer in _layers(shape, "")}
         gate = [("squeeze_excite", SqueezeExcite(shape.middle, shape.reduced))] if shape.squeeze_excite else []
         expand = plain_layer(layers["expand"]) if shape.has_expand_conv else []
         super().__init__([*expand, *plain_layer(layers["depthwise"]), *gate, *plain_layer(layers["project"])])
-        self.adds = shape.shortcut
-        if shape.shortcut == "projected":
-            for name, module in plain_layer(layers["shortcut"]):
-                self.add_module(name, module)
+        self.shape = shape
+        if _projects(shape):
+            self.add_module(*plain_layer(layers["shortcut"])[0])
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
-        if self.adds == "none":
+        if self.shape.shortcut == "none":
             return y
-        return (x if self.adds == "identity" else self.shortcut_bn(self.shortcut(x))) + y
+        x = _pooled(x, self.shape)
+        return (self.shortcut(x) if _projects(self.shape) else x) + y
 
 
 class SqueezeExcite(Path):
@@ -149,5 +153,15 @@ def _layers(shape: BlockShape, prefix: str) -> Iterator[Layer]:
         yield Layer(reduce, "linear", shape.middle, shape.reduced, activation="relu", bias=True)
         yield Layer(expand, "linear", shape.reduced, shape.middle, activation="h_sigmoid", bias=True)
     yield conv("project", shape.middle, shape.outputs, side)
-    if shape.shortcut == "projected":
-        yield conv("shortcut", shape.inputs, shape.outputs, side, stride=shape.stride)
+    if _projects(shape):
+        yield Layer(f"{prefix}shortcut", "conv", shape.inputs, shape.outputs, side=side)
+
+
+def _projects(shape: BlockShape) -> bool:
+    """Whether a convolution brings the shortcut to the output's channels."""
+    return shape.shortcut == "projected" and shape.inputs != shape.outputs
+
+
+def _pooled(x: Tensor, shape: BlockShape) -> Tensor:
+    """The shortcut of x at the output's size; at odd sizes the means of 2×2 count the padded zeros (AttentiveNAS)."""
+    return x if shape.stride == 1 else F.avg_pool2d(x, 2, 2, padding=x.shape[-1] % 2)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
+from pipeline.by_name import ByName, models_of
 from pipeline.errors import UsageError
+from pipeline.supernet.networks.attentive_nas import AttentiveNasConfig
 from pipeline.supernet.networks.config import NetworkConfig
 from pipeline.supernet.networks.mobilenet_v3 import MobileNetV3Config
+from pipeline.supernet.networks.proxyless import ProxylessConfig
+from pipeline.supernet.networks.resnet50 import ResNet50Config
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import SubnetError
 
-# The recipe's `space`. A new network is a file with its configuration, which builds its space, and a name here
-# (`MobileNetV3Config | …`).
-SpaceConfig = MobileNetV3Config
+# The recipe's `space`. A new network is a file with its configuration, which builds its space, and a name here.
+SpaceConfig = Annotated[
+    MobileNetV3Config | ProxylessConfig | ResNet50Config | AttentiveNasConfig, ByName(key="network")
+]
 
 _CONFIGS: dict[str, type[NetworkConfig]] = {
-    name: kind
-    for kind in get_args(SpaceConfig) or (SpaceConfig,)
-    for name in get_args(kind.model_fields["network"].annotation)
-}
+    name: kind for kind in models_of(SpaceConfig) for name in get_args(kind.model_fields["network"].annotation)
+}  # pyright: ignore[reportAssignmentType]  (all of them are networks')
 
 
 def named(network: str, **settings: Any) -> NetworkConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -37,3 +38,11 @@ class NetworkConfig(BaseModel, ABC):
         Args:
             classes: to take where it gives none itself.
         """
+
+
+def check_choices(config: NetworkConfig, **legal: Collection[float]) -> None:
+    """Raises ValueError where one of the `config`'s lists of choices has a value twice or one that is not legal."""
+    for name, values in legal.items():
+        chosen = getattr(config, name)
+        if any(value not in values for value in chosen) or len(set(chosen)) != len(chosen):
+            raise ValueError(f"{name}: {list(chosen)} must be distinct values out of {list(values)}")

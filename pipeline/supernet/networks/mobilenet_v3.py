@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.supernet.layer import round_channels
-from pipeline.supernet.networks.config import NetworkConfig
+from pipeline.supernet.networks.config import NetworkConfig, check_choices
 from pipeline.supernet.part import LayerSpace, StageSpace
 from pipeline.supernet.space import Space
 
@@ -27,10 +27,7 @@ class MobileNetV3Config(NetworkConfig):
 
     @model_validator(mode="after")
     def _check(self) -> MobileNetV3Config:
-        for name, legal in (("depths", range(1, 9)), ("kernels", (3, 5, 7)), ("expands", range(1, 10))):
-            values = getattr(self, name)
-            if any(value not in legal for value in values) or len(set(values)) != len(values):
-                raise ValueError(f"{name}: {list(values)} must be distinct values out of {list(legal)}")
+        check_choices(self, depths=range(1, 9), kernels=(3, 5, 7), expands=range(1, 10))
         return self
 
     def space(self, classes: int | None = None) -> Space:

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.extract import plain_network
-from pipeline.supernet.networks import NETWORKS, SpaceConfig, build_space
+from pipeline.supernet.networks import NETWORKS, build_space, named
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet
 
 W10 = NETWORKS["mobilenet_v3"]
-W12 = build_space(SpaceConfig(network="mobilenet_v3", width=1.2))
+W12 = build_space(named("mobilenet_v3", width=1.2))
 
 
 def compound(depth: int, expand: int) -> Subnet:
