@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from data_shards.randomness import Purpose
 from pipeline.methods.draws import Key, step_bits
 from pipeline.methods.entries import Entry

@@ -131,8 +131,11 @@ ATTENTIVE_NAS = Layout(
     prefix="module.",
 )
 
-# By the kind of the stages' blocks.
-LAYOUTS = {"mbconv": OFA, "bottleneck": OFA_RESNET, "attentive_mbconv": ATTENTIVE_NAS}
+_BY_BLOCKS = {
+    ("mbconv", "identity"): OFA,
+    ("mbconv", "projected"): ATTENTIVE_NAS,
+    ("bottleneck", "projected"): OFA_RESNET,
+}
 
 
 def layout_of(space: Space) -> Layout:
@@ -141,12 +144,11 @@ def layout_of(space: Space) -> Layout:
     Raises:
         UsageError: where there is none.
     """
-    kind = space.stages[0].block
-    if kind not in LAYOUTS:
-        raise UsageError(
-            f"blocks of the kind {shown(kind)} are in no published layout; those of {', '.join(LAYOUTS)} are"
-        )
-    return LAYOUTS[kind]
+    stage = space.stages[0]
+    layout = _BY_BLOCKS.get((stage.block, stage.shortcut))
+    if layout is None:
+        raise UsageError(f"blocks of the kind {shown(stage.block)} with such shortcuts are in no published layout")
+    return layout
 
 
 def places(space: Space) -> dict[str, Place]:

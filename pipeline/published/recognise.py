@@ -12,6 +12,7 @@ from data_shards.one_line import shown
 from pipeline.errors import UsageError
 from pipeline.published.layout import layout_of
 from pipeline.supernet.networks import NETWORKS, named
+from pipeline.supernet.part import StageSpace
 from pipeline.supernet.space import Space
 
 AUTO = "auto"
@@ -99,15 +100,19 @@ def _width(state: Mapping[str, Tensor], network: str) -> float | None:
     features = state[_CLASSIFIER].shape[1]
     for width in _WIDTHS:
         space = named(network, width=width).space()
-        if _channels(space) == outputs and space.head[-2].widths[-1:] in ((), (features,)):
+        mixed = next(layer.widths[-1] for layer in reversed(space.head[:-1]) if layer.widths)
+        if _channels(space) == outputs and mixed == features:
             return width
     return named(network).model_dump()["width"]
 
 
 def _channels(space: Space) -> list[int]:
     """Outputs of the stem's convolution and of each block, at their largest."""
-    parts = [*space.stem, *space.stages]
-    return [part.widths[-1] for part in parts for _ in range(part.depths[-1] if hasattr(part, "depths") else 1)]
+    return [
+        part.widths[-1]
+        for part in (*space.stem, *space.stages)
+        for _ in range(part.depths[-1] if isinstance(part, StageSpace) else 1)
+    ]
 
 
 def _projections(state: Mapping[str, Tensor]) -> Iterator[str]:
