@@ -131,11 +131,20 @@ def weights_command(
 )
 def import_command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A checkpoint that torch.save wrote.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A checkpoint that torch.save wrote, or the folder of a static network of OFA's.",
+            show_default=False,
+        ),
     ],
     output: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
     network: Annotated[str, typer.Option(help="A network's name; auto finds it out.")] = "auto",
     ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights (DεpS).")] = False,
+    resolution: Annotated[
+        int | None,
+        whole(1, 4096, help="Side of a static network's images, pixels, where it does not tell.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Read a published supernet (OFA, CompOFA, DεpS, AttentiveNAS, AlphaNet) and write it as one of ours.
@@ -144,7 +153,7 @@ def import_command(
     """
     from pipeline.commands.import_checkpoint import print_import
 
-    print_import(file, network, output, ema, as_json)
+    print_import(file, network, output, ema, resolution, as_json)
 
 
 @app.command(

@@ -12,7 +12,8 @@ from pipeline.published.checkpoint_file import CheckpointFile, read_checkpoint
 from pipeline.published.convert import Taken, by_normal_name, to_ours
 from pipeline.published.licences import licence_note
 from pipeline.published.names import TRACKED, TRACKING
-from pipeline.published.recognise import Recognised, recognise
+from pipeline.published.recognise import Recognised, check_name, fits_name, recognise
+from pipeline.published.static_net import STATE, static_network
 from pipeline.supernet.origin import Origin
 from pipeline.supernet.store import save_supernet
 
@@ -35,21 +36,28 @@ class Imported:
     files: tuple[Path, ...]
 
 
-def import_checkpoint(path: Path, network: str, output: Path, ema: bool = False) -> Imported:
+def import_checkpoint(
+    path: Path, network: str, output: Path, ema: bool = False, resolution: int | None = None
+) -> Imported:
     """Write the checkpoint in `path` into the new folder `output`.
 
     Args:
-        path: a file that `torch.save` wrote.
+        path: a file that `torch.save` wrote, or the folder of one of OFA's static networks.
         network: its name, or `recognise.AUTO`.
         ema: take the moving average of the weights.
+        resolution: side of the images of a static network, pixels, where it does not tell it.
 
     Raises:
         UsageError: where the file holds no published network, or `output` is there already; nothing is written then.
     """
     refuse_existing(output)
-    file = read_checkpoint(path, ema)
+    check_name(network)
+    static = static_network(path, resolution) if path.is_dir() else None
+    file = read_checkpoint(path / STATE if static else path, ema)
     try:
-        recognised = recognise(by_normal_name(file.state), network)
+        recognised = static or recognise(by_normal_name(file.state), network, resolution)
+        if not fits_name(network, recognised.space):
+            raise UsageError(f"--network {network}: is another one than the file's, which is {recognised.words}")
         taken = to_ours(file.state, recognised.space)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -131,12 +131,6 @@ ATTENTIVE_NAS = Layout(
     prefix="module.",
 )
 
-_BY_BLOCKS = {
-    ("mbconv", "identity"): OFA,
-    ("mbconv", "projected"): ATTENTIVE_NAS,
-    ("bottleneck", "projected"): OFA_RESNET,
-}
-
 
 def layout_of(space: Space) -> Layout:
     """The layout that networks like `space` are published in.
@@ -144,11 +138,12 @@ def layout_of(space: Space) -> Layout:
     Raises:
         UsageError: where there is none.
     """
-    stage = space.stages[0]
-    layout = _BY_BLOCKS.get((stage.block, stage.shortcut))
-    if layout is None:
-        raise UsageError(f"blocks of the kind {shown(stage.block)} with such shortcuts are in no published layout")
-    return layout
+    kinds, shortcuts = ({getattr(stage, what) for stage in space.stages} for what in ("block", "shortcut"))
+    if kinds == {"mbconv"}:
+        return ATTENTIVE_NAS if "projected" in shortcuts else OFA
+    if kinds == {"bottleneck"}:
+        return OFA_RESNET
+    raise UsageError(f"blocks of the kind {shown(kinds.pop())} are in no published layout")
 
 
 def places(space: Space) -> dict[str, Place]:

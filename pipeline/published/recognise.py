@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data_shards.one_line import shown
 from pipeline.errors import UsageError
+from pipeline.published.attentive_static import static_space
 from pipeline.published.layout import layout_of
 from pipeline.supernet.networks import NETWORKS, named
 from pipeline.supernet.part import StageSpace
@@ -36,7 +37,7 @@ class Recognised(NamedTuple):
     words: str
 
 
-def recognise(state: Mapping[str, Tensor], network: str) -> Recognised:
+def recognise(state: Mapping[str, Tensor], network: str, resolution: int | None = None) -> Recognised:
     """The network whose weights `state` has, as far as its names and shapes tell.
 
     Where they are none of it in the end, the space is the nearest, and comparing tensors tells the difference.
@@ -44,18 +45,16 @@ def recognise(state: Mapping[str, Tensor], network: str) -> Recognised:
     Args:
         state: tensors by their normal names (`names.normal`).
         network: a name out of `NETWORKS`, or AUTO.
+        resolution: side of its images, pixels, for a static network, which does not tell it.
 
     Raises:
         UsageError: where it is of none of the published networks, or not of `network`.
     """
-    if network not in (AUTO, *NETWORKS):
-        raise UsageError(f"--network {shown(network)}: legal values: {', '.join((AUTO, *NETWORKS))}")
+    check_name(network)
     found = _by_marks(state)
     if network == AUTO:
         network = found
-    elif layout_of(NETWORKS[network]) is not layout_of(NETWORKS[found]) or (
-        _parts(NETWORKS[network]) != _parts(NETWORKS[found])
-    ):
+    elif not _alike(NETWORKS[network], NETWORKS[found]):
         raise UsageError(f"--network {network}: is another one than the file's, which has the names of {found}")
     classifier = state.get(_CLASSIFIER)
     if classifier is None or classifier.ndim != 2:
@@ -73,7 +72,23 @@ def recognise(state: Mapping[str, Tensor], network: str) -> Recognised:
     if has_kernels and not any(name.endswith("_matrix") for name in state):
         space = replace(space, stages=tuple(replace(stage, has_transforms=False) for stage in space.stages))
         words.append("without kernel matrices: smaller kernels are the centre of the largest")
+    if found == "attentive_nas" and (static := static_space(state, space)) is not None:
+        if resolution not in space.resolutions:
+            legal = ", ".join(map(str, space.resolutions))
+            raise UsageError(f"is a static network, which does not tell its resolution: give --resolution, of {legal}")
+        return Recognised(replace(static, resolutions=(resolution,)), ", ".join(["static " + words[0], *words[1:]]))
     return Recognised(space, ", ".join(words))
+
+
+def check_name(network: str) -> None:
+    """Raises UsageError, with the legal ones, where `network` is no name of a network."""
+    if network not in (AUTO, *NETWORKS):
+        raise UsageError(f"--network {shown(network)}: legal values: {', '.join((AUTO, *NETWORKS))}")
+
+
+def fits_name(network: str, space: Space) -> bool:
+    """Whether a network of this name can be published as `space` is."""
+    return network == AUTO or _alike(NETWORKS[network], space)
 
 
 def _by_marks(state: Mapping[str, Tensor]) -> str:
@@ -87,9 +102,10 @@ def _by_marks(state: Mapping[str, Tensor]) -> str:
     raise UsageError(f"is of no network that is known here ({known}); its tensors are {names}, …")
 
 
-def _parts(space: Space) -> list[str]:
-    """What tells networks of one layout apart: which layers they have outside of their stages."""
-    return [layer.name for layer in space.head]
+def _alike(one: Space, other: Space) -> bool:
+    """Whether two have the same layout, and the same layers outside of their stages."""
+    heads = ([layer.name for layer in space.head] for space in (one, other))
+    return layout_of(one) is layout_of(other) and next(heads) == next(heads)
 
 
 def _width(state: Mapping[str, Tensor], network: str) -> float | None:
