@@ -58,6 +58,15 @@ class FusedOperations:
         passes = partial(self.primitives.pointwise, outputs=outputs), self.primitives.pointwise_backward
         return Convolved(*_Convolution.apply(passes, *_operand(x), weight))
 
+    def conv(self, x: Tensor | Normalised, weight: Tensor, outputs: int, stride: int) -> Tensor:
+        """See `reference.conv`.
+
+        oneDNN or cuDNN computes it: a k×k convolution over all channels does k² · outputs products for each value that
+        it reads, so arithmetic bounds it, not memory, and there these libraries are near the machine's peak. A prologue
+        of ours would save one pass over x, and lose more in the products. So x is settled first.
+        """
+        return reference.conv(self.settle(x, None), weight, outputs, stride)
+
     def depthwise_conv(
         self, x: Tensor | Normalised, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
     ) -> Convolved:
@@ -70,7 +79,7 @@ class FusedOperations:
 
     def batch_norm(
         self,
-        x: Convolved,
+        x: Tensor | Convolved,
         weight: Tensor,
         bias: Tensor,
         running: tuple[Tensor, Tensor] | None,
@@ -78,8 +87,10 @@ class FusedOperations:
         momentum: float,
         epsilon: float,
         activation: str,
-    ) -> Normalised:
-        """See `reference.batch_norm`."""
+    ) -> Tensor | Normalised:
+        """See `reference.batch_norm`; a tensor of a tensor, which PyTorch convolved and has no moments."""
+        if isinstance(x, Tensor):
+            return reference.batch_norm(x, weight, bias, running, training, momentum, epsilon, activation)
         channels = x.raw.shape[1]
         if training:
             count = x.raw.numel() // channels
@@ -91,9 +102,11 @@ class FusedOperations:
         return Normalised(x.raw, scale, shift, activation)
 
     def squeeze_excite(
-        self, x: Normalised, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
+        self, x: Tensor | Normalised, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor], reduced: int
     ) -> Tensor:
         """See `reference.squeeze_excite`."""
+        if isinstance(x, Tensor):
+            return reference.squeeze_excite(x, reduce, expand, reduced)
         channels = x.raw.shape[1]
         return _SqueezeExcite.apply(
             self.primitives,
@@ -104,9 +117,11 @@ class FusedOperations:
             expand[1][:channels],
         )
 
-    def settle(self, x: Normalised, shortcut: Tensor | None) -> Tensor:
+    def settle(self, x: Tensor | Normalised, shortcut: Tensor | None, activation: str = "identity") -> Tensor:
         """See `reference.settle`."""
-        return _Settle.apply(self.primitives, *x, shortcut)
+        if isinstance(x, Tensor):
+            return reference.settle(x, shortcut, activation)
+        return _Settle.apply(self.primitives, *x, shortcut, activation)
 
     def pool(self, x: Tensor | Normalised) -> Tensor:
         """See `reference.pool`."""
@@ -190,21 +205,23 @@ class _Settle(torch.autograd.Function):
         shift: Tensor,
         activation: str,
         shortcut: Tensor | None,
+        last: str,
     ) -> Any:
-        ctx.save_for_backward(raw, scale, shift)
-        ctx.primitives, ctx.activation, ctx.has_shortcut = primitives, activation, shortcut is not None
-        return primitives.apply(
-            raw, Prologue(scale, shift, activation), None, None if shortcut is None else _channels_last(shortcut)
-        )
+        shortcut = None if shortcut is None else _channels_last(shortcut)
+        # Only the activation of the sum needs the sum again.
+        ctx.save_for_backward(raw, scale, shift, None if last == "identity" else shortcut)
+        ctx.primitives, ctx.activation, ctx.last, ctx.has_shortcut = primitives, activation, last, shortcut is not None
+        return primitives.apply(raw, Prologue(scale, shift, activation), None, shortcut, last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output: Tensor) -> Any:
-        raw, scale, shift = ctx.saved_tensors
+        raw, scale, shift, shortcut = ctx.saved_tensors
         output = _channels_last(output)
         prologue = Prologue(scale, shift, ctx.activation)
-        gradients = ctx.primitives.apply_backward(output, None, None, raw, prologue)
-        return None, *gradients, None, output if ctx.has_shortcut else None
+        *of_x, of_sum = ctx.primitives.apply_backward(output, None, None, raw, prologue, shortcut, ctx.last)
+        of_shortcut = (output if of_sum is None else of_sum) if ctx.has_shortcut else None
+        return None, *of_x, None, of_shortcut, None
 
 
 class _Pool(torch.autograd.Function):
@@ -219,8 +236,8 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, pooled: Tensor) -> Any:
         raw, scale, shift = ctx.saved_tensors
         prologue = Prologue(scale, shift, ctx.activation)
-        gradients = ctx.primitives.apply_backward(None, None, pooled.contiguous(), raw, prologue)
-        return None, *gradients, None
+        *of_x, _ = ctx.primitives.apply_backward(None, None, pooled.contiguous(), raw, prologue)
+        return None, *of_x, None
 
 
 class _SqueezeExcite(torch.autograd.Function):
@@ -258,7 +275,7 @@ class _SqueezeExcite(torch.autograd.Function):
         of_expanded = of_gate * ((gate > 0) & (gate < 1)) / 6
         of_hidden = (of_expanded @ expand_weight) * (hidden > 0)
         of_pooled = of_hidden @ reduce_weight
-        of_x = ctx.primitives.apply_backward(output, gate, of_pooled, raw, prologue)
+        *of_x, _ = ctx.primitives.apply_backward(output, gate, of_pooled, raw, prologue)
         of_reduce = of_hidden.T @ pooled, of_hidden.sum(0)
         of_expand = of_expanded.T @ hidden, of_expanded.sum(0)
         return None, *of_x, None, *of_reduce, *of_expand

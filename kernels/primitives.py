@@ -21,7 +21,8 @@ from torch import Tensor
 class Prologue(NamedTuple):
     """Applied to an operand as it is read: activation(raw · scale + shift); scale and shift float32 [C].
 
-    Activations: "identity", "relu", "h_swish" (x · clip(x + 3, 0, 6) / 6), "swish" (x · sigmoid(x)).
+    Activations: "identity", "relu", "relu6" (clip(x, 0, 6)), "h_swish" (x · clip(x + 3, 0, 6) / 6), "swish"
+    (x · sigmoid(x)).
     """
 
     scale: Tensor
@@ -106,17 +107,34 @@ class Primitives(Protocol):
         """
         ...
 
-    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
-        """prologue(x) · gate + shortcut; gate float32 [N, C], shortcut like x."""
+    def apply(
+        self,
+        x: Tensor,
+        prologue: Prologue,
+        gate: Tensor | None,
+        shortcut: Tensor | None,
+        activation: str = "identity",
+    ) -> Tensor:
+        """activation(prologue(x) · gate + shortcut); gate float32 [N, C], shortcut like x."""
         ...
 
     def apply_backward(
-        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of x, scale and shift, where that of prologue(x) is output · gate + pooled / (H · W).
+        self,
+        output: Tensor | None,
+        gate: Tensor | None,
+        pooled: Tensor | None,
+        x: Tensor,
+        prologue: Prologue,
+        shortcut: Tensor | None = None,
+        activation: str = "identity",
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Gradients of x, scale and shift, and of the sum in `apply` where it has an activation, else None.
+
+        That of prologue(x) is sum · gate + pooled / (H · W), where that of the sum is output · activation'(sum).
 
         Args:
             output: gradient like x; None for zero. gate: [N, C]; None for one. pooled: [N, C]; None for zero.
+            shortcut, activation: as in `apply`; the sum is computed again.
         """
         ...
 

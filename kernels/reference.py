@@ -13,12 +13,20 @@ from torch import Tensor
 
 name = "reference"  # among the implementations of `kernels.operations.Operations`
 
-ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "h_swish": F.hardswish, "swish": F.silu}
+ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "relu6": F.relu6, "h_swish": F.hardswish, "swish": F.silu}
 
 
 def pointwise_conv(x: Tensor, weight: Tensor, outputs: int) -> Tensor:
     """1×1 convolution of x [N, I, H, W] with the leading [outputs, I] of weight [O, I_max, 1, 1]."""
     return F.conv2d(x, weight[:outputs, : x.shape[1]])
+
+
+def conv(x: Tensor, weight: Tensor, outputs: int, stride: int) -> Tensor:
+    """Convolution of x [N, I, H, W] over all channels with the leading [outputs, I] of weight [O, I_max, k, k].
+
+    Padding is k // 2 on each side.
+    """
+    return F.conv2d(x, weight[:outputs, : x.shape[1]], stride=stride, padding=weight.shape[-1] // 2)
 
 
 def centre_kernel(weight: Tensor, kernel: int, transforms: Mapping[str, Tensor]) -> Tensor:
@@ -90,9 +98,9 @@ def squeeze_excite(x: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tenso
     return x * gate[:, :, None, None]
 
 
-def settle(x: Tensor, shortcut: Tensor | None) -> Tensor:
-    """The end of a block: x, plus `shortcut` where there is one."""
-    return x if shortcut is None else x + shortcut
+def settle(x: Tensor, shortcut: Tensor | None, activation: str = "identity") -> Tensor:
+    """The end of a block: the activation, one of `ACTIVATIONS`, of x, plus `shortcut` where there is one."""
+    return ACTIVATIONS[activation](x if shortcut is None else x + shortcut)
 
 
 def pool(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.cpu.build import library
 from kernels.primitives import OutputGradient, Prologue
 
-_ACTIVATIONS = {"identity": 0, "relu": 1, "h_swish": 2, "swish": 3}
+_ACTIVATIONS = {"identity": 0, "relu": 1, "relu6": 2, "h_swish": 3, "swish": 4}
 
 
 class CpuPrimitives:
@@ -91,18 +91,34 @@ class CpuPrimitives:
         self._call("batch_norm_backward", *operands, dmoments, dweight, dbias, *sizes)
         return dmoments, dweight, dbias
 
-    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
+    def apply(
+        self,
+        x: Tensor,
+        prologue: Prologue,
+        gate: Tensor | None,
+        shortcut: Tensor | None,
+        activation: str = "identity",
+    ) -> Tensor:
         y = torch.empty_like(x)
-        self._call("apply", x, *_prologue(prologue), gate, shortcut, y, *_batch_pixels_channels(x))
+        last = (shortcut, ctypes.c_int(_ACTIVATIONS[activation]))
+        self._call("apply", x, *_prologue(prologue), gate, *last, y, *_batch_pixels_channels(x))
         return y
 
     def apply_backward(
-        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        output: Tensor | None,
+        gate: Tensor | None,
+        pooled: Tensor | None,
+        x: Tensor,
+        prologue: Prologue,
+        shortcut: Tensor | None = None,
+        activation: str = "identity",
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         dx, dprologue = torch.empty_like(x), torch.empty(2, x.shape[1])
-        operands = (output, gate, pooled, x, *_prologue(prologue))
-        self._call("apply_backward", *operands, dx, dprologue, *_batch_pixels_channels(x))
-        return dx, dprologue[0], dprologue[1]
+        dsum = None if activation == "identity" else torch.empty_like(x)
+        operands = (output, gate, pooled, x, *_prologue(prologue), shortcut, ctypes.c_int(_ACTIVATIONS[activation]))
+        self._call("apply_backward", *operands, dx, dprologue, dsum, *_batch_pixels_channels(x))
+        return dx, dprologue[0], dprologue[1], dsum
 
     def pool(self, x: Tensor, prologue: Prologue) -> Tensor:
         return self._reduce(None, x, prologue)

@@ -56,7 +56,7 @@ inline void store(float* to, Vec v, int count) {
 inline Vec lower(Vec a, Vec b) { return a < b ? a : b; }
 inline Vec upper(Vec a, Vec b) { return a > b ? a : b; }
 
-enum Activation { IDENTITY, RELU, H_SWISH, SWISH };
+enum Activation { IDENTITY, RELU, RELU6, H_SWISH, SWISH };
 
 // e^x to 2 units in the last place: 2^n · e^r with |r| <= ln 2 / 2, the latter by its series.
 inline Vec exponential(Vec x) {
@@ -75,6 +75,7 @@ inline Vec sigmoid(Vec z) { return 1.f / (1.f + exponential(-z)); }
 template <int A>
 inline Vec activate(Vec z) {
     if constexpr (A == RELU) return z < 0.f ? Vec{} : z;  // a NaN stays one, so that a diverged run is seen
+    if constexpr (A == RELU6) return z < 0.f ? Vec{} : (z > 6.f ? splat(6.f) : z);
     if constexpr (A == H_SWISH) return z * lower(upper(z + 3.f, Vec{}), splat(6.f)) * (1.f / 6);
     if constexpr (A == SWISH) return z * sigmoid(z);
     return z;
@@ -83,6 +84,7 @@ inline Vec activate(Vec z) {
 template <int A>
 inline Vec derivative(Vec z) {
     if constexpr (A == RELU) return z > 0.f ? splat(1.f) : Vec{};
+    if constexpr (A == RELU6) return z > 0.f ? (z < 6.f ? splat(1.f) : Vec{}) : Vec{};
     if constexpr (A == H_SWISH) return z < -3.f ? Vec{} : (z > 3.f ? splat(1.f) : z * (1.f / 3) + 0.5f);
     if constexpr (A == SWISH) {
         const Vec s = sigmoid(z);
@@ -96,10 +98,17 @@ template <typename Pass>
 void with_activation(int activation, Pass&& pass) {
     switch (activation) {
         case RELU: return pass(std::integral_constant<int, RELU>{});
+        case RELU6: return pass(std::integral_constant<int, RELU6>{});
         case H_SWISH: return pass(std::integral_constant<int, H_SWISH>{});
         case SWISH: return pass(std::integral_constant<int, SWISH>{});
         default: return pass(std::integral_constant<int, IDENTITY>{});
     }
+}
+
+// The same for two.
+template <typename Pass>
+void with_activations(int first, int second, Pass&& pass) {
+    with_activation(first, [&](auto a) { with_activation(second, [&](auto b) { pass(a, b); }); });
 }
 
 // What is applied to an operand as it is read; without scale nothing is.

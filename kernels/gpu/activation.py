@@ -14,6 +14,8 @@ def activate(z, ACTIVATION: tl.constexpr):
     """activation(z). A NaN stays a NaN, so that a diverged run is seen."""
     if ACTIVATION == "relu":
         return tl.where(z < 0, 0.0, z)
+    elif ACTIVATION == "relu6":
+        return tl.where(z < 0, 0.0, tl.where(z > 6, 6.0, z))
     elif ACTIVATION == "h_swish":
         return z * tl.minimum(tl.maximum(z + 3, 0.0), 6.0) * (1 / 6)
     elif ACTIVATION == "swish":
@@ -28,6 +30,8 @@ def derivative(z, ACTIVATION: tl.constexpr):
     """activation'(z)."""
     if ACTIVATION == "relu":
         return tl.where(z > 0, 1.0, 0.0)
+    elif ACTIVATION == "relu6":
+        return tl.where((z > 0) & (z < 6), 1.0, 0.0)
     elif ACTIVATION == "h_swish":
         return tl.where(z < -3, 0.0, tl.where(z > 3, 1.0, z * (1 / 3) + 0.5))
     elif ACTIVATION == "swish":

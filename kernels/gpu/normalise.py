@@ -41,6 +41,7 @@ def _apply(
     bucket: int,
     VECTOR: tl.constexpr,
     ACTIVATION: tl.constexpr,
+    LAST: tl.constexpr,  # activation of the sum
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
@@ -57,7 +58,7 @@ def _apply(
         value *= _load_all(gate + image * channels, channel, channels)
     if shortcut is not None:
         value += tl.load(shortcut + offset, inside, 0.0).to(tl.float32)
-    tl.store(y + offset, value.to(y.dtype.element_ty), inside)
+    tl.store(y + offset, activate(value, LAST).to(y.dtype.element_ty), inside)
 
 
 @kernel(*BLOCKS)
@@ -68,7 +69,9 @@ def _apply_backward(
     x,  # [images, positions, channels]
     scale,  # [channels]
     shift,  # [channels]
+    shortcut,  # like x, or None
     of_x,  # like x
+    of_sum,  # like x, or None where the sum has no activation
     partials,  # [workers, 2, channels]: gradients of scale and shift
     images: int,
     positions: int,
@@ -76,6 +79,7 @@ def _apply_backward(
     bucket: int,
     VECTOR: tl.constexpr,
     ACTIVATION: tl.constexpr,
+    LAST: tl.constexpr,  # activation of the sum
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
@@ -93,6 +97,14 @@ def _apply_backward(
         gradient = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
         if output is not None:
             gradient += tl.load(output + offset, inside, 0.0).to(tl.float32)
+            if of_sum is not None:
+                total = activate(raw * scales + shifts, ACTIVATION)
+                if gate is not None:
+                    total *= _load_all(gate + image * channels, channel, channels)
+                if shortcut is not None:
+                    total += tl.load(shortcut + offset, inside, 0.0).to(tl.float32)
+                gradient *= derivative(total, LAST)
+                tl.store(of_sum + offset, gradient.to(of_sum.dtype.element_ty), inside)
             if gate is not None:
                 gradient *= _load_all(gate + image * channels, channel, channels)
         if pooled is not None:
@@ -138,7 +150,7 @@ def _sum_positions(
     tl.store(sums + image * channels + channel, tl.sum(total, 0) * factor, channel < channels)
 
 
-def apply(x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
+def apply(x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None, activation: str) -> Tensor:
     """See `Primitives.apply`."""
     rows, channels, lanes = rows_of(x), x.shape[1], vector(x.shape[1])
     # Without a gate, images need no telling apart.
@@ -157,18 +169,25 @@ def apply(x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor |
         bucket(rows, positions, channels),
         VECTOR=lanes,
         ACTIVATION=prologue.activation,
+        LAST=activation,
     )
     return y
 
 
 def apply_backward(
-    output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
-) -> tuple[Tensor, Tensor, Tensor]:
+    output: Tensor | None,
+    gate: Tensor | None,
+    pooled: Tensor | None,
+    x: Tensor,
+    prologue: Prologue,
+    shortcut: Tensor | None,
+    activation: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """See `Primitives.apply_backward`."""
     rows, channels, lanes = rows_of(x), x.shape[1], vector(x.shape[1])
     images = 1 if gate is None and pooled is None else x.shape[0]
     positions = rows // images
-    of_x = torch.empty_like(x)
+    of_x, of_sum = torch.empty_like(x), None if activation == "identity" else torch.empty_like(x)
     partials = empty_partials(x, workers(rows, 128, triton.cdiv(channels, 32)), 2, channels)
     _apply_backward[lambda meta: (triton.cdiv(channels, meta["BLOCK_C"]), len(partials))](
         output,
@@ -177,7 +196,9 @@ def apply_backward(
         x,
         prologue.scale,
         prologue.shift,
+        shortcut,
         of_x,
+        of_sum,
         partials,
         images,
         positions,
@@ -185,9 +206,10 @@ def apply_backward(
         bucket(rows, positions, channels),
         VECTOR=lanes,
         ACTIVATION=prologue.activation,
+        LAST=activation,
     )
     of_scale, of_shift = partials.sum(0, dtype=torch.float64).float()
-    return of_x, of_scale, of_shift
+    return of_x, of_scale, of_shift, of_sum
 
 
 def pool(x: Tensor, prologue: Prologue) -> Tensor:

@@ -44,13 +44,27 @@ class TritonPrimitives:
     ) -> tuple[Tensor, Tensor, Tensor]:
         return batch_norm.backward(of_scale, of_shift, moments, count, weight, epsilon)
 
-    def apply(self, x: Tensor, prologue: Prologue, gate: Tensor | None, shortcut: Tensor | None) -> Tensor:
-        return normalise.apply(x, prologue, gate, shortcut)
+    def apply(
+        self,
+        x: Tensor,
+        prologue: Prologue,
+        gate: Tensor | None,
+        shortcut: Tensor | None,
+        activation: str = "identity",
+    ) -> Tensor:
+        return normalise.apply(x, prologue, gate, shortcut, activation)
 
     def apply_backward(
-        self, output: Tensor | None, gate: Tensor | None, pooled: Tensor | None, x: Tensor, prologue: Prologue
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return normalise.apply_backward(output, gate, pooled, x, prologue)
+        self,
+        output: Tensor | None,
+        gate: Tensor | None,
+        pooled: Tensor | None,
+        x: Tensor,
+        prologue: Prologue,
+        shortcut: Tensor | None = None,
+        activation: str = "identity",
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        return normalise.apply_backward(output, gate, pooled, x, prologue, shortcut, activation)
 
     def pool(self, x: Tensor, prologue: Prologue) -> Tensor:
         return normalise.pool(x, prologue)

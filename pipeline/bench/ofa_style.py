@@ -65,6 +65,10 @@ class OfaStyleOperations:
     def pointwise_conv(self, x: Tensor, weight: Tensor, outputs: int) -> Tensor:
         return F.conv2d(x, weight[:outputs, : x.shape[1]].contiguous())
 
+    def conv(self, x: Tensor, weight: Tensor, outputs: int, stride: int) -> Tensor:
+        active = weight[:outputs, : x.shape[1]].contiguous()
+        return F.conv2d(x, active, stride=stride, padding=weight.shape[-1] // 2)
+
     def depthwise_conv(
         self, x: Tensor, weight: Tensor, kernel: int, stride: int, transforms: Mapping[str, Tensor]
     ) -> Tensor:
@@ -101,8 +105,8 @@ class OfaStyleOperations:
         y = F.conv2d(y, expand[0][:channels, :reduced, None, None].contiguous(), expand[1][:channels].contiguous())
         return x * (F.relu6(y + 3) / 6)
 
-    def settle(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
-        return x if shortcut is None else shortcut + x
+    def settle(self, x: Tensor, shortcut: Tensor | None, activation: str = "identity") -> Tensor:
+        return reference.ACTIVATIONS[activation](x if shortcut is None else shortcut + x)
 
     def pool(self, x: Tensor) -> Tensor:
         return x.mean(3, keepdim=True).mean(2, keepdim=True).flatten(1)

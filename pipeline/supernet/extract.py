@@ -32,12 +32,14 @@ def plain_network(space: Space, subnet: Subnet) -> nn.Module:
 
 @torch.no_grad()
 def extract(supernet: Supernet, subnet: Subnet) -> nn.Module:
-    """`subnet` as a plain static network on the same device, weights copied, in evaluation mode and channels_last.
+    """`subnet` as a plain static network, weights copied, in evaluation mode and channels_last.
 
-    Its batch-norm statistics are the leading part of the full model's: recalibrate them before use
-    (`pipeline.evaluation.recalibrate`), unless the subnet is the full model.
+    It is on the supernet's device and in the precision of its weights. Its batch-norm statistics are the leading part
+    of the full model's: recalibrate them before use (`pipeline.evaluation.recalibrate`), unless the subnet is the full
+    model.
     """
-    network = plain_network(supernet.space, subnet).to(next(supernet.parameters()).device)
+    weight = next(supernet.parameters())
+    network = plain_network(supernet.space, subnet).to(weight.device, weight.dtype)
     for name, tensor in network.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             tensor.copy_(_active(supernet, name, tensor.shape))

@@ -17,18 +17,14 @@ from kernels.reference import centre_kernel
 
 
 class ElasticConv(nn.Conv2d):
-    """Convolution of several pixels over all channels, without bias; the active input channels are those of `x`.
-
-    No operations have it: plain PyTorch computes it, and so must what follows.
-    """
+    """Convolution of several pixels over all channels, without bias; the active input channels are those of `x`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
-    def forward(self, operations: Operations, x: Tensor, outputs: int) -> Tensor:
-        weight = leading(self.weight, outputs, x.shape[1])
-        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+    def forward(self, operations: Operations, x: Any, outputs: int) -> Any:
+        return operations.conv(x, self.weight, outputs, self.stride[0])
 
 
 class ElasticPointwise(nn.Module):

@@ -97,7 +97,7 @@ class Supernet(nn.Module):
     def forward(
         self, images: Tensor | Trunk, subnet: Subnet, logits: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Logits [N, classes] of `subnet`, float32, for normalised images [N, 3, H, W] or for their trunk.
+        """Logits [N, classes] of `subnet`, float32 at least, for normalised images [N, 3, H, W] or for their trunk.
 
         Args:
             logits: what computes them from the trunk's features in `self.logits`' stead: a captured graph.
@@ -108,7 +108,8 @@ class Supernet(nn.Module):
     def logits(self, features: Tensor, subnet: Subnet) -> Tensor:
         """Logits of `subnet` from its trunk's features."""
         with self._autocast(features.device.type):
-            return self._logits(features, subnet).float()
+            logits = self._logits(features, subnet)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def operations(self, device: str) -> Operations:
         """Whose operations compute the elastic layers on a device of this type ("cpu", "cuda")."""
@@ -139,14 +140,10 @@ class Supernet(nn.Module):
             return F.max_pool2d(operations.settle(x, None), layer.kernel, layer.stride, layer.kernel // 2)
         if layer.kind == "resize":
             return resize(x, layer.side)
-        module = getattr(self, layer.name)
-        x = module(operations, x, layer.outputs)
+        x = getattr(self, layer.name)(operations, x, layer.outputs)
         if layer.norm is None:
             return reference.ACTIVATIONS[layer.activation](x)
-        # What plain PyTorch convolves, it normalises.
-        return getattr(self, layer.norm)(
-            reference if isinstance(module, ElasticConv) else operations, x, full, layer.activation
-        )
+        return getattr(self, layer.norm)(operations, x, full, layer.activation)
 
     def _add(self, layers: Iterable[Layer]) -> None:
         """Modules for the largest size of each layer, and for the batch norms."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from kernels import reference
 from pipeline.engines import EngineConfig
@@ -25,11 +27,14 @@ from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
 from pipeline.methods.phases import Slot, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.supernet.networks import NETWORKS
+from pipeline.supernet.space import Space
 from pipeline.supernet.supernet import Supernet
 
 STEPS = 5
 BATCH = 12  # splits over one, two and three processes
 SPACE = NETWORKS["mobilenet_v3_digits"]
+# The situation of each other network: its ramp.
+OTHERS = {name: NETWORKS[f"{name}_digits"] for name in ("proxyless", "resnet50", "attentive_nas")}
 
 # Small buckets, so that a step has many; all that `engine.deepspeed` lets a recipe set and that could matter.
 BUCKETS: dict[str, Any] = {"reduce_bucket_size": 3000, "allgather_bucket_size": 5000}
@@ -134,7 +139,8 @@ class Cell:
     def supernet(self) -> Supernet:
         torch.manual_seed(0)
         kernels = "auto" if self.precision == "fp32 fused" else "reference"
-        return Supernet(SPACE, bf16=self.precision == "bf16", kernels=kernels, recompute=self.recompute)
+        space = OTHERS.get(self.situation, SPACE)
+        return Supernet(space, bf16=self.precision == "bf16", kernels=kernels, recompute=self.recompute)
 
     def functions(self) -> AbstractContextManager[Any]:
         """What to train inside: except for the fused operations, which have their own, with smooth activations."""
@@ -147,13 +153,17 @@ def smooth() -> Iterator[None]:
 
     Else a rounding that differs between two engines would, on an unlucky machine, grow to 1e-5 in five steps.
     """
-    activations = {"relu": F.softplus, "h_swish": F.silu}
+    activations = {"relu": F.softplus, "relu6": _smooth_relu6, "h_swish": F.silu}
     functions = {"relu": F.softplus, "hardswish": F.silu, "hardsigmoid": torch.sigmoid}
     with mock.patch.dict(reference.ACTIVATIONS, activations), mock.patch.multiple(F, **functions):
         yield
 
 
-def ramp() -> list[StepPlan]:
+def _smooth_relu6(x: Tensor) -> Tensor:
+    return F.softplus(x) - F.softplus(x - 6)
+
+
+def ramp(space: Space = SPACE) -> list[StepPlan]:
     """One step of the full model alone, a ramp of two, then the supernet with ε = 1."""
     config = DepsConfig(
         duration=f"{STEPS} steps",
@@ -162,7 +172,7 @@ def ramp() -> list[StepPlan]:
         random_subnets=1,
         learning_rate=LearningRateConfig(base=0.05),
     )
-    schedule = Schedule(config, SPACE, steps_per_epoch=STEPS, seed=7)
+    schedule = Schedule(config, space, steps_per_epoch=STEPS, seed=7)
     return [schedule.at(step) for step in range(STEPS)]
 
 
@@ -192,6 +202,7 @@ SITUATIONS: dict[str, Callable[[], list[StepPlan]]] = {
     "blocks unused": blocks_unused,
     "clip": ramp,
     "ε ramp": ramp,
+    **{name: partial(ramp, space) for name, space in OTHERS.items()},
 }
 
 

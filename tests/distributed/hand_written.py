@@ -81,7 +81,8 @@ def _add_gradients(
         else:
             loss = -(target * logits.log_softmax(1)).sum(1).mean()
         (slot.scale * loss / parts).backward()
-    features.backward(end.grad)
+    if features.requires_grad:  # else the subnets share the images alone
+        features.backward(end.grad)
 
 
 def _mean(statistics: list[dict[str, Tensor]]) -> dict[str, Tensor]:

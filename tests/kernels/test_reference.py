@@ -1,5 +1,7 @@
 """The plain operations against float64 sums written out, on odd sizes; inputs are never zero."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -72,6 +74,49 @@ def test_squeeze_excite_scales_channels_by_a_gate_of_their_means(batch: int, cha
     torch.testing.assert_close(actual, x.double() * gate[:, :, None, None], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("batch", "channels", "side"), SIZES)
+def test_conv_is_a_sum_over_the_shifted_input_and_its_leading_channels(
+    batch: int, channels: int, side: int, kernel: int, stride: int
+) -> None:
+    x, weight = tensor(batch, channels, side, side), tensor(24, 64, kernel, kernel)
+    padded = torch.nn.functional.pad(x.double(), [kernel // 2] * 4)
+    out = (side - 1) // stride + 1
+    expected = torch.zeros(batch, 17, out, out, dtype=torch.float64)
+    for row in range(kernel):
+        for column in range(kernel):
+            tap = weight[:17, :channels, row, column].double()
+            shifted = padded[:, :, row : row + stride * out : stride, column : column + stride * out : stride]
+            expected += torch.einsum("nihw,oi->nohw", shifted[:, :, :out, :out], tap)
+    actual = reference.conv(x, weight, 17, stride).double()
+    torch.testing.assert_close(actual, expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "values"),
+    [
+        ("relu", [0.0, 0.0, 1.5, 6.0, 7.0]),
+        ("relu6", [0.0, 0.0, 1.5, 6.0, 6.0]),
+        ("h_swish", [0.0, 0.0, 1.5 * 4.5 / 6, 6.0, 7.0]),
+        (
+            "swish",
+            [-4 / (1 + math.exp(4)), 0.0, 1.5 / (1 + math.exp(-1.5)), 6 / (1 + math.exp(-6)), 7 / (1 + math.exp(-7))],
+        ),
+    ],
+)
+def test_activations_are_those_of_their_papers(activation: str, values: list[float]) -> None:
+    x = torch.tensor([-4, 0, 1.5, 6, 7, math.nan], dtype=torch.float64)
+    assert reference.ACTIVATIONS[activation](x).tolist() == pytest.approx([*values, math.nan], nan_ok=True)
+
+
+def test_relu6_has_slope_one_strictly_between_its_corners() -> None:
+    x = torch.tensor([-1.0, 0, 3, 6, 7]).requires_grad_()
+    reference.ACTIVATIONS["relu6"](x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 0, 1, 0, 0]
+
+
 def test_linear_is_a_product_with_the_leading_block() -> None:
     x, weight, bias = tensor(3, 17), tensor(12, 20), tensor(12)
     expected = x.double() @ weight[:7, :17].double().T + bias[:7].double()
@@ -82,6 +127,8 @@ def test_a_block_settles_to_its_output_plus_its_shortcut_and_pools_to_means() ->
     x, shortcut = tensor(2, 3, 4, 4), tensor(2, 3, 4, 4, seed=1)
     assert torch.equal(reference.settle(x, None), x)
     assert torch.equal(reference.settle(x, shortcut), x + shortcut)
+    assert torch.equal(reference.settle(x, shortcut, "relu"), (x + shortcut).clamp(min=0))
+    assert torch.equal(reference.settle(x, None, "relu6"), x.clamp(0, 6))
     torch.testing.assert_close(reference.pool(x), x.sum((2, 3)) / 16)
 
 

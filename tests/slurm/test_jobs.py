@@ -88,7 +88,7 @@ def late(project: Project) -> Late:
     project.update(job, "StartTime=now+600", "TimeLimit=10")
     [status] = project.status("late")
     mlflow = run_in_mlflow(project, "late")
-    project.update(job, "StartTime=now")
+    project.update(job, "StartTime=now+8")  # nodes refuse a job again for `cred_expire` after its last start
     project.wait_for_end(job, "COMPLETED")
     return Late(job, folder, status, mlflow)
 

@@ -116,6 +116,10 @@ class ConvolutionsContract:
             (3, 40, 72, 14, 13),
             (1, 100, 9, 3, 3),  # channels that are no multiple of a vector
             (1, 7, 100, 7, 7),
+            (2, 56, 104, 5, 4),  # multiples of 8 and not of 16, as ResNet50D and Proxyless have them
+            (1, 248, 416, 2, 1),
+            (1, 232, 168, 1, 3),
+            (2, 40, 216, 3, 3),
             (1, 960, 8, 1, 3),  # more channels than are summed over at once, forward
             (3, 8, 960, 1, 3),  # and backward
             (1, 8, 16, 63, 63),  # several workers
@@ -147,6 +151,8 @@ class ConvolutionsContract:
             (1, 72, 7, 3, 5, "h_swish"),
             (1, 100, 3, 3, 3, None),
             (1, 136, 1, 2, 3, "relu"),
+            (2, 104, 5, 4, 5, "relu6"),
+            (1, 312, 3, 2, 3, "swish"),
             (1, 8, 63, 9, 3, "h_swish"),  # several workers
         ],
     )

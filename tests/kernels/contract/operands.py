@@ -1,7 +1,7 @@
 """Operands that are exact in bfloat16, never zero, and on no corner of an activation; and how near is near enough.
 
-Normalised values are odd multiples of 2^-8: where an activation has a corner, at 0 and ±3, none lies, so that rounding
-puts none on another side of it than float64 does.
+Normalised values are odd multiples of 2^-8: where an activation has a corner, at 0, ±3 and 6, none lies, so that
+rounding puts none on another side of it than float64 does.
 """
 
 import torch

@@ -174,6 +174,76 @@ class OperationsContract:
 
         check([*raw_scale_shift(2, 22, 3, device, dtype), weight], mine, plain)
 
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("activation", [None, "relu", "swish"])
+    @pytest.mark.parametrize(("kernel", "inputs", "outputs", "side"), [(3, 24, 40, 7), (5, 8, 3, 4), (1, 24, 9, 1)])
+    def test_a_dense_convolution_takes_a_tensor_as_well_as_what_batch_norm_gave(
+        self,
+        kernel: int,
+        inputs: int,
+        outputs: int,
+        side: int,
+        activation: str | None,
+        stride: int,
+        operations: Any,
+        dtype: torch.dtype,
+        device: str,
+    ) -> None:
+        """It gives a tensor, of the leading block of its weight, whose gradient is zero elsewhere."""
+        weight = odd_sixteenths(outputs + 8, inputs + 8, kernel, kernel, seed=1, device=device)
+
+        def mine(raw: Tensor, scale: Tensor, shift: Tensor, weight: Tensor) -> Sequence[Tensor]:
+            operand = raw if activation is None else Normalised(raw, scale, shift, activation)
+            y = operations.conv(operand, weight.to(dtype), outputs, stride)
+            assert y.dtype == dtype
+            assert y.is_contiguous(memory_format=torch.channels_last)
+            return (y,)
+
+        def plain(raw: Tensor, scale: Tensor, shift: Tensor, weight: Tensor) -> Sequence[Tensor]:
+            operand = raw if activation is None else activated(raw, scale, shift, activation)
+            return (F.conv2d(operand, weight[:outputs, :inputs], stride=stride, padding=(kernel - 1) // 2),)
+
+        check([*raw_scale_shift(2, inputs, side, device, dtype), weight], mine, plain)
+
+    @pytest.mark.parametrize("shortcut", [False, True])
+    @pytest.mark.parametrize("last", ACTIVATIONS)
+    @pytest.mark.parametrize("normalised", [False, True])
+    def test_the_sum_at_the_end_of_a_block_may_be_activated(
+        self, normalised: bool, last: str, shortcut: bool, operations: Any, dtype: torch.dtype, device: str
+    ) -> None:
+        """Of what batch norm gave, and of a tensor."""
+        beside = images(3, 24, 7, 7, seed=1, device=device, dtype=dtype)
+        raw, scale, shift = raw_scale_shift(3, 24, 7, device, dtype)
+
+        def mine(raw: Tensor, scale: Tensor, shift: Tensor, beside: Tensor) -> Sequence[Tensor]:
+            x = Normalised(raw, scale, shift, "identity") if normalised else raw
+            return (operations.settle(x, beside if shortcut else None, last),)
+
+        def plain(raw: Tensor, scale: Tensor, shift: Tensor, beside: Tensor) -> Sequence[Tensor]:
+            total = activated(raw, scale, shift, "identity") if normalised else raw
+            return (reference.ACTIVATIONS[last](total + beside if shortcut else total),)
+
+        # To even sixteenths: the sums go beyond all corners, are on none, and need no rounding.
+        check([3 * raw, scale, shift, beside - 1 / 16], mine, plain)
+
+    def test_a_block_settles_pools_and_squeezes_a_tensor_too(
+        self, operations: Any, dtype: torch.dtype, device: str
+    ) -> None:
+        parameters = [
+            odd_sixteenths(*shape, seed=1, device=device).to(dtype) for shape in ((8, 26), (8,), (26, 8), (26,))
+        ]
+
+        def mine(x: Tensor, *parameters: Tensor) -> Sequence[Tensor]:
+            excited = operations.squeeze_excite(x, parameters[:2], parameters[2:], 7)
+            return operations.settle(x, None), operations.pool(x), excited
+
+        def plain(x: Tensor, *parameters: Tensor) -> Sequence[Tensor]:
+            hidden = F.relu(x.mean((2, 3)) @ parameters[0][:7, :24].T + parameters[1][:7])
+            gate = ((hidden @ parameters[2][:24, :7].T + parameters[3][:24]) / 6 + 0.5).clamp(0, 1)
+            return x, x.mean((2, 3)), x * gate[:, :, None, None]
+
+        check([images(3, 24, 7, 7, seed=0, device=device, dtype=dtype), *parameters], mine, plain)
+
     @pytest.mark.parametrize("with_shortcut", [False, True])
     @pytest.mark.parametrize("activation", ACTIVATIONS)
     @pytest.mark.parametrize(("batch", "channels", "side"), SIZES)
@@ -218,7 +288,7 @@ class OperationsContract:
         )
 
     @pytest.mark.parametrize("size", [0.25, 4.0])  # the larger weights drive most gates to zero or one
-    @pytest.mark.parametrize("activation", ["relu", "h_swish"])
+    @pytest.mark.parametrize("activation", ["relu", "h_swish", "swish"])
     @pytest.mark.parametrize(("batch", "channels", "side", "reduced"), [(1, 8, 1, 8), (3, 24, 7, 8), (2, 100, 3, 24)])
     def test_squeeze_excite(
         self,
@@ -248,20 +318,21 @@ class OperationsContract:
         check([*raw_scale_shift(batch, channels, side, device, dtype), *given], mine, plain)
 
     @pytest.mark.parametrize("training", [True, False])
-    def test_batch_norm_of_a_convolution(self, training: bool, operations: Any, device: str) -> None:
-        """Normalised output, all gradients, and running statistics of the leading channels."""
+    @pytest.mark.parametrize("kernel", [1, 3])
+    def test_batch_norm_of_a_convolution(self, kernel: int, training: bool, operations: Any, device: str) -> None:
+        """Normalised output, all gradients, and running statistics of the leading channels; pointwise or dense."""
         x = images(3, 8, 5, 5, seed=0, device=device, dtype=torch.float32)
-        weight = odd_sixteenths(24, 8, 1, 1, seed=0, device=device)
+        weight = odd_sixteenths(24, 8, kernel, kernel, seed=0, device=device)
         gamma, beta, mean, variance = (odd_sixteenths(30, seed=seed, device=device).abs() for seed in range(4))
         running, exact = (mean.clone(), variance.clone()), [each[:20].double() for each in (mean, variance)]
 
         def mine(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Sequence[Tensor]:
-            y = operations.pointwise_conv(x, weight, 20)
+            y = operations.pointwise_conv(x, weight, 20) if kernel == 1 else operations.conv(x, weight, 20, 2)
             y = operations.batch_norm(y, gamma, beta, running, training, 0.1, 1e-5, "swish")
             return (operations.settle(y, None),)
 
         def plain(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Sequence[Tensor]:
-            convolved = F.conv2d(x, weight[:20])
+            convolved = F.conv2d(x, weight[:20], stride=1 if kernel == 1 else 2, padding=kernel // 2)
             return (F.silu(F.batch_norm(convolved, *exact, gamma[:20], beta[:20], training, 0.1, 1e-5)),)
 
         check([x, weight, gamma, beta], mine, plain)
@@ -289,6 +360,7 @@ class OperationsContract:
         raw[0, 2, 1, 1] = math.nan
         settled = operations.settle(Normalised(raw, scale, shift, activation), None)
         assert settled[0, 2, 1, 1].isnan()
+        assert operations.settle(Normalised(raw, scale, shift, "identity"), raw, activation)[0, 2, 1, 1].isnan()
         weight = odd_sixteenths(5, 8, 1, 1, seed=1, device=device)
         y: Convolved = operations.pointwise_conv(Normalised(raw, scale, shift, activation), weight, 5)
         assert y.raw[0, :, 1, 1].isnan().all()

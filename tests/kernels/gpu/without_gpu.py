@@ -65,6 +65,8 @@ def subnet(batch: int, side: int, narrow: int, wide: int, largest: int = 7) -> N
     primitives.batch_norm_backward(of_wide.scale, of_wide.shift, moments, count, weight, epsilon)
     primitives.apply(y, of_wide, gate, None)
     primitives.apply_backward(y, gate, gate, y, of_wide)
+    primitives.apply(y, of_wide, None, y, "relu")
+    primitives.apply_backward(y, None, None, y, of_wide, y, "relu")
     primitives.pool(y, of_wide)
     primitives.gate_gradient(y, y, of_wide)
 
@@ -119,7 +121,9 @@ def code() -> dict[str, dict[str, bool]]:
         kernel: Any = run(self, *arguments, grid=grid, warmup=True, **options)
         text = kernel.asm["ptx"]
         wide = re.search(r"ld\.global[\w.:]*\.v4\.b32|cp\.async\.cg\.shared\.global[^;]*, 0x10,", text)
-        found[f"{self.__module__}.{self.__name__}"] = {"matrix": "wgmma" in text, "wide": wide is not None}
+        # Of a kernel with several variants, all of them.
+        before = found.get(name := f"{self.__module__}.{self.__name__}", {"matrix": True, "wide": True})
+        found[name] = {"matrix": before["matrix"] and "wgmma" in text, "wide": before["wide"] and wide is not None}
 
     def first_blocks(self: Autotuner, *arguments: Any, **options: Any) -> None:
         self.fn.run(*arguments, **options, **self.configs[0].all_kwargs())

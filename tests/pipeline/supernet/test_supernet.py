@@ -47,7 +47,8 @@ def test_an_extracted_subnet_gives_the_active_subnets_logits(network: str) -> No
         for subnet in subnets(space):
             expected = supernet(images(), subnet)
             assert expected.std() > 1e-3  # else the comparison would mean nothing
-            torch.testing.assert_close(extract(supernet, subnet)(images()), expected, atol=1e-5, rtol=1e-5)
+            size = float(expected.std().clamp(min=1))  # sums of residuals grow
+            torch.testing.assert_close(extract(supernet, subnet)(images()), expected, atol=1e-5 * size, rtol=1e-5)
 
 
 def test_an_extracted_subnet_trains_like_the_active_one() -> None:

@@ -18,13 +18,18 @@ from pipeline.methods.losses import LossConfig
 from pipeline.methods.schedule import Schedule
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.extract import extract, plain_network
+from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.supernet import Trunk
 from pipeline.training.sandwich import sandwich_step
 from tests.pipeline.supernet.spaces import OPEN, TOY
 from tests.pipeline.supernet.test_complexity import counted
 from tests.pipeline.supernet.test_supernet import images, lively, subnets
 
-SPACES = {"toy": TOY, "open": OPEN}
+SPACES = {
+    "toy": TOY,
+    "open": OPEN,
+    **{name: NETWORKS[f"{name}_digits"] for name in ("proxyless", "resnet50", "attentive_nas")},
+}
 LABELS = torch.arange(4)
 
 
@@ -34,10 +39,16 @@ def test_an_extracted_subnet_gives_the_active_subnets_logits(name: str) -> None:
     supernet = lively(space).eval()
     with torch.no_grad():
         for subnet in subnets(space):
-            pixels = images(side=subnet.resolution)
+            pixels = images(side=space.image_side(subnet))
             expected = supernet(pixels, subnet)
             assert expected.std() > 1e-3
             torch.testing.assert_close(extract(supernet, subnet)(pixels), expected, atol=1e-5, rtol=1e-5)
+        supernet.double()
+        for subnet in subnets(space):
+            pixels = images(side=space.image_side(subnet)).double()
+            torch.testing.assert_close(
+                extract(supernet, subnet).double()(pixels), supernet(pixels, subnet), atol=1e-12, rtol=1e-12
+            )
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -74,7 +85,7 @@ def test_a_sandwich_step_has_the_sum_of_its_subnets_gradients(name: str, kernels
     separate = lively(space).double()
     together = lively(space)
     together.kernels = kernels
-    pixels = images(side=16)
+    pixels = images(side=space.image_sides[-1])
     for slot in plan.slots:
         F.cross_entropy(separate(pixels.double(), slot.subnet).double(), LABELS).backward()
     engine = SingleEngine(together, SgdConfig(weight_decay=0))
@@ -83,7 +94,7 @@ def test_a_sandwich_step_has_the_sum_of_its_subnets_gradients(name: str, kernels
     for key, parameter in separate.named_parameters():
         wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(momentum[key].double(), wanted, rtol=2e-3, atol=2e-5, msg=key)
-    assert momentum["first.weight"].abs().max() > 1e-4
+    assert momentum[f"{space.stem[0].name}.weight"].abs().max() > 1e-4
 
 
 def test_where_the_stem_varies_the_trunk_is_the_images() -> None:
