@@ -81,18 +81,29 @@ def describe_command(
     print_description(space, depth, expand, kernel, resolution, width, subnet, as_json)
 
 
-@app.command("evaluate", epilog="Example: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold]")
+@app.command(
+    "evaluate",
+    epilog="Examples: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold] · "
+    "[bold]deps evaluate imported --data shards/imagenet[/bold]",
+)
 def evaluate_command(
-    run: RunFolder,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run's folder, runs/NAME, or an imported supernet.", show_default=False),
+    ],
     subnet: Annotated[
         list[str] | None, typer.Option(help="Also this one; may be repeated.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="The data set of a supernet without a recipe.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
     from pipeline.commands.evaluate import print_evaluation
 
-    print_evaluation(run, subnet or (), as_json)
+    print_evaluation(run, subnet or (), as_json, data)
 
 
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from data_shards.one_line import readable
 from pipeline.checkpoints.belonging import misfit_of
 from pipeline.checkpoints.checkpoint import load_best_checkpoint, load_newest_checkpoint
 from pipeline.errors import UsageError
@@ -13,7 +14,7 @@ from pipeline.run.description import read_description
 from pipeline.run.folder import read_recipe
 from pipeline.run.start import origin_of_trained
 from pipeline.supernet.networks import build_space
-from pipeline.supernet.store import save_supernet
+from pipeline.supernet.store import origin_of, save_supernet
 
 
 def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]:
@@ -52,3 +53,5 @@ def print_weights(run: Path, best: bool, output: Path) -> None:
     """Do it, and tell what was written."""
     step, files = write_weights(run, best, output)
     print(f"step {step}: {', '.join(map(str, files))}")
+    if origin := origin_of(output):
+        print(readable(origin.note(output)))

@@ -120,7 +120,7 @@ def mobile(state: State, images: Tensor, stages: Sequence[Stage], depth: int, ep
 def resnet(
     state: State, images: Tensor, stem: tuple[int, bool, int], stages: Sequence[tuple[int, Sequence[float]]]
 ) -> Tensor:
-    """OFA's ResNet50D: stem's middle width, whether its block is there, its width; width and expand ratios of stages."""
+    """OFA's ResNet50D; `stem`: middle width, whether its block is there, width; of stages: width and expand ratios."""
 
     def layer(name: str, x: Tensor, outputs: int, stride: int = 1) -> Tensor:
         return normed(state, f"{name}.bn.bn", convolved(state, f"{name}.conv.conv", x, outputs, stride), 1e-5)
