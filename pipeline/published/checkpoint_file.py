@@ -175,7 +175,7 @@ def _tensors(path: Path, state: Any) -> dict[str, Tensor]:
         if not isinstance(name, str):
             raise UsageError(f"{path}: holds no state dict: the key {shown(name)} is no name of a tensor")
         if not isinstance(tensor, Tensor):
-            raise UsageError(f"{path}: holds no state dict: {shown(name)} is a {type(tensor).__name__}, not a tensor")
+            raise UsageError(f"{path}: holds no state dict: {shown(name)} is no tensor but {shown(tensor)}")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
             raise UsageError(f"{path}: {shown(name)} is no plain tensor with values")
     return {name: tensor.detach() for name, tensor in state.items()}

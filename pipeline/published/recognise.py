@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -94,12 +95,9 @@ def fits_name(network: str, space: Space) -> bool:
 def _by_marks(state: Mapping[str, Tensor]) -> str:
     for mark, network in _MARKS.items():
         if any(name.startswith(mark) for name in state):
-            if network not in NETWORKS:
-                break
             return network
     names = ", ".join(shown(name) for name in list(state)[:3])
-    known = ", ".join(network for network in _MARKS.values() if network in NETWORKS)
-    raise UsageError(f"is of no network that is known here ({known}); its tensors are {names}, …")
+    raise UsageError(f"is of no network that is known here ({', '.join(_MARKS.values())}); its tensors are {names}, …")
 
 
 def _alike(one: Space, other: Space) -> bool:
@@ -109,17 +107,19 @@ def _alike(one: Space, other: Space) -> bool:
 
 
 def _width(state: Mapping[str, Tensor], network: str) -> float | None:
-    """The width multiplier; the network's own where none gives the file's channels, None where it has none."""
+    """The width multiplier that most of the file's channels have; None where the network has none."""
     if "width" not in type(named(network)).model_fields:
         return None
-    outputs = [_rows(state, name) for name in ("first_conv.conv.weight", *_projections(state))]
-    features = state[_CLASSIFIER].shape[1]
-    for width in _WIDTHS:
+    blocks = range(len(_channels(NETWORKS[network])) - 1)
+    names = ("first_conv.conv.weight", *(f"blocks.{index}.conv.point_linear.conv.weight" for index in blocks))
+    found = [*(_rows(state.get(name)) for name in names), state[_CLASSIFIER].shape[1]]
+
+    def alike(width: float) -> int:
         space = named(network, width=width).space()
         mixed = next(layer.widths[-1] for layer in reversed(space.head[:-1]) if layer.widths)
-        if _channels(space) == outputs and mixed == features:
-            return width
-    return named(network).model_dump()["width"]
+        return sum(map(int.__eq__, (*_channels(space), mixed), found))
+
+    return max(_WIDTHS, key=alike)
 
 
 def _channels(space: Space) -> list[int]:
@@ -131,25 +131,19 @@ def _channels(space: Space) -> list[int]:
     ]
 
 
-def _projections(state: Mapping[str, Tensor]) -> Iterator[str]:
-    for index in range(sum(name.endswith(".point_linear.conv.weight") for name in state)):
-        yield f"blocks.{index}.conv.point_linear.conv.weight"
-
-
-def _rows(state: Mapping[str, Tensor], name: str) -> int:
-    tensor = state.get(name)
+def _rows(tensor: Tensor | None) -> int:
     return len(tensor) if tensor is not None and tensor.ndim else 0
 
 
 def _kernels(state: Mapping[str, Tensor], network: str) -> tuple[int, ...] | None:
-    """The network's kernel sizes up to the file's; None where those are the network's own."""
+    """The network's kernel sizes up to that of most blocks; None where those are the network's own."""
     if "kernels" not in type(named(network)).model_fields:
         return None
     own = sorted({kernel for stage in NETWORKS[network].stages for kernel in stage.kernels})
-    sides = {
+    sides = Counter(
         tensor.shape[-1]
         for name, tensor in state.items()
-        if name.endswith(".depth_conv.conv.weight") and not name.startswith("blocks.0.")
-    }
-    largest = max(sides, default=own[-1])
+        if name.endswith(".depth_conv.conv.weight") and not name.startswith("blocks.0.") and tensor.ndim
+    )
+    largest = sides.most_common(1)[0][0] if sides else own[-1]
     return None if largest == own[-1] or largest not in own else tuple(k for k in own if k <= largest)
