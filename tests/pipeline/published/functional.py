@@ -39,8 +39,9 @@ def normed(state: State, name: str, x: Tensor, epsilon: float) -> Tensor:
     return (x - mean) / (variance + epsilon).sqrt() * weight + bias
 
 
-def depthwise(state: State, name: str, x: Tensor, kernel: int, stride: int) -> Tensor:
-    weight = state[f"{name}.weight"][: x.shape[1]]
+def kernels_of(state: State, name: str, channels: int, kernel: int) -> Tensor:
+    """The kernels that a subnet convolves each channel with."""
+    weight = state[f"{name}.weight"][:channels]
     module = name.removesuffix(".conv")
     while weight.shape[-1] > kernel:
         side = weight.shape[-1] - 2
@@ -49,6 +50,11 @@ def depthwise(state: State, name: str, x: Tensor, kernel: int, stride: int) -> T
         if matrix is not None:
             centre = torch.einsum("ij,cj->ci", matrix, centre)
         weight = centre.reshape(len(weight), 1, side, side)
+    return weight
+
+
+def depthwise(state: State, name: str, x: Tensor, kernel: int, stride: int) -> Tensor:
+    weight = kernels_of(state, name, x.shape[1], kernel)
     return F.conv2d(x, weight, stride=stride, padding=kernel // 2, groups=x.shape[1])
 
 

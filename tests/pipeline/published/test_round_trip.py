@@ -201,7 +201,8 @@ def test_the_licence_goes_with_the_weights(tmp_path: Path) -> None:
     assert "not for commercial use" in written["licence"]
     assert written["file"] == "alphanet.pth.tar"
     origin = origin_of(tmp_path / "imported")
-    assert origin is not None and origin.licence == written["licence"]
+    assert origin is not None
+    assert origin.licence == written["licence"]
     assert "not for commercial use" in deps("export-checkpoint", "imported", "--output", "out.pth", cwd=tmp_path).stdout
 
 
