@@ -83,7 +83,7 @@ def describe_command(
 
 @app.command(
     "evaluate",
-    epilog="Examples: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold] · "
+    epilog="Example: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold] · "
     "[bold]deps evaluate imported --data shards/imagenet[/bold]",
 )
 def evaluate_command(
@@ -136,7 +136,7 @@ def weights_command(
 
 @app.command(
     "import",
-    epilog="Examples: [bold]deps import ofa_mbv3_d234_e346_k357_w1.0 --output ofa[/bold] · "
+    epilog="Example: [bold]deps import ofa_mbv3_d234_e346_k357_w1.0 --output ofa[/bold] · "
     "[bold]deps import attentive_nas.pth.tar --network attentive_nas --output attentive[/bold], then "
     "[bold]deps evaluate ofa --data shards/imagenet[/bold]",
 )

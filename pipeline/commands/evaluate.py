@@ -47,8 +47,6 @@ def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None)
     recipe = _recipe(folder, shards)
     supernet = load_supernet(folder)
     space = supernet.space
-    if origin := origin_of(folder):
-        logging.getLogger(__name__).warning("%s", origin.note(folder))
     if recipe is None:
         assert shards is not None
         data, config = conventions(space, shards)
@@ -64,6 +62,8 @@ def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None)
         check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
     elif test.num_classes != space.classes:
         raise UsageError(f"--data {shards}: has {test.num_classes} classes, {folder} tells {space.classes} apart")
+    if origin := origin_of(folder):
+        logging.getLogger(__name__).warning("%s", origin.note(folder))
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
