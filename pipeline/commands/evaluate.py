@@ -118,7 +118,7 @@ def _recipe(folder: Path, shards: Path | None) -> Recipe | None:
     if is_run and shards is not None:
         raise UsageError(f"--data {shards}: is for a supernet without a recipe; {folder} has the data set of its run")
     if is_saved and not is_run and shards is None:
-        raise UsageError(f"{folder}: has a supernet without a recipe: give its data set with --data SHARDS")
+        raise UsageError(f"{folder / CONFIG}: is not there; a supernet without a recipe needs --data SHARDS")
     return read_recipe(folder) if shards is None else None
 
 

@@ -12,9 +12,11 @@ from data_shards.one_line import shown
 from pipeline.errors import UsageError
 from pipeline.published.besides import Besides
 from pipeline.published.layout import counter, places
-from pipeline.published.names import is_tracking, normal
+from pipeline.published.names import norm_of, normal
 from pipeline.supernet.belonging import without_memory
 from pipeline.supernet.space import Space
+
+_MOST_CHANNELS = 1 << 16
 
 
 class Taken(NamedTuple):
@@ -37,7 +39,7 @@ def by_normal_name(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     spelled: dict[str, str] = {}
     for name in state:
-        if not is_tracking(name) and (other := spelled.setdefault(normal(name), name)) != name:
+        if norm_of(name) is None and (other := spelled.setdefault(normal(name), name)) != name:
             raise UsageError(f"{shown(name)} and {shown(other)} are spellings of one name")
     return {simple: state[name] for simple, name in spelled.items()}
 
@@ -51,7 +53,8 @@ def to_ours(state: Mapping[str, Tensor], space: Space) -> Taken:
     """
     found, wanted = by_normal_name(state), places(space)
     own = {normal(place.name): place for place in wanted.values()}
-    spelled = {normal(name): name for name in state if not is_tracking(name)}
+    spelled = {normal(name): name for name in state if norm_of(name) is None}
+    besides = {name: tensor for name, tensor in state.items() if norm_of(name) is not None}
     problems: list[str] = []
     for simple, place in own.items():
         expected = f"{_words(place.shape)} is expected"
@@ -61,13 +64,16 @@ def to_ours(state: Mapping[str, Tensor], space: Space) -> Taken:
             problems.append(f"{spelled[simple]} is {_words(found[simple].shape, found[simple].dtype)}: {expected}")
         elif reason := _wrong_values(simple, found[simple]):
             problems.append(f"{spelled[simple]} {reason}")
-    problems += [f"has {shown(spelled[simple])}, which has no place in it" for simple in found if simple not in own]
+    unknown = [spelled[simple] for simple in found if simple not in own]
+    unknown += [name for name in besides if f"{norm_of(name)}.running_var" not in own]
+    problems += [f"has {shown(name)}, which has no place in it" for name in unknown]
+    problems += [f"{name} is {_words(tensor.shape, tensor.dtype)}" for name, tensor in besides.items() if _odd(tensor)]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UsageError(f"{problems[0]}{more}")
     network = without_memory(space).state_dict()
     weights = {name: _own(found[normal(place.name)].reshape(network[name].shape)) for name, place in wanted.items()}
-    return Taken(weights, {name: _own(tensor) for name, tensor in state.items() if is_tracking(name)})
+    return Taken(weights, {name: _own(tensor) for name, tensor in besides.items()})
 
 
 def to_published(weights: Mapping[str, Tensor], space: Space, besides: Besides | None = None) -> dict[str, Tensor]:
@@ -89,11 +95,16 @@ def to_published(weights: Mapping[str, Tensor], space: Space, besides: Besides |
     if besides is None:
         return own
     known = {normal(name): tensor for name, tensor in own.items()}
-    return {name: besides.tensors[name] if is_tracking(name) else known[normal(name)] for name in besides.names}
+    return {name: besides.tensors[name] if name in besides.tensors else known[normal(name)] for name in besides.names}
 
 
 def _words(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> str:
     return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
+
+
+def _odd(tensor: Tensor) -> bool:
+    """Whether it is neither a counter nor a statistic of channels."""
+    return tensor.dtype not in (torch.int64, torch.float32) or tensor.numel() > _MOST_CHANNELS
 
 
 def _own(tensor: Tensor) -> Tensor:

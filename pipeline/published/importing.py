@@ -58,6 +58,8 @@ def import_checkpoint(
         recognised = static or recognise(by_normal_name(file.state), network, resolution)
         if not fits_name(network, recognised.space):
             raise UsageError(f"--network {network}: is another one than the file's, which is {recognised.words}")
+        if resolution is not None and recognised.space.largest() != recognised.space.smallest():
+            raise UsageError("--resolution: is for static networks; of a supernet, the recipe and each subnet say it")
         taken = to_ours(file.state, recognised.space)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 # Parts that elastic layers wrap once more: `conv.conv.weight` where the static layer has `conv.weight`.
 _WRAPS = frozenset({"conv", "bn", "linear"})
@@ -11,6 +12,7 @@ _HEADS = {"last_conv.0.": "last_conv.final_expand_layer.", "last_conv.2.": "last
 
 TRACKED = "num_batches_tracked"  # beside a batch norm's statistics, in their layouts alone
 TRACKING = "bn_tracking"  # statistics of AttentiveNAS's that nothing reads
+_BESIDES = re.compile(rf"(.+?)\.(?:{TRACKED}|{TRACKING}\.\d+\.(?:running_mean|running_var|{TRACKED}))")
 
 
 def normal(name: str) -> str:
@@ -24,7 +26,10 @@ def normal(name: str) -> str:
     return found
 
 
-def is_tracking(name: str) -> bool:
-    """Whether the layouts have it and the networks do not: counters and statistics that nothing computes with."""
-    parts = name.split(".")
-    return parts[-1] == TRACKED or TRACKING in parts
+def norm_of(name: str) -> str | None:
+    """The batch norm that a counter or statistic is beside of, which no network computes with; None for another name.
+
+    Its normal name.
+    """
+    match = _BESIDES.fullmatch(name)
+    return None if match is None else normal(match[1])

@@ -43,5 +43,7 @@ def test_what_does_not_fit_is_refused_in_one_line(digits: Path, tmp_path: Path) 
     folder = imported(tmp_path, classes=7)
     line = refused(deps("evaluate", folder, "--data", digits))
     assert line.endswith("has 10 classes, " + f"{folder} tells 7 apart")
-    assert "give its data set with --data SHARDS" in refused(deps("evaluate", folder))
+    assert "config.yaml: is not there; a supernet without a recipe needs --data SHARDS" in refused(
+        deps("evaluate", folder)
+    )
     assert "is no run folder" in refused(deps("evaluate", tmp_path / "nowhere"))

@@ -168,6 +168,22 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: changed(extra=torch.zeros(3), another=torch.zeros(3)),
         r"has 'extra', which has no place in it \(and 1 more\)",
     ),
+    "a counter of nothing": (
+        lambda: changed(**{"blocks.99.bn.num_batches_tracked": torch.tensor(3)}),
+        "has 'blocks.99.bn.num_batches_tracked', which has no place in it",
+    ),
+    "a counter of no numbers": (
+        lambda: changed(**{"first_conv.bn.num_batches_tracked": torch.zeros(3, dtype=torch.complex64)}),
+        r"first_conv.bn.num_batches_tracked is complex64 \[3\]",
+    ),
+    "a counter without end": (
+        lambda: changed(**{"first_conv.bn.num_batches_tracked": torch.zeros(1).expand(1 << 40)}),
+        r"first_conv.bn.num_batches_tracked is float32 \[1099511627776\]",
+    ),
+    "weights without end": (
+        lambda: changed(**{PROJECT: torch.zeros(1).expand(1 << 40)}),
+        rf"{PROJECT} is float32 \[1099511627776\]: float32 .* is expected",
+    ),
     "another shape": (
         lambda: changed(**{PROJECT: torch.zeros(8, 8, 3, 3)}),
         rf"{PROJECT} is float32 \[8, 8, 3, 3\]: float32 \[\d+, \d+, 1, 1\] is expected",
@@ -237,6 +253,7 @@ OPTIONS = {
     "another layout": (["--network", "resnet50"], "--network resnet50: is another one .* mobilenet_v3"),
     "another size": (["--network", "mobilenet_v3_digits"], "has|lacks|is expected"),
     "no network": (["--network", "resnet18"], "--network 'resnet18': legal values: auto, mobilenet_v3, "),
+    "a resolution": (["--resolution", "160"], "--resolution: is for static networks"),
     "no average": (["--ema"], "has no state_dict_ema"),
     "output that is there": (["--output", "file.pth"], "--output file.pth: exists already"),
     "output in a file": (["--output", "file.pth/imported"], "--output file.pth/imported: cannot be written"),
