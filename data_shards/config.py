@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_shards.augmentation.config import Augmentation
+from data_shards.augmentation.crops import Interpolation
 from data_shards.may_change import MayChange
 
 ReaderName = Literal["python", "dali", "auto"]
@@ -24,8 +25,13 @@ class DataConfig(BaseModel):
     GPU where there is one) or `auto`, which is `dali` where it is installed, there is a GPU and DALI does all that is
     asked. `workers`: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, the number
     of threads that read and of as many that decode, at least one. `prefetch`: batches that each worker has ready.
-    `auto` takes both from the machine (`loading.machine_share`). `evaluation_crop`: side of the square that evaluation
-    shows, as a share of the short side (0.875 is ImageNet's convention).
+    `auto` takes both from the machine (`loading.machine_share`).
+
+    `evaluation_crop`: side of the square that evaluation shows, as a share of the short side (0.875 is ImageNet's
+    convention). `evaluation_interpolation`: `fast` cuts that square and resizes it, as training does with its windows;
+    `bilinear` and `bicubic` give the pixels of torchvision's Resize and CenterCrop on PIL images, by which published
+    accuracies were measured. They are the Python reader's, whichever reader `auto` takes for training. All that is
+    shown as stored is shown so, images for recalibration too: statistics should be of what is evaluated.
 
     `on_corrupt`: what happens at a damaged training sample: `fail` ends the run; `skip` shows another sample, with its
     own label, in its place (see `loading.substitution`). `max_corrupt`: the share of the training samples that may be
@@ -52,6 +58,7 @@ class DataConfig(BaseModel):
     workers: MayChange[Annotated[int, Field(ge=0)] | Literal["auto"]] = "auto"
     prefetch: MayChange[Annotated[int, Field(ge=1)] | Literal["auto"]] = "auto"
     evaluation_crop: float = Field(default=1.0, gt=0, le=1)
+    evaluation_interpolation: Literal["fast"] | Interpolation = "fast"
     # Damaged samples apart: a run that failed for one may go on by skipping it.
     on_corrupt: MayChange[Literal["fail", "skip"]] = "fail"
     max_corrupt: MayChange[float] = Field(default=0.001, ge=0, lt=1)
@@ -65,6 +72,14 @@ class DataConfig(BaseModel):
                 "with {} where the shard's name goes"
             )
         return value
+
+    @model_validator(mode="after")
+    def _resizes(self) -> DataConfig:
+        if self.evaluation_interpolation != "fast" and self.reader == "dali":
+            raise ValueError(
+                f"evaluation_interpolation: {self.evaluation_interpolation} is for reader: python or auto, not dali"
+            )
+        return self
 
     @model_validator(mode="after")
     def _streams(self) -> DataConfig:

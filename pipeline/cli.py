@@ -71,7 +71,9 @@ def describe_command(
     expand: Annotated[int | None, whole(1, 99, help="Expand ratio.", show_default=False)] = None,
     kernel: Annotated[int | None, whole(1, 99, help="Depthwise kernel size.", show_default=False)] = None,
     resolution: Annotated[int | None, whole(1, 4096, help="Side of the input, pixels.", show_default=False)] = None,
-    width: Annotated[float, real(0.05, 4, help="Width multiplier.")] = 1.0,
+    width: Annotated[
+        float | None, real(0.05, 4, help="Width multiplier, of networks that have one; their own by default.")
+    ] = None,
     subnet: Annotated[str | None, typer.Option(help="In words: d2.3.4.4.2-k7-e6-r224.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
@@ -98,12 +100,16 @@ def evaluate_command(
         Path | None,
         typer.Option(metavar="SHARDS", help="The data set of a supernet without a recipe.", show_default=False),
     ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(help="With --data, how images are shown: ofa, compofa, deps, attentive_nas, alpha_net, none."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
     from pipeline.commands.evaluate import print_evaluation
 
-    print_evaluation(run, subnet or (), as_json, data)
+    print_evaluation(run, subnet or (), as_json, data, convention)
 
 
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,18 +13,30 @@ from data_shards.randomness import Draws, Purpose
 # Attempts at a random resized crop before it falls back to the centre: the convention since Inception.
 _ATTEMPTS = 10
 
+# PIL's filters, which widen with the factor of shrinking: what others call antialiased.
+Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
+
+
+class WholeResize(NamedTuple):
+    """How each of B images is resized as a whole. `sizes`: int64 [B, 2], height and width in pixels it then has."""
+
+    sizes: np.ndarray
+    interpolation: Interpolation
+
 
 class Crops(NamedTuple):
     """What to show of each of B images.
 
     `windows`: int32 [B, 4], each x, y, width, height, in pixels of the stored image. A window may reach beyond the
     image, which then continues by reflection. `flips`: bool [B], whether to mirror left and right. `resolution`: side
-    in pixels to which each window is resized.
+    in pixels to which each window is resized. `first`: where given, the whole image is resized first; windows
+    are then `resolution` square and lie in it, and nothing is mirrored.
     """
 
     windows: np.ndarray
     flips: np.ndarray
     resolution: int
+    first: WholeResize | None = None
 
 
 def training_crops(
@@ -50,19 +63,35 @@ def training_crops(
     return Crops(windows, flips, resolution)
 
 
-def evaluation_crops(heights: np.ndarray, widths: np.ndarray, resolution: int, crop: float = 1.0) -> Crops:
+def evaluation_crops(
+    heights: np.ndarray,
+    widths: np.ndarray,
+    resolution: int,
+    crop: float = 1.0,
+    interpolation: Literal["fast"] | Interpolation = "fast",
+) -> Crops:
     """What evaluation shows: a centre square.
 
-    This is resizing the short side to `resolution / crop` and cutting `resolution` from the centre, in one go. Images
-    that are `resolution` pixels square pass unchanged at `crop` 1.
+    This is resizing the short side to `resolution / crop` and cutting `resolution` from the centre: in one go if
+    `interpolation` is `fast`, else in two, with the rounding of torchvision's Resize (the short side rounded up, the
+    long one down) and CenterCrop (halves to even). Images that are `resolution` pixels square pass unchanged at `crop`
+    1.
 
     Args:
         heights, widths: of the stored images, in pixels: int [B].
         resolution: side of the result in pixels.
         crop: side of the square, as a share of the image's short side.
     """
-    windows = _centre_squares(np.asarray(heights, np.int64), np.asarray(widths, np.int64), crop)
-    return Crops(windows, np.zeros(len(windows), bool), resolution)
+    heights, widths = np.asarray(heights, np.int64), np.asarray(widths, np.int64)
+    flips = np.zeros(len(heights), bool)
+    if interpolation == "fast":
+        return Crops(_centre_squares(heights, widths, crop), flips, resolution)
+    stored = np.stack([heights, widths], axis=1)  # [B, 2]
+    side = math.ceil(resolution / crop)
+    sizes = (side * stored / stored.min(axis=1, keepdims=True)).astype(np.int64)
+    top, left = np.rint((sizes - resolution) / 2).T
+    square = np.full_like(heights, resolution)
+    return Crops(_windows(left, top, square, square), flips, resolution, WholeResize(sizes, interpolation))
 
 
 def _centre_squares(heights: np.ndarray, widths: np.ndarray, crop: float) -> np.ndarray:

@@ -11,7 +11,8 @@ import simplejpeg
 from data_shards.augmentation.crops import Crops
 from data_shards.decoding.encoded import read_image
 from data_shards.decoding.fraction import reduce, reducible
-from data_shards.store.image_format import decode_whole, format_name, is_png
+from data_shards.decoding.pillow import resize
+from data_shards.store.image_format import MOST_PIXELS, decode_whole, format_name, is_png
 from data_shards.store.index import Split
 
 
@@ -61,16 +62,32 @@ def read_batch(split: Split, ids: np.ndarray, crops: Crops) -> np.ndarray:
         ShardDamage: for the first sample that cannot be read or decoded; shard, key and offset are named.
     """
     cv2.setNumThreads(0)  # a process per core beats threads within an image of this size
+    if crops.first is not None:
+        _check_sizes(split, ids, crops.first.sizes)
     images = np.empty((len(ids), crops.resolution, crops.resolution, 3), np.uint8)
     for position, (sample, window, flip) in enumerate(
         zip(ids.tolist(), crops.windows.tolist(), crops.flips.tolist(), strict=True)
     ):
         encoded = read_image(split, sample)
         try:
-            images[position] = decode(encoded, window, flip, crops.resolution)
+            if crops.first is None:
+                images[position] = decode(encoded, window, flip, crops.resolution)
+            else:
+                height, width = crops.first.sizes[position].tolist()
+                resized = resize(decode_whole(encoded), height, width, crops.first.interpolation)
+                images[position] = _cut(resized, *window)
         except ValueError as error:
             raise split.damage(sample, f"not a whole {format_name(encoded)}: {error}") from None
     return images
+
+
+def _check_sizes(split: Split, ids: np.ndarray, sizes: np.ndarray) -> None:
+    """An image so elongated that it would fill the memory when its short side is enlarged is named, and not read."""
+    for position in np.flatnonzero(sizes.prod(axis=1) > MOST_PIXELS):
+        height, width = sizes[position]
+        raise split.damage(
+            int(ids[position]), f"is {width} x {height} pixels when resized, which is more than {MOST_PIXELS:,} in all"
+        )
 
 
 def _cut(image: np.ndarray, x: int, y: int, w: int, h: int) -> np.ndarray:

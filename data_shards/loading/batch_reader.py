@@ -104,8 +104,8 @@ class BatchReader(Dataset):
         """What to show of the samples asked for."""
         if request.epoch is None:
             rows = self.split.index[request.ids]
-            crop = self.config.evaluation_crop
-            return evaluation_crops(rows["height"], rows["width"], request.resolution, crop)
+            crop, interpolation = self.config.evaluation_crop, self.config.evaluation_interpolation
+            return evaluation_crops(rows["height"], rows["width"], request.resolution, crop, interpolation)
         draws = Draws(self.seed, request.epoch, request.ids)
         return _training_crops(self.split, self.config.augmentation, draws, request.resolution)
 

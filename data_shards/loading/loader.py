@@ -156,6 +156,8 @@ class EvaluationLoader:
         self._pieces = np.array_split(chosen, steps * world)[rank::world] if steps else []
         self._resolution = resolution
         self.skipped: list[ShardDamage] = []
+        if config.evaluation_interpolation != "fast":  # which DALI does not have, whatever `auto` takes for training
+            config = config.model_copy(update={"reader": "python"})
         self._reader = BatchReader(split, config, seed=0, substitute=substitute and config.on_corrupt == "skip")
         self.reader = self._reader.description
 

@@ -24,7 +24,7 @@ def print_description(
     expand: int | None,
     kernel: int | None,
     resolution: int | None,
-    width: float,
+    width: float | None,
     subnet_text: str | None,
     as_json: bool,
 ) -> None:

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_shards.open_data import open_data
+from pipeline.commands.imported_data import AUTO, imported_data
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.conventions import conventions
+from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.files.json_file import in_json, write_json
 from pipeline.processes.group import launched_processes
@@ -35,11 +36,14 @@ _COLUMNS = {
 }
 
 
-def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None) -> list[dict[str, Any]]:
+def evaluate_run(
+    folder: Path, extra: Sequence[str], shards: Path | None = None, convention: str = AUTO
+) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
 
     Args:
         shards: the data set of a supernet that has no recipe, as imported ones.
+        convention: by which it is shown; see `imported_data`.
 
     Raises:
         UsageError: where `folder` is no finished run, or a subnet is not of its space.
@@ -49,7 +53,7 @@ def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None)
     space = supernet.space
     if recipe is None:
         assert shards is not None
-        data, config = conventions(space, shards)
+        data, config = imported_data(space, shards, convention), EvaluationConfig()
     else:
         data, config = recipe.data, recipe.evaluation
     is_static = space.largest() == space.smallest()
@@ -62,8 +66,6 @@ def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None)
         check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
     elif test.num_classes != space.classes:
         raise UsageError(f"--data {shards}: has {test.num_classes} classes, {folder} tells {space.classes} apart")
-    if origin := origin_of(folder):
-        logging.getLogger(__name__).warning("%s", origin.note(folder))
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
@@ -99,12 +101,16 @@ def evaluate_run(folder: Path, extra: Sequence[str], shards: Path | None = None)
             bar.advance(task)
         if processes.is_main:
             write_json(folder / EVALUATION, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
+    if origin := origin_of(folder):
+        logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
 
 
-def print_evaluation(folder: Path, extra: Sequence[str], as_json: bool, shards: Path | None = None) -> None:
+def print_evaluation(
+    folder: Path, extra: Sequence[str], as_json: bool, shards: Path | None = None, convention: str = AUTO
+) -> None:
     """Evaluate and print; see `evaluate_run`."""
-    rows = evaluate_run(folder, extra, shards)
+    rows = evaluate_run(folder, extra, shards, convention)
     if as_json:
         print_json(rows)
     else:

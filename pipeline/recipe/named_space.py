@@ -10,16 +10,16 @@ from pipeline.supernet.networks import NETWORKS, build_space, named
 from pipeline.supernet.space import Space
 
 
-def named_space(name: str, width: float = 1.0) -> Space:
+def named_space(name: str, width: float | None = None) -> Space:
     """The space of a network's name, or of a recipe file.
 
     Raises:
         UsageError: naming the legal networks.
     """
     if name in NETWORKS:
-        return build_space(named(name, **({} if width == 1.0 else {"width": width})))
+        return build_space(named(name, **({} if width is None else {"width": width})))
     if Path(name).suffix in (".yaml", ".yml"):
-        if width != 1.0:
+        if width is not None:
             raise UsageError("--width: is for a network's name; a recipe has its own")
         return build_space(load_recipe(Path(name)).space)
     raise UsageError(f"space '{name}': is no network and no recipe file; networks: {', '.join(NETWORKS)}")

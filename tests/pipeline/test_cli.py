@@ -52,6 +52,10 @@ def test_describe_prints_published_sizes() -> None:
     assert json.loads(done.stdout) == [{"subnet": "d2-k3-e3-r224", "macs": 121278672, "params": 3410792}]
     assert "566,170,656" in deps("describe", "mobilenet_v3").stdout
     assert json.loads(deps("describe", "mobilenet_v3", "--resolution", 160, "--json").stdout)[0]["macs"] == 291318048
+    [*_, full] = json.loads(deps("describe", "proxyless", "--json").stdout)
+    assert full["macs"] == 1_004_908_032  # at its own width, 1.3
+    [*_, narrow] = json.loads(deps("describe", "proxyless", "--width", 1.0, "--json").stdout)
+    assert narrow["params"] < full["params"] == 7_942_056
     by_text = deps("describe", "mobilenet_v3", "--subnet", "d3-k7-e4-r224", "--json")
     assert json.loads(by_text.stdout)[0]["macs"] == 289357376
 
@@ -61,7 +65,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)  # as few images as may be, for there is much else to see
-    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 1)
+    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 2)  # mixup and cutmix pair them
     done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -78,6 +82,10 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
         assert (found["steps"], found["steps_per_epoch"]) == (270 * 625, 625)
         assert [phase["epochs"] for phase in found["phases"]] == [145, 5, 120]
         assert found["subnets"][-1]["macs"] == 566_170_656
+    if recipe.stem == "imagenet1k_proxyless_deps":
+        assert (found["steps"], found["steps_per_epoch"]) == (300 * 1251, 1251)
+        assert [phase["epochs"] for phase in found["phases"]] == [145, 5, 150]
+        assert found["subnets"][-1]["macs"] == 1_004_908_032
 
 
 def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
@@ -233,6 +241,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["report", "a", "b"], "--output: is needed for a report of several runs"),
         (["sync", "nowhere"], "nowhere"),
         (["describe", "resnet"], "networks: mobilenet_v3, "),
+        (["describe", "resnet50", "--width", "0.8"], "space.width: network 'resnet50' has no such key; legal keys: "),
         (["describe", "mobilenet_v3", "--depth", "7"], "depth 7 is none of [2, 3, 4]"),
         (["describe", "mobilenet_v3", "--depth", "0"], "'0' is no whole number from 1 to 99"),
         (["describe", "mobilenet_v3", "--resolution", "0"], "'0' is no whole number from 1 to 4096"),

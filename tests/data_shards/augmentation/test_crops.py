@@ -56,7 +56,8 @@ def test_each_part_of_a_crop_is_drawn_anew_in_each_epoch(augmentation):
 
 def test_padded_crops_fall_on_every_shift_equally_often():
     ids = np.arange(81 * 200)
-    windows, flips, _ = training_crops(PADDED, Draws(0, 0, ids), np.full(len(ids), 32), np.full(len(ids), 32), 32)
+    crops = training_crops(PADDED, Draws(0, 0, ids), np.full(len(ids), 32), np.full(len(ids), 32), 32)
+    windows, flips = crops.windows, crops.flips
     assert (windows[:, 2:] == 32).all()
     assert windows[:, :2].min() == -4
     assert windows[:, :2].max() == 4

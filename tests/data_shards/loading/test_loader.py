@@ -234,7 +234,10 @@ def test_what_cannot_be_shared_is_refused_before_reading(digits100_root):
         EvaluationLoader(open_split(digits100_root, "test"), config(digits100_root), 32, 0, 0, 1)
 
 
-@pytest.mark.parametrize("keys", [{"worker": 2}, {"workers": -1}, {"prefetch": 0}, {"evaluation_crop": 1.5}])
+@pytest.mark.parametrize(
+    "keys",
+    [{"worker": 2}, {"workers": -1}, {"prefetch": 0}, {"evaluation_crop": 1.5}, {"evaluation_interpolation": "area"}],
+)
 def test_a_wrong_recipe_key_is_named(keys):
     with pytest.raises(ValidationError, match=next(iter(keys))):
         DataConfig(shards=Path("data"), **keys)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.commands.imported_data import imported_data
 from pipeline.published.exporting import export_checkpoint
 from pipeline.published.importing import import_checkpoint
 from pipeline.supernet.complexity import complexity
@@ -39,6 +40,16 @@ def test_an_imported_supernet_is_evaluated(network: str, digits: Path, tmp_path:
     assert ("CC BY-NC" if "attentive" in network else "MIT licence") in done.stderr
 
 
+def test_imported_supernets_see_images_as_their_authors_show_them() -> None:
+    def shown(network: str, convention: str = "auto") -> tuple[float, str]:
+        data = imported_data(named(network).space(), Path("shards"), convention)
+        return data.evaluation_crop, data.evaluation_interpolation
+
+    assert shown("mobilenet_v3") == shown("proxyless") == shown("attentive_nas") == (0.875, "bilinear")
+    assert shown("attentive_nas", "alpha_net") == (0.875, "bicubic")
+    assert shown("mobilenet_v3_32px") == shown("resnet50", "none") == (1.0, "fast")
+
+
 def test_what_does_not_fit_is_refused_in_one_line(digits: Path, tmp_path: Path) -> None:
     folder = imported(tmp_path, classes=7)
     line = refused(deps("evaluate", folder, "--data", digits))
@@ -46,4 +57,6 @@ def test_what_does_not_fit_is_refused_in_one_line(digits: Path, tmp_path: Path) 
     assert "config.yaml: is not there; a supernet without a recipe needs --data SHARDS" in refused(
         deps("evaluate", folder)
     )
+    line = refused(deps("evaluate", folder, "--data", digits, "--convention", "timm"))
+    assert "--convention 'timm': legal values: auto, none, ofa, " in line
     assert "is no run folder" in refused(deps("evaluate", tmp_path / "nowhere"))
