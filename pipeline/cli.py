@@ -162,6 +162,10 @@ def import_command(
         int | None,
         whole(1, 4096, help="Side of a static network's images, pixels, where it does not tell.", show_default=False),
     ] = None,
+    epsilon: Annotated[
+        float | None,
+        real(1e-9, 1, help="Of batch norm, if not its authors' (Proxyless 1e-3, others 1e-5).", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Read a published supernet (OFA, CompOFA, DεpS, AttentiveNAS, AlphaNet) and write it as one of ours.
@@ -170,7 +174,7 @@ def import_command(
     """
     from pipeline.commands.import_checkpoint import print_import
 
-    print_import(file, network, output, ema, resolution, as_json)
+    print_import(file, network, output, ema, resolution, epsilon, as_json)
 
 
 @app.command(

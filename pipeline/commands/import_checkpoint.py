@@ -11,10 +11,18 @@ from pipeline.console.tables import print_json
 from pipeline.published.importing import import_checkpoint
 
 
-def print_import(path: Path, network: str, output: Path, ema: bool, resolution: int | None, as_json: bool) -> None:
+def print_import(
+    path: Path,
+    network: str,
+    output: Path,
+    ema: bool,
+    resolution: int | None,
+    epsilon: float | None,
+    as_json: bool,
+) -> None:
     """Import, and tell what was found, what was left aside, and the licence."""
     with Console(stderr=True).status(f"reading {path.name}"):
-        imported = import_checkpoint(path, network, output, ema, resolution)
+        imported = import_checkpoint(path, network, output, ema, resolution, epsilon)
     origin, ignored = imported.origin, imported.ignored
     if as_json:
         content = {

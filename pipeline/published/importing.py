@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import UsageError
@@ -37,7 +37,12 @@ class Imported:
 
 
 def import_checkpoint(
-    path: Path, network: str, output: Path, ema: bool = False, resolution: int | None = None
+    path: Path,
+    network: str,
+    output: Path,
+    ema: bool = False,
+    resolution: int | None = None,
+    epsilon: float | None = None,
 ) -> Imported:
     """Write the checkpoint in `path` into the new folder `output`.
 
@@ -46,6 +51,7 @@ def import_checkpoint(
         network: its name, or `recognise.AUTO`.
         ema: take the moving average of the weights.
         resolution: side of the images of a static network, pixels, where it does not tell it.
+        epsilon: of the batch norms, which no state dict tells; by default the one of the network's authors.
 
     Raises:
         UsageError: where the file holds no published network, or `output` is there already; nothing is written then.
@@ -60,6 +66,9 @@ def import_checkpoint(
             raise UsageError(f"--network {network}: is another one than the file's, which is {recognised.words}")
         if resolution is not None and recognised.space.largest() != recognised.space.smallest():
             raise UsageError("--resolution: is for static networks; of a supernet, the recipe and each subnet say it")
+        if epsilon is not None:
+            words = f"{recognised.words}, epsilon {epsilon:g}"
+            recognised = Recognised(replace(recognised.space, epsilon=epsilon), words)
         taken = to_ours(file.state, recognised.space)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

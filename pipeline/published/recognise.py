@@ -29,6 +29,7 @@ _MARKS = {
 # Width multipliers, those first that people choose.
 _WIDTHS = sorted((number / 100 for number in range(10, 401)), key=lambda width: (len(f"{width:g}"), width))
 _CLASSIFIER = "classifier.linear.weight"
+_MOST_CLASSES = 100_000
 
 
 class Recognised(NamedTuple):
@@ -58,8 +59,8 @@ def recognise(state: Mapping[str, Tensor], network: str, resolution: int | None 
     elif not _alike(NETWORKS[network], NETWORKS[found]):
         raise UsageError(f"--network {network}: is another one than the file's, which has the names of {found}")
     classifier = state.get(_CLASSIFIER)
-    if classifier is None or classifier.ndim != 2:
-        raise UsageError(f"has no classifier: {_CLASSIFIER}, of two dimensions, is expected for {network}")
+    if classifier is None or classifier.ndim != 2 or not 1 <= len(classifier) <= _MOST_CLASSES:
+        raise UsageError(f"has no classifier: {_CLASSIFIER} for 1 to {_MOST_CLASSES} classes is expected for {network}")
     settings: dict[str, Any] = {"classes": len(classifier)}
     words = [network]
     if (width := _width(state, network)) is not None:

@@ -199,6 +199,10 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: changed(**{"blocks.7.conv.depth_conv.conv.5to3_matrix": None}),
         r"lacks blocks.7.conv.depth_conv.conv.5to3_matrix: float32 \[9, 9\] is expected",
     ),
+    "too many classes": (
+        lambda: changed(**{"classifier.linear.weight": torch.zeros(100_001, 320)}),
+        "has no classifier: classifier.linear.weight for 1 to 100000 classes",
+    ),
     "no classifier": (
         lambda: changed(**{"classifier.linear.weight": None, "classifier.linear.bias": None}),
         "has no classifier",

@@ -183,6 +183,14 @@ def test_a_variant_for_small_images_is_taken_by_its_name(tmp_path: Path) -> None
     assert load_supernet(tmp_path / "imported").space == named("mobilenet_v3_32px", width=1.0).space()
 
 
+def test_the_epsilon_that_no_file_tells_may_be_given(tmp_path: Path) -> None:
+    """The DεpS authors' Proxyless has another one than OFA's."""
+    torch.save({"state_dict": layouts.filled(layouts.proxyless(0.25, classes=5))}, tmp_path / "file.pth")
+    for name, options, epsilon in (("ofa", [], 1e-3), ("deps", ["--epsilon", "1e-5"], 1e-5)):
+        assert deps("import", "file.pth", "--output", name, *options, cwd=tmp_path).returncode == 0
+        assert load_supernet(tmp_path / name).space.epsilon == epsilon
+
+
 def test_parts_of_one_tensor_are_written_apart(tmp_path: Path) -> None:
     state = layouts.filled(SMALL)
     name, other = "blocks.1.conv.point_linear.bn.bn.weight", "blocks.2.conv.point_linear.bn.bn.weight"
