@@ -7,6 +7,7 @@ hold settings (AttentiveNAS's `utils.config.Config`) become plain dictionaries, 
 from __future__ import annotations
 
 import collections
+import errno
 import hashlib
 import re
 import warnings
@@ -114,19 +115,26 @@ def _loaded(path: Path, zipped: bool) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Make sure that an archive holds no more than its own bytes: nothing is compressed, or there twice."""
+    """Make sure that an archive is whole, and holds no more than its own bytes: nothing compressed, or there twice."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+            pickles = [record for record in records if record.filename.endswith("/data.pkl")]
+            if len(pickles) != 1:
+                raise _NotRead("is an archive without a checkpoint of torch's in it")
+            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+                raise _NotRead("is a compressed archive, which torch never writes")
+            size = path.stat().st_size
+            if sum(record.file_size for record in records) > size or pickles[0].file_size > _MOST_PICKLE:
+                raise _NotRead("is an archive that claims to hold more than its size")
+            if (damaged := archive.testzip()) is not None:
+                raise _NotRead(f"is a damaged archive ({shown(damaged)} is not what its checksum tells)")
+    except _NotRead:
+        raise
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # else it looks for a place before the start
+            raise
         raise _NotRead(f"is a damaged or cut archive ({_reason(error)})") from None
-    pickles = [record for record in records if record.filename.endswith("/data.pkl")]
-    if len(pickles) != 1:
-        raise _NotRead("is an archive without a checkpoint of torch's in it")
-    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-        raise _NotRead("is a compressed archive, which torch never writes")
-    if sum(record.file_size for record in records) > path.stat().st_size or pickles[0].file_size > _MOST_PICKLE:
-        raise _NotRead("is an archive that claims to hold more than its size")
 
 
 def _stand_in(error: Exception, known: list[Any]) -> tuple[Any, str]:

@@ -84,6 +84,12 @@ def claiming(zipped: bool) -> bytes:
     return archive(members | {pickled: members[pickled].replace(few, many)})
 
 
+def flipped(content: bytes) -> bytes:
+    """Another bit in the middle of the weights."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
 def tar() -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as written:
@@ -120,6 +126,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "another archive": (lambda: archive({"weights.bin": b"0" * 99}), "without a checkpoint of torch's"),
     "a tar": (tar, "no checkpoint that torch wrote"),
     "compressed by gzip": (lambda: gzip.compress(saved(good())), "no checkpoint that torch wrote"),
+    "a bit that flipped": (lambda: flipped(saved({"state_dict": good()})), "damaged archive .* not what its checksum"),
     "cut": (lambda: saved({"state_dict": good()})[:-2000], "damaged or cut archive"),
     "cut to its start": (lambda: saved({"state_dict": good()})[:3000], "damaged or cut archive"),
     "older and cut": (lambda: saved({"state_dict": good()}, zipped=False)[:-2000], "no checkpoint that torch wrote"),
