@@ -83,18 +83,33 @@ def describe_command(
     print_description(space, depth, expand, kernel, resolution, width, subnet, as_json)
 
 
-@app.command("evaluate", epilog="Example: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold]")
+@app.command(
+    "evaluate",
+    epilog="Example: [bold]deps evaluate runs/digits --subnet d1.2-k3-e4-r32[/bold] · "
+    "[bold]deps evaluate imported --data shards/imagenet[/bold]",
+)
 def evaluate_command(
-    run: RunFolder,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run's folder, runs/NAME, or an imported supernet.", show_default=False),
+    ],
     subnet: Annotated[
         list[str] | None, typer.Option(help="Also this one; may be repeated.", show_default=False)
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="The data set of a supernet without a recipe.", show_default=False),
+    ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(help="With --data, how images are shown: ofa, compofa, deps, attentive_nas, alpha_net, none."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
     from pipeline.commands.evaluate import print_evaluation
 
-    print_evaluation(run, subnet or (), as_json)
+    print_evaluation(run, subnet or (), as_json, data, convention)
 
 
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
@@ -123,6 +138,58 @@ def weights_command(
     from pipeline.commands.weights import print_weights
 
     print_weights(run, best, output)
+
+
+@app.command(
+    "import",
+    epilog="Example: [bold]deps import ofa_mbv3_d234_e346_k357_w1.0 --output ofa[/bold] · "
+    "[bold]deps import attentive_nas.pth.tar --network attentive_nas --output attentive[/bold], then "
+    "[bold]deps evaluate ofa --data shards/imagenet[/bold]",
+)
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A checkpoint that torch.save wrote, or the folder of a static network of OFA's.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    network: Annotated[str, typer.Option(help="A network's name; auto finds it out.")] = "auto",
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights (DεpS).")] = False,
+    resolution: Annotated[
+        int | None,
+        whole(1, 4096, help="Side of a static network's images, pixels, where it does not tell.", show_default=False),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        real(1e-9, 1, help="Of batch norm, if not its authors' (Proxyless 1e-3, others 1e-5).", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Read a published supernet (OFA, CompOFA, DεpS, AttentiveNAS, AlphaNet) and write it as one of ours.
+
+    Nothing is run that the file asks for. What is missing, too many or of another shape is named, and nothing written.
+    """
+    from pipeline.commands.import_checkpoint import print_import
+
+    print_import(file, network, output, ema, resolution, epsilon, as_json)
+
+
+@app.command(
+    "export-checkpoint", epilog="Example: [bold]deps export-checkpoint runs/digits --output supernet.pth[/bold]"
+)
+def export_checkpoint_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="With a supernet: a run's, or an imported one.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="A new file.", show_default=False)],
+) -> None:
+    """Write a supernet in the published layout of its network, for the programs that read those."""
+    from pipeline.commands.export_checkpoint import print_export
+
+    print_export(folder, output)
 
 
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")

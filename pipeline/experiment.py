@@ -20,10 +20,12 @@ from pipeline.processes.launcher import leaving_with_the_launcher
 from pipeline.processes.same_start import check_same_start
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.schedule_of import schedule_of
 from pipeline.run import folder as run_folder
 from pipeline.run.earlier_starts import take_up_run
 from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import RunLock
+from pipeline.run.start import check_start, note_of, origin_of_trained
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
 from pipeline.tracking.ledger import Ledger
@@ -89,7 +91,7 @@ def prepare(recipe: Recipe) -> Experiment:
     space = build_space(recipe.space, train.num_classes)
     if recipe.batch_size > len(train):
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
-    schedule = Schedule(recipe.schedule, space, len(train) // recipe.batch_size, recipe.seed, recipe.loss)
+    schedule = schedule_of(recipe, space, len(train) // recipe.batch_size)
     milestones(recipe, schedule)  # refused here, before anything is written
     return Experiment(recipe, train, test, schedule)
 
@@ -116,12 +118,14 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         processes.on_main(lambda: lock.take() if recipe.folder.exists() else None)
         left = take_up_run(recipe, schedule, resume, processes)
+        has_begun = left.checkpoint is not None and left.checkpoint.progress.entered > 0
+        start = processes.together(lambda: check_start(recipe, schedule.space, has_begun))
         loader = experiment.loader(data, left.step, processes)
         engine = build(recipe, schedule, processes)
         processes.barrier()
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
         kernels = engine.supernet.operations(processes.device.type).name
-        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels)
+        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels, start)
         processes.on_main(lock.take)
         processes.on_main(lambda: run_folder.write(recipe, about))
         if left.checkpoint:
@@ -135,12 +139,14 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
             feed = Feed(loader, skipped, stop_request, recipe.data.augmentation, schedule.space.classes, processes)
             figures = Figures(recipe.batch_size, evaluator, left.ledger, tracker, display, processes)
             trainer = Trainer(recipe, schedule, engine, feed, figures, checkpoints)
-            for line in (*left.warnings, *greeting(recipe, schedule, processes, left.step, kernels, loader.reader)):
+            greetings = greeting(recipe, schedule, processes, left.step, kernels, loader.reader)
+            for line in (*left.warnings, *greetings, *note_of(start, recipe.folder)):
                 display.say(line)
             stopped = trainer.train()
             if not stopped:
                 weights = engine.full_state().weights
-                processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights))
+                origin = origin_of_trained(start)
+                processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights, origin))
         for line in filter(None, (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped))):
             display.say(line)
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))

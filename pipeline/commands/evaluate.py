@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_shards.open_data import open_data
+from pipeline.commands.imported_data import AUTO, imported_data
 from pipeline.console.tables import print_json, print_table
+from pipeline.errors import UsageError
+from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.files.json_file import in_json, write_json
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import check_data, read_recipe
-from pipeline.run.layout import EVALUATION
+from pipeline.run.layout import CONFIG, EVALUATION, SPACE
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.store import load_supernet
+from pipeline.supernet.store import load_supernet, origin_of
 from pipeline.supernet.subnet import Subnet
 
 _COLUMNS = {
@@ -31,21 +36,36 @@ _COLUMNS = {
 }
 
 
-def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
+def evaluate_run(
+    folder: Path, extra: Sequence[str], shards: Path | None = None, convention: str = AUTO
+) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
+
+    Args:
+        shards: the data set of a supernet that has no recipe, as imported ones.
+        convention: by which it is shown; see `imported_data`.
 
     Raises:
         UsageError: where `folder` is no finished run, or a subnet is not of its space.
     """
-    recipe = read_recipe(folder)
+    recipe = _recipe(folder, shards)
     supernet = load_supernet(folder)
     space = supernet.space
-    row = space.pareto_row()
+    if recipe is None:
+        assert shards is not None
+        data, config = imported_data(space, shards, convention), EvaluationConfig()
+    else:
+        data, config = recipe.data, recipe.evaluation
+    is_static = space.largest() == space.smallest()
+    row = [("full", space.largest())] if is_static else space.pareto_row()
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, test = open_data(recipe.data)
-    check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, recipe.data.shards)
+    train, test = open_data(data)
+    if recipe is not None:
+        check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
+    elif test.num_classes != space.classes:
+        raise UsageError(f"--data {shards}: has {test.num_classes} classes, {folder} tells {space.classes} apart")
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
@@ -57,13 +77,14 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with launched_processes() as processes, bar:
         supernet.to(processes.device)
-        batches = [(recipe.evaluation.batch_size, max(space.image_sides))]
-        data = fit_readers(recipe.data, train, batches, processes)
-        evaluator = Evaluator(train, test, data, recipe.evaluation, processes)
+        batches = [(config.batch_size, max(space.image_sides))]
+        data = fit_readers(data, train, batches, processes)
+        evaluator = Evaluator(train, test, data, config, processes)
         task = bar.add_task("", total=len(named))
         for name, subnet in named:
             bar.update(task, description=str(subnet))
-            accuracy = evaluator.subnet(supernet, subnet)
+            # A static network's statistics are its own, and need no recalibration.
+            accuracy = evaluator.full_model(supernet) if is_static else evaluator.subnet(supernet, subnet)
             size = complexity(space, subnet)
             rows.append(
                 {
@@ -80,17 +101,31 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
             bar.advance(task)
         if processes.is_main:
             write_json(folder / EVALUATION, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
+    if origin := origin_of(folder):
+        logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
 
 
-def print_evaluation(folder: Path, extra: Sequence[str], as_json: bool) -> None:
+def print_evaluation(
+    folder: Path, extra: Sequence[str], as_json: bool, shards: Path | None = None, convention: str = AUTO
+) -> None:
     """Evaluate and print; see `evaluate_run`."""
-    rows = evaluate_run(folder, extra)
+    rows = evaluate_run(folder, extra, shards, convention)
     if as_json:
         print_json(rows)
     else:
         labelled = [{**row, "label": _label(row["name"], row["subnet"])} for row in rows]
         print_table(f"{folder}: held-out accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
+
+
+def _recipe(folder: Path, shards: Path | None) -> Recipe | None:
+    """The recipe of the run in `folder`; None for a supernet that has none, for which `shards` are given."""
+    is_run, is_saved = (folder / CONFIG).exists(), (folder / SPACE).exists()
+    if is_run and shards is not None:
+        raise UsageError(f"--data {shards}: is for a supernet without a recipe; {folder} has the data set of its run")
+    if is_saved and not is_run and shards is None:
+        raise UsageError(f"{folder / CONFIG}: is not there; a supernet without a recipe needs --data SHARDS")
+    return read_recipe(folder) if shards is None else None
 
 
 def _label(name: str, subnet: str) -> str:

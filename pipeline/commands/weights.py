@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from data_shards.one_line import readable
 from pipeline.checkpoints.belonging import misfit_of
 from pipeline.checkpoints.checkpoint import load_best_checkpoint, load_newest_checkpoint
 from pipeline.errors import UsageError
-from pipeline.methods.schedule import Schedule
+from pipeline.recipe.schedule_of import schedule_of
 from pipeline.run.description import read_description
 from pipeline.run.folder import read_recipe
+from pipeline.run.start import origin_of_trained
 from pipeline.supernet.networks import build_space
-from pipeline.supernet.store import save_supernet
+from pipeline.supernet.store import origin_of, save_supernet
 
 
 def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]:
@@ -28,7 +30,7 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
     """
     recipe, description = read_recipe(run), read_description(run)
     space = build_space(recipe.space, description.classes)
-    misfit = misfit_of(Schedule(recipe.schedule, space, description.steps_per_epoch, recipe.seed, recipe.loss))
+    misfit = misfit_of(schedule_of(recipe, space, description.steps_per_epoch))
     if output.resolve() == run.resolve():
         raise UsageError(
             f"--output {output}: is the run's own folder, whose weights are those of its end; name another"
@@ -41,7 +43,7 @@ def write_weights(run: Path, best: bool, output: Path) -> tuple[int, list[Path]]
         raise UsageError(f"{run}: has no whole checkpoint yet; checkpoint.every says when the first is written")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        files = save_supernet(output, space, checkpoint.state.weights)
+        files = save_supernet(output, space, checkpoint.state.weights, origin_of_trained(description.start))
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
     return checkpoint.step, files
@@ -51,3 +53,5 @@ def print_weights(run: Path, best: bool, output: Path) -> None:
     """Do it, and tell what was written."""
     step, files = write_weights(run, best, output)
     print(f"step {step}: {', '.join(map(str, files))}")
+    if origin := origin_of(output):
+        print(readable(origin.note(output)))

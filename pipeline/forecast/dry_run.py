@@ -15,6 +15,7 @@ from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import macs_per_image
 from pipeline.processes.group import launched_processes
 from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.schedule_of import schedule_of
 from pipeline.run.folder import machine
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks import build_space
@@ -118,7 +119,7 @@ def schedule_without_data(recipe: Recipe) -> Schedule:
     if recipe.batch_size > recipe.train_samples:
         raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
     steps_per_epoch = recipe.train_samples // recipe.batch_size
-    return Schedule(recipe.schedule, build_space(recipe.space), steps_per_epoch, recipe.seed, recipe.loss)
+    return schedule_of(recipe, build_space(recipe.space), steps_per_epoch)
 
 
 def _trial_images(space: Space, per_process: int) -> int:

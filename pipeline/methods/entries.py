@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
 
 from pipeline.engines.protocol import Engine, TrainingState
+from pipeline.errors import UsageError
+from pipeline.supernet.belonging import difference
 from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
 from pipeline.supernet.space import Space
+from pipeline.supernet.store import load_weights
 
 Entry = Callable[[TrainingState], TrainingState]
 
@@ -37,6 +43,44 @@ class Reorganise:
     def __call__(self, state: TrainingState) -> TrainingState:
         orders = channel_orders(state.weights, channel_groups(self.space, self.trained))
         return replace(state, weights=reorganise(state.weights, orders), momentum=reorganise(state.momentum, orders))
+
+
+@dataclass(frozen=True)
+class LoadWeights:
+    """The weights and statistics of a supernet on disk, in place of the initial ones.
+
+    Attributes:
+        folder: with `supernet.safetensors` and `supernet.json`.
+        new_classifier: keep the classifier, which may be of other classes.
+    """
+
+    folder: Path
+    new_classifier: bool = False
+
+    def __call__(self, state: TrainingState) -> TrainingState:
+        return replace(state, weights=self.fitted(state.weights))
+
+    def fitted(self, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of the folder, by the names of `network`.
+
+        The network's own are the classifier's where it is to be new, and kernel matrices where the folder has none:
+        they begin as the identity, with which a smaller kernel is the larger one's centre, as it is without them.
+
+        Raises:
+            UsageError: where the folder has no supernet, or one that does not fit.
+        """
+        space, weights = load_weights(self.folder)
+        classifier = f"{space.head[-1].name}."
+        kept = {
+            name: tensor
+            for name, tensor in network.items()
+            if (self.new_classifier and name.startswith(classifier))
+            or (".transforms." in name and not any(".transforms." in other for other in weights))
+        }
+        if reason := difference(network, fitted := {**weights, **kept}):
+            hint = "; model.start_classifier=new takes a new one" if reason.startswith(classifier) else ""
+            raise UsageError(f"model.start: {self.folder} is not of the run's network: {reason}{hint}")
+        return {name: fitted[name] for name in network}
 
 
 def freeze_teacher(state: TrainingState) -> TrainingState:

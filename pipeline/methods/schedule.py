@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from data_shards.randomness import Purpose
 from pipeline.methods.draws import Key, step_bits
+from pipeline.methods.entries import Entry
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
 from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, StepPlan, duration_in_steps
@@ -16,13 +19,20 @@ class Schedule:
     Args:
         steps_per_epoch: optimizer steps of one pass over the training data.
         seed: of the run; subnets depend on (seed, step, slot) alone.
+        start: what happens to the training state before the first step, ahead of what the first phase does.
 
     Raises:
         ScheduleError: where the method's phases do not fit into the run.
     """
 
     def __init__(
-        self, method: BaseMethodConfig, space: Space, steps_per_epoch: int, seed: int, loss: LossConfig | None = None
+        self,
+        method: BaseMethodConfig,
+        space: Space,
+        steps_per_epoch: int,
+        seed: int,
+        loss: LossConfig | None = None,
+        start: tuple[Entry, ...] = (),
     ) -> None:
         self.space = space
         self.seed = seed
@@ -31,7 +41,8 @@ class Schedule:
         if self.steps < 1:
             raise ScheduleError(f"schedule.duration: '{method.duration}' is not even one step")
         phases = method.phases(space, Clock(steps_per_epoch, self.steps), loss or LossConfig())
-        self.phases = tuple(phase for phase in phases if phase.start < phase.end)
+        first, *others = (phase for phase in phases if phase.start < phase.end)
+        self.phases = (replace(first, enter=(*start, *first.enter)), *others)
 
     def at(self, step: int) -> StepPlan:
         """The plan of optimizer step 0 … steps − 1."""

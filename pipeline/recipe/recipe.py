@@ -36,12 +36,20 @@ class ModelConfig(BaseModel):
     activation_checkpointing: MayChange[bool] = Field(
         default=False, description="compute each block again for backward, which takes time and saves memory"
     )
+    start: Path | None = Field(
+        default=None, description="folder of a supernet that training begins with: imported, or a run's"
+    )
+    start_classifier: Literal["same", "new"] = Field(
+        default="same", description="new: with a classifier of the data set's own, whatever the supernet's classes"
+    )
     cuda_graphs: bool = Field(default=False, description="replay the full model and the smallest subnet from graphs")
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         if self.cuda_graphs and self.activation_checkpointing:
             raise ValueError("activation_checkpointing: cannot be had with cuda_graphs, which keep all activations")
+        if self.start_classifier == "new" and self.start is None:
+            raise ValueError("start_classifier: is for runs with a start, which gives none")
         return self
 
 
@@ -98,11 +106,12 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 def anchored(recipe: Recipe) -> Recipe:
     """The recipe with its paths made absolute, so that it means the same wherever it is started."""
-    tracking, data = recipe.tracking, recipe.data
+    tracking, data, model = recipe.tracking, recipe.data, recipe.model
     return recipe.model_copy(
         update={
             "runs": recipe.runs.absolute(),
             "data": data.model_copy(update={"shards": data.shards.absolute()}),
+            "model": model.model_copy(update={"start": model.start and model.start.absolute()}),
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }
     )

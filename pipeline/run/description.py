@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.files.json_file import DamagedError, checked, read_json
 from pipeline.methods.phases import FULL
 from pipeline.run.layout import RUN
+from pipeline.supernet.origin import Origin
 
 
 class RunPhase(BaseModel):
@@ -33,6 +34,15 @@ class RunPhase(BaseModel):
             return content
         slots = (FULL,) if content.get("name") == "full model" else (FULL, "smallest", "random")
         return {**content, "slots": slots}
+
+
+class RunStart(BaseModel):
+    """The weights that the run began with, where they were not drawn: their SHA-256, and where they come from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    origin: Origin | None = None
 
 
 class RunDescription(BaseModel):
@@ -57,6 +67,7 @@ class RunDescription(BaseModel):
     versions: dict[str, str]
     machine: str
     started: datetime  # of the first start
+    start: RunStart | None = None
 
 
 def read_description(folder: Path) -> RunDescription:

@@ -23,7 +23,7 @@ from pipeline.processes.group import Processes
 from pipeline.recipe.keys import is_trained
 from pipeline.recipe.reading import parse_recipe
 from pipeline.recipe.recipe import Recipe, resolved
-from pipeline.run.description import RunDescription, RunPhase, read_description
+from pipeline.run.description import RunDescription, RunPhase, RunStart, read_description
 from pipeline.run.layout import CONFIG, HELD, LOCK, RUN
 
 _SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
@@ -76,7 +76,12 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
 
 
 def describe(
-    recipe: Recipe, schedule: Schedule, processes: Processes, identity: dict[str, str], kernels: str
+    recipe: Recipe,
+    schedule: Schedule,
+    processes: Processes,
+    identity: dict[str, str],
+    kernels: str,
+    start: RunStart | None = None,
 ) -> RunDescription:
     """The description of a run that starts now."""
     return RunDescription(
@@ -106,6 +111,7 @@ def describe(
         versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed")}},
         machine=machine(processes.device),
         started=datetime.now(timezone.utc).replace(microsecond=0),
+        start=start,
     )
 
 

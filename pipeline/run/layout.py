@@ -25,6 +25,7 @@ MLFLOW_LOCK = "mlflow.lock"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = "supernet.safetensors"
 SPACE = "supernet.json"
+BESIDES = "published.safetensors"  # beside imported ones, for the way back (`pipeline/published`)
 
 # What is made of it later (`deps evaluate`, `deps report`).
 EVALUATION = "evaluation.json"

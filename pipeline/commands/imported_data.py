@@ -1,0 +1,36 @@
+"""How images are shown to a supernet that has no recipe: by the conventions of its network's authors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_shards.config import DataConfig
+from data_shards.one_line import shown
+from pipeline.errors import UsageError
+from pipeline.evaluation.conventions import CONVENTIONS
+from pipeline.published.layout import ATTENTIVE_NAS, layout_of
+from pipeline.supernet.space import Space
+
+AUTO, NONE = "auto", "none"
+_LEAST_SIDE = 128  # of images that are shown as ImageNet's are, pixels
+
+
+def imported_data(space: Space, shards: Path, convention: str) -> DataConfig:
+    """The images of `shards`, for subnets of `space`.
+
+    Args:
+        convention: a name out of `CONVENTIONS`; NONE for whole images; AUTO for the one that was first of those who
+            publish the network's layout, for images as large as theirs, else for whole images.
+
+    Raises:
+        UsageError: naming the legal conventions.
+    """
+    data = DataConfig(shards=shards)
+    if convention == AUTO:
+        published = "attentive_nas" if layout_of(space) is ATTENTIVE_NAS else "ofa"
+        convention = published if max(space.image_sides) >= _LEAST_SIDE else NONE
+    if convention == NONE:
+        return data
+    if convention not in CONVENTIONS:
+        raise UsageError(f"--convention {shown(convention)}: legal values: {', '.join((AUTO, NONE, *CONVENTIONS))}")
+    return CONVENTIONS[convention].applied_to(data)

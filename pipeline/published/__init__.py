@@ -1,0 +1,1 @@
+"""Checkpoints in the layouts that others have published: read, recognised, and written."""
