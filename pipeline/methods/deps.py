@@ -48,7 +48,7 @@ class DepsConfig(BaseMethodConfig, frozen=True):
             return 1.0 if step >= shrunk else rate(shrunk) * (step - shrinking + 1) / ramp / rate(step)
 
         full = SlotRule(FULL, Largest(space), loss.of_labels())
-        taught = loss.soft(FULL) if self.distillation == "in_place" else loss.of_labels()
+        taught = loss.of_network(FULL) if self.distillation == "in_place" else loss.of_labels()
         random = (SlotRule("random", Uniform(space), taught, epsilon),) * self.random_subnets
         sandwich = (full, SlotRule("smallest", Smallest(space), taught, epsilon), *random)
         entered = {

@@ -243,7 +243,7 @@ class Taught(BaseMethodConfig, frozen=True):
 
     def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:
         teacher = SlotRule(FULL, Largest(space), loss.of_labels())
-        pupil = SlotRule("pupil", Uniform(space), loss.soft("teacher"))
+        pupil = SlotRule("pupil", Uniform(space), loss.of_network("teacher"))
         return (
             Phase("teacher", 0, 2, (teacher,), lambda step: 0.1),
             Phase("pupils", 2, clock.total, (pupil, pupil), lambda step: 0.1, enter=(freeze_teacher,)),
