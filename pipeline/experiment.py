@@ -116,6 +116,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         processes.on_main(lambda: lock.take() if recipe.folder.exists() else None)
         left = take_up_run(recipe, schedule, resume, processes)
+        if not left.checkpoint:
+            processes.together(schedule.check_start)
         loader = experiment.loader(data, left.step, processes)
         engine = build(recipe, schedule, processes)
         processes.barrier()

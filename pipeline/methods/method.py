@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +20,9 @@ class BaseMethodConfig(BaseModel, ABC, extra="forbid", frozen=True):
     name: str
     duration: Duration = Field(description="of the run, in epochs or steps")
     learning_rate: LearningRateConfig
+    weights: Path | None = Field(
+        default=None, description="folder of a finished run of the same network, whose weights training begins with"
+    )
 
     @abstractmethod
     def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:

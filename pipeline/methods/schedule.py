@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from data_shards.randomness import Purpose
 from pipeline.methods.draws import Key, step_bits
+from pipeline.methods.entries import LoadWeights
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
-from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, StepPlan, duration_in_steps
+from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, SlotRule, StepPlan, duration_in_steps
 from pipeline.supernet.space import Space
 
 
@@ -31,16 +34,23 @@ class Schedule:
         if self.steps < 1:
             raise ScheduleError(f"schedule.duration: '{method.duration}' is not even one step")
         phases = method.phases(space, Clock(steps_per_epoch, self.steps), loss or LossConfig())
-        self.phases = tuple(phase for phase in phases if phase.start < phase.end)
+        first, *others = (phase for phase in phases if phase.start < phase.end)
+        if method.weights:
+            first = replace(first, enter=(LoadWeights(space, method.weights), *first.enter))
+        self.phases = (first, *others)
 
     def at(self, step: int) -> StepPlan:
         """The plan of optimizer step 0 … steps − 1."""
         phase, resolution = self.phase(step), self.resolution(step)
-        slots = []
-        for place, rule in enumerate(phase.slots):
-            subnet = self.space.on_images(rule.draw(Key(self.seed, step, place)), resolution)
-            slots.append(Slot(rule.name, subnet, rule.loss, rule.scale(step)))
-        return StepPlan(step, phase.name, phase.rate(step), resolution, tuple(slots))
+        slots = tuple(self._slot(rule, step, place, resolution) for place, rule in enumerate(phase.slots))
+        return StepPlan(step, phase.name, phase.rate(step), resolution, slots)
+
+    def _slot(self, rule: SlotRule, step: int, place: int, resolution: int) -> Slot:
+        count = rule.pick.candidates if rule.pick else 1
+        drawn = (rule.draw(Key(self.seed, step, place, candidate)) for candidate in range(count))
+        first, *others = (self.space.on_images(subnet, resolution) for subnet in drawn)
+        candidates = (first, *others) if rule.pick else ()
+        return Slot(rule.name, first, rule.loss, rule.scale(step), candidates, rule.pick)
 
     def phase(self, step: int) -> Phase:
         for phase in self.phases:
@@ -56,6 +66,16 @@ class Schedule:
     def entries(self, step: int) -> tuple[Phase, ...]:
         """The phases that do something to the training state on being entered, up to the one of `step`."""
         return tuple(phase for phase in self.phases if phase.enter and phase.start <= step)
+
+    def check_start(self) -> None:
+        """Make sure that what the first phase begins with can be had.
+
+        Raises:
+            UsageError: where the weights are not there, or of another network. RunFailure: where they are damaged.
+        """
+        for entry in self.phases[0].enter:
+            if isinstance(entry, LoadWeights):
+                entry.load()
 
     def dips(self) -> tuple[tuple[int, int], ...]:
         """Steps done (from, to) between which the full model may lose accuracy."""

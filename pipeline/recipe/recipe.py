@@ -98,11 +98,12 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 def anchored(recipe: Recipe) -> Recipe:
     """The recipe with its paths made absolute, so that it means the same wherever it is started."""
-    tracking, data = recipe.tracking, recipe.data
+    tracking, data, schedule = recipe.tracking, recipe.data, recipe.schedule
     return recipe.model_copy(
         update={
             "runs": recipe.runs.absolute(),
             "data": data.model_copy(update={"shards": data.shards.absolute()}),
+            "schedule": schedule.model_copy(update={"weights": schedule.weights and schedule.weights.absolute()}),
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }
     )

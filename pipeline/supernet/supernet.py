@@ -32,7 +32,7 @@ class Supernet(nn.Module):
 
     The subnet is an argument of every call, never hidden state. Dropout acts on the full model only, and only the
     full model updates the running batch-norm statistics (METHOD §2); any other subnet's statistics come from
-    recalibration.
+    recalibration. A pass without gradients does neither: it is no training of the full model.
 
     Args:
         space: parts and choices.
@@ -103,7 +103,9 @@ class Supernet(nn.Module):
             logits: what computes them from the trunk's features in `self.logits`' stead: a captured graph.
         """
         trunk = images if isinstance(images, Trunk) else self.trunk(images, self.space.is_full(subnet))
-        return self.logits(trunk.features, subnet) if logits is None else logits(trunk.features)
+        if logits is None or not torch.is_grad_enabled():  # graphs are of training
+            return self.logits(trunk.features, subnet)
+        return logits(trunk.features)
 
     def logits(self, features: Tensor, subnet: Subnet) -> Tensor:
         """Logits of `subnet` from its trunk's features."""
@@ -116,7 +118,7 @@ class Supernet(nn.Module):
         return operations_for(self.kernels, device, torch.bfloat16 if self.bf16 else next(self.parameters()).dtype)
 
     def _logits(self, x: Tensor, subnet: Subnet) -> Tensor:
-        full = self.space.is_full(subnet)
+        full = torch.is_grad_enabled() and self.space.is_full(subnet)
         operations = self.operations(x.device.type)
         stem, stages, head = parts(self.space, subnet)
         *features, classifier = head

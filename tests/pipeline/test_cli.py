@@ -185,7 +185,7 @@ def test_resuming_a_finished_run_does_nothing_and_succeeds(finished: Path, digit
 
 
 BAD_INPUT = [
-    (["schedule.epsilon_rampp=0"], "schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'?"),
+    (["schedule.epsilon_rampp=0"], "schedule.epsilon_rampp: unknown key where name is 'deps'; did you mean 'epsilon_ramp'?"),
     (["batch_size=many"], "batch_size: input should be a valid integer"),
     (["data.shards=nowhere"], "nowhere"),
     (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),

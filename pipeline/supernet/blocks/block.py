@@ -76,6 +76,11 @@ class ElasticBlock(nn.Module, ABC):
             trained: numbers of middle channels that subnets trained already have.
         """
 
+    @staticmethod
+    @abstractmethod
+    def last_norm(shape: BlockShape) -> str:
+        """Name of the batch norm whose output is added to the shortcut."""
+
     @abstractmethod
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         """The output [N, outputs, side / stride, side / stride] for x [N, inputs, side, side].

@@ -62,6 +62,10 @@ class ElasticBottleneck(ElasticBlock):
 
         return group(reader="conv3", producer="conv2"), group(reader="conv2", producer="conv1")
 
+    @staticmethod
+    def last_norm(shape: BlockShape) -> str:
+        return f"{shape.prefix}conv3_bn"
+
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y: Any = self.conv1(operations, x, shape.middle)
         y = self.conv1_bn(operations, y, full, shape.activation)

@@ -78,6 +78,10 @@ class ElasticMBConv(ElasticBlock):
         )
         return (middle, reduced)
 
+    @staticmethod
+    def last_norm(shape: BlockShape) -> str:
+        return f"{shape.prefix}project_bn"
+
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y: Any = x
         if shape.has_expand_conv:

@@ -227,7 +227,7 @@ def test_phases_of_the_same_roles_have_step_times_of_their_own(monkeypatch: pyte
 
     def step(engine: object, plan: StepPlan, *_: object) -> StepResult:
         timed.append(plan.phase)
-        return StepResult((), None, torch.tensor(1.0), 0.0)
+        return StepResult(plan, (), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
     monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)
@@ -269,7 +269,7 @@ def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_d
 
     def step(engine: object, plan: StepPlan, images: torch.Tensor, labels: torch.Tensor) -> StepResult:
         seen.append((images.dtype, images.shape, labels.shape))
-        return StepResult((), None, torch.tensor(1.0), 0.0)
+        return StepResult(plan, (), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
     monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)
