@@ -185,7 +185,14 @@ def test_resuming_a_finished_run_does_nothing_and_succeeds(finished: Path, digit
 
 
 BAD_INPUT = [
-    (["schedule.epsilon_rampp=0"], "schedule.epsilon_rampp: unknown key where name is 'deps'; did you mean 'epsilon_ramp'?"),
+    (["schedule.epsilon_rampp=0"], "unknown key where name is 'deps'; did you mean 'epsilon_ramp'?"),
+    (["schedule.weights=nowhere"], "nowhere/supernet.safetensors: is not there"),
+    (["loss.soft={name: beta}"], "loss.soft.name: input should be 'cross_entropy' or 'alpha', not 'beta'"),
+    (["schedule.sampling={name: best}"], "schedule.sampling.name: input should be 'uniform' or 'attentive'"),
+    (
+        ["optimizer={gradient_clip: 1, gradient_clip_value: 1}"],
+        "optimizer: gradient_clip_value: cannot be had with gradient_clip, which clips by the norm",
+    ),
     (["batch_size=many"], "batch_size: input should be a valid integer"),
     (["data.shards=nowhere"], "nowhere"),
     (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),

@@ -72,7 +72,7 @@ class ElasticBottleneck(ElasticBlock):
         y = self.conv2(operations, y, shape.middle)
         y = self.conv2_bn(operations, y, full, shape.activation)
         y = self.conv3_bn(operations, self.conv3(operations, y, shape.outputs), full, "identity")
-        return operations.settle(y, self._shortcut(operations, x, shape, full), shape.activation)
+        return self.add(operations, y, self._shortcut(operations, x, shape, full), shape, full, shape.activation)
 
     def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor | None:
         if shape.shortcut != "projected":
