@@ -15,11 +15,27 @@ from safetensors.torch import load_file
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.files.json_file import read_json, write_json
 from pipeline.forecast import dry_run
+from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.metrics import read_metrics
 from tests.support.command_line import deps, refused
 from tests.support.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+SANDWICH = "full + smallest + 2 random"
+PHASES = {  # of each method, and what a step of each trains
+    "deps": {"full model": "full", "ramp": SANDWICH, "supernet": SANDWICH},
+    "ofa": {
+        "teacher": "full",
+        "kernel": "random",
+        **dict.fromkeys(("depth 1", "depth 2"), "2 random"),
+        **dict.fromkeys(("expand 1", "expand 2"), "4 random"),
+    },
+    "compofa": {"teacher": "full", "compound 1": "4 random", "compound 2": "4 random"},
+    "bignas": {"supernet": SANDWICH},
+    "alpha_net": {"supernet": "full + 2 random + smallest"},
+    "attentive_nas": {"supernet": "full + 2 attentive + smallest"},
+    "single": {"training": "full"},
+}
 
 
 def deps_process(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -70,9 +86,8 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["steps"] == found["phases"][-1]["end"]
-    assert [phase["name"] for phase in found["phases"]] == ["full model", "ramp", "supernet"]
-    sandwich = "full + smallest + 2 random"
-    assert [phase["subnets"] for phase in found["phases"]] == ["full", sandwich, sandwich]
+    phases = {phase["name"]: phase["subnets"] for phase in found["phases"]}
+    assert phases == PHASES[load_recipe(recipe).schedule.name]
     assert found["subnets"][0]["name"] == "smallest"
     assert found["subnets"][-1]["name"] == "full"
     assert found["estimate"]["hours"] > 0
