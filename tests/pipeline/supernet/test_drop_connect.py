@@ -28,14 +28,14 @@ def test_its_probability_rises_with_depth_in_the_last_two_stages() -> None:
 @pytest.mark.parametrize("space", [SPACE, RESNET], ids=["mbconv", "bottleneck"])
 def test_a_block_keeps_a_samples_shortcut_alone_or_divides_by_what_remains(space) -> None:
     supernet = dropping(space).eval()
-    blocks = [(block, []) for block in supernet.blocks if block.drop_connect]
+    blocks = [block for block in supernet.blocks if block.drop_connect]
     plain = Supernet(space, kernels="reference").eval()
     plain.load_state_dict(supernet.state_dict())
     pixels = images(64, space.image_side(space.largest()))
     seen: list[tuple] = []
     for block in supernet.blocks:
         block.register_forward_hook(lambda block, inputs, out: seen.append((block, inputs, out)))
-    for block, _ in blocks:
+    for block in blocks:
         block.training = True  # by running statistics, so that samples do not depend on each other
     supernet(pixels, space.largest())
     dropped = 0
