@@ -30,6 +30,9 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dropout: float = Field(default=0.0, ge=0, lt=1, description="before the classifier, of the full model only")
+    drop_connect: float = Field(
+        default=0.0, ge=0, lt=1, description="of the last two stages, of the full model only; rises with depth up to it"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
     )

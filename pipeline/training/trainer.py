@@ -80,7 +80,7 @@ class Trainer:
             images, labels = self.feed.on_device(read.batch)
             result = sandwich_step(self.engine, plan, images, labels)
             self.checkpoints.step_done()
-        self.figures.add(plan, result, read)
+        self.figures.add(result.plan, result, read)
 
     def _enter_phases(self, step: int) -> None:
         """Do what phases do on being entered, for those since the last step: once in a run's life each."""
@@ -119,8 +119,9 @@ class Trainer:
         if not self.milestones.evaluates_full(done):
             return {}
         both = self.milestones.evaluates(done)
+        full_is_trained = self.schedule.phase(done - 1).trains_full
         with self.charge("evaluation"):
-            figures = self.figures.held_out(self.engine.whole_supernet(), smallest_too=both)
+            figures = self.figures.held_out(self.engine.whole_supernet(), full_is_trained, smallest_too=both)
         if both:
             self.checkpoints.evaluated((figures["acc/full"] + figures["acc/smallest"]) / 2)
         return figures
