@@ -44,7 +44,7 @@ def evaluate_run(folder: Path, extra: Sequence[str]) -> list[dict[str, Any]]:
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, test = open_data(recipe.data)
+    train, _, test = open_data(recipe.data)
     check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, recipe.data.shards)
     bar = Progress(
         TextColumn("evaluating {task.description}"),
