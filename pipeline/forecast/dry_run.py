@@ -25,7 +25,6 @@ from pipeline.training.build import build
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9
 _LEAST_TRIAL_IMAGES = 4
-_BACKWARD_AND_FORWARD = 3  # the backward pass computes two products for each one of the forward pass
 
 _COLUMNS = {
     "name": ("phase", ""),
@@ -126,7 +125,7 @@ def _trial_images(space: Space, per_process: int) -> int:
 
 def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
     steps = phase.end - phase.start
-    per_image = _BACKWARD_AND_FORWARD * macs_per_image(phase, schedule)
+    per_image = macs_per_image(phase, schedule)
     names = Counter(phase.slot_names)
     return {
         "name": phase.name,

@@ -7,9 +7,11 @@ parameters are all trainable ones of the extracted network (METHOD: the sizes th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from pipeline.supernet.layer import Layer
-from pipeline.supernet.shapes import layers
+from pipeline.supernet.blocks import BLOCKS
+from pipeline.supernet.layer import BlockShape, Layer
+from pipeline.supernet.shapes import parts
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
@@ -25,7 +27,18 @@ class Complexity:
 
 def complexity(space: Space, subnet: Subnet, resolution: int | None = None) -> Complexity:
     """MACs and parameters of `subnet` as an extracted network, at `resolution` (default: the subnet's own)."""
-    return sum(map(layer_complexity, layers(space, subnet, resolution)), Complexity(0, 0))
+    stem, stages, head = parts(space, subnet, resolution)
+    macs = parameters = 0
+    for part in (*stem, *stages, *head):
+        size = layer_complexity(part) if isinstance(part, Layer) else _block_complexity(part)
+        macs += size.macs
+        parameters += size.parameters
+    return Complexity(macs, parameters)
+
+
+@lru_cache(maxsize=1 << 16)  # every step asks for its subnets: these differ, and their blocks recur
+def _block_complexity(shape: BlockShape) -> Complexity:
+    return sum(map(layer_complexity, BLOCKS[shape.kind].layers(shape)), Complexity(0, 0))
 
 
 def layer_complexity(layer: Layer) -> Complexity:
