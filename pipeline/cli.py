@@ -146,7 +146,7 @@ def sync_command(
     "plan",
     epilog="Examples: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold] · "
     "[bold]deps plan recipes/digits100_deps.yaml --gpu-hours 0.05 --write short.yaml[/bold] · "
-    "[bold]deps plan recipes/digits100_deps.yaml --training-macs 1e14 --write short.yaml[/bold]",
+    "[bold]deps plan recipes/digits100_deps.yaml --training-macs 1e12 --write short.yaml[/bold]",
 )
 def plan_command(
     recipe: RecipePath,

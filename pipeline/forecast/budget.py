@@ -167,7 +167,7 @@ def print_budget(
         parts = ", ".join(f"{name} {each:,.3g}" for name, each in spent.items())
         dollars = "" if hours.price is None else f", {sum(spent.values()) * hours.price:,.2f} $"
         print(f"{sum(spent.values()):,.3g} {hours.unit}{dollars}: {parts}")
-    print(f"{with_prefix(macs, 'training MACs')}: {macs:,}")
+    print(f"training: {with_prefix(macs, 'MACs')} ({macs:,})")
     print("\n".join(assumed))
     if write:
         print(f"written: {write}; next: deps train {write} name=…")

@@ -58,7 +58,7 @@ def _run_row(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
     ends = (summary.full_top1(run), summary.smallest_top1(run))
     accuracies = [NONE if value is None else f"{value:.2f}{mark}" for value in ends]
     done, planned = run.steps_done, run.info.steps
-    trained = f"{run.info.epochs:g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
+    trained = f"{round(run.info.epochs, 2):g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
     spent = [significant(run.ledger.hours), *_unit_cell(run, approaches)]
     cost = [*spent, _dollars(run.ledger.dollars), _macs(run.ledger.training_macs)]
     return [run.info.name, str(run.info.seed), *accuracies, NONE if pareto is None else f"{pareto:.2f}", *cost, trained]
@@ -121,6 +121,13 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     blocks.append(Text(note, note=True))
     figures, images = [], summary.measured_on(approaches)
     phases = list(dict.fromkeys(phase.name for a in approaches for run in a.runs for phase in run.phases))
+    counted = [a for a in approaches if any(run.training_macs and "acc/full" in run.metrics for run in a.runs)]
+    if counted:
+        path = plots.cost_plot(
+            output / "accuracy_training_macs.svg", counted, looks, lambda run: run.training_macs, "training MACs"
+        )
+        caption = f"{images.capitalize()} accuracy in training against training MACs so far; a line per run."
+        figures.append(Figure(path, caption))
     for number, unit in enumerate(_units(approaches)):
         members = [approach for approach in approaches if approach.unit == unit]
         suffix = f"_{number}" if number else ""
@@ -135,13 +142,6 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
         split = {approach.name: _split(approach) for approach in members}
         path = plots.category_plot(output / f"cost_split{suffix}.svg", split, phases, unit)
         figures.append(Figure(path, f"What the {unit} went into: mean of each approach's runs."))
-    counted = [a for a in approaches if any(run.training_macs and "acc/full" in run.metrics for run in a.runs)]
-    if counted:
-        path = plots.cost_plot(
-            output / "accuracy_training_macs.svg", counted, looks, lambda run: run.training_macs, "training MACs"
-        )
-        caption = f"{images.capitalize()} accuracy in training against training MACs so far; a line per run."
-        figures.append(Figure(path, caption))
     named = [*phases, *plots.CATEGORY_COLOURS]
     categories = list(dict.fromkeys([*named, *(name for a in approaches for name in _split(a))]))
     categories = [name for name in categories if any(_split(a).get(name) for a in approaches)]
