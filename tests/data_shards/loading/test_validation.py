@@ -78,6 +78,9 @@ def test_every_validation_image_is_counted_once(digits100_root, world):
         for batch in EvaluationLoader(part, data, 32, 9, rank, world):
             ids = part.ids[batch.ids]
             assert (batch.labels.numpy() == whole.labels[ids]).all()
+            if len(ids):
+                (same,) = EvaluationLoader(whole, data, 32, 9, 0, 1, ids=ids)
+                assert torch.equal(batch.images, same.images)
             counted += ids.tolist()
     assert sorted(counted) == validation_ids(TRAINED, KEPT).tolist()
 
