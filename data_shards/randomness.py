@@ -69,6 +69,7 @@ class Purpose(Enum):
     DIGITS100_SPECKLE = Of.DATA_SET, 25
     FILE_ORDER = Of.DATA_SET, 40
     CIFAR_ORDER = Of.DATA_SET, 41
+    VALIDATION = Of.DATA_SET, 42
     DIGITS_HELD_OUT = Of.DATA_SET, 1797
 
     def __init__(self, of: Of, number: int | None):

@@ -115,9 +115,7 @@ def schedule_without_data(recipe: Recipe) -> Schedule:
             raise UsageError(f"{error}; or give train_samples and space.classes for a dry run without data") from None
     if not recipe.space.classes:
         raise UsageError("space.classes: is needed for a dry run without data")
-    if recipe.batch_size > recipe.train_samples:
-        raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
-    steps_per_epoch = recipe.train_samples // recipe.batch_size
+    steps_per_epoch = recipe.steps_per_epoch(recipe.train_samples)
     return schedule_of(recipe, build_space(recipe.space), steps_per_epoch)
 
 

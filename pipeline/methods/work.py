@@ -1,4 +1,8 @@
-"""How much arithmetic a step asks for, teacher and candidates included: what its cost is in proportion to."""
+"""How much arithmetic training asks for: what its cost is in proportion to, on whatever machine.
+
+It is counted as the method defines it, not as it happens to be computed. Each subnet of a step counts whole, also where
+its stem is computed once for all of them; what activation checkpointing computes again does not count.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from pipeline.methods.schedule import Schedule
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.space import Space
 
+# The backward pass computes two products for each one of the forward pass: by the weights, and by the inputs.
+_FORWARD_AND_BACKWARD = 3
 # Steps whose random subnets stand for all that a phase draws.
 _DRAWN_STEPS = 100
-_FORWARD_AND_BACKWARD = 3  # the backward pass computes two products for each one of the forward pass
 
 
 def training_macs(space: Space, plan: StepPlan) -> int:
@@ -26,6 +31,6 @@ def training_macs(space: Space, plan: StepPlan) -> int:
 
 
 def macs_per_image(phase: Phase, schedule: Schedule) -> float:
-    """`training_macs` as a mean over the phase's steps; 0 of an empty phase."""
+    """`training_macs` of a step of the phase, as a mean over steps; 0 of an empty phase."""
     drawn = range(phase.start, min(phase.end, phase.start + _DRAWN_STEPS))
     return sum(training_macs(schedule.space, schedule.at(step)) for step in drawn) / max(len(drawn), 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.evaluation.evaluate import Evaluator
@@ -101,4 +100,4 @@ class Figures:
         again; the cost so far, as the checkpoint tells it."""
         self.tracker.sync()
         self.ledger.save()
-        return asdict(self.ledger.record())
+        return self.ledger.record().to_json()

@@ -16,6 +16,7 @@ from pipeline.methods.draws import step_bits
 from pipeline.methods.entries import enter
 from pipeline.methods.phases import StepPlan
 from pipeline.methods.schedule import Schedule
+from pipeline.methods.work import training_macs
 from pipeline.processes.group import FAILURES
 from pipeline.recipe.recipe import Recipe
 from pipeline.training.feed import Feed, Read
@@ -79,6 +80,7 @@ class Trainer:
             self._seed_dropout(plan.step)
             images, labels = self.feed.on_device(read.batch)
             result = sandwich_step(self.engine, plan, images, labels)
+            self.figures.ledger.count(self.recipe.batch_size * training_macs(self.schedule.space, result.plan))
             self.checkpoints.step_done()
         self.figures.add(result.plan, result, read)
 
