@@ -78,7 +78,7 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
     def chosen(
         self, names: Mapping[str, Published], legal: Sequence[str], begins_trained: bool
     ) -> tuple[PhaseConfig, ...]:
-        """The phases of the recipe, checked; by default the `legal` ones, without one where the run begins with weights.
+        """The phases of the recipe, checked; by default the `legal` ones, without one where the run has weights.
 
         Raises:
             ScheduleError: for one that is unknown, comes twice, or has no teacher.
