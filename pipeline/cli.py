@@ -211,7 +211,7 @@ def sync_command(
 
 @app.command(
     "plan",
-    epilog="Examples: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold] · "
+    epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold] · "
     "[bold]deps plan recipes/digits100_deps.yaml --gpu-hours 0.05 --write short.yaml[/bold] · "
     "[bold]deps plan recipes/digits100_deps.yaml --training-macs 1e12 --write short.yaml[/bold]",
 )
