@@ -13,6 +13,7 @@ from cluster.resources import Resources
 from cluster.script import Container, Launcher, Start
 from data_shards.command_line import whole
 from data_shards.one_line import one_line
+from pipeline.console.quantities import with_prefix
 from pipeline.console.tables import print_json, print_table
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ _COLUMNS = {
     "state": ("state", ""),
     "steps": ("steps", ">"),
     "cost": ("cost so far", ">"),
+    "macs": ("training MACs", ">"),
     "accounted": ("by SLURM", ">"),
     "expected": ("expected", ">"),
     "left": ("time left", ">"),
@@ -153,6 +155,7 @@ def _row(status: Status) -> dict[str, Any]:
         "dollars": None if price is None or run.hours is None else price * run.hours,
         "expected_dollars": None if price is None or run.expected_hours is None else price * run.expected_hours,
         "seconds_left": run.seconds_left,
+        "training_macs": run.training_macs,
         "job": status.job or None,
         "remark": status.remark or None,
     }
@@ -165,12 +168,19 @@ def _texts(status: Status) -> dict[str, str]:
         "state": row["state"],
         "steps": f"{row['step']:,}/{row['steps']:,}" if row["steps"] else "",
         "cost": _cost(row["hours"], row["unit"], row["dollars"]),
+        "macs": _macs(row["hours"], row["training_macs"]),
         "accounted": "" if row["accounted_hours"] is None else f"{row['accounted_hours']:,.3f}",
         "expected": _cost(row["expected_hours"], row["unit"], row["expected_dollars"]),
         "left": "" if row["seconds_left"] is None else str(timedelta(seconds=round(row["seconds_left"]))),
         "job": row["job"] or "",
         "remark": row["remark"] or "",
     }
+
+
+def _macs(hours: float | None, count: int | None) -> str:
+    if hours is None:
+        return ""
+    return "not counted" if count is None else with_prefix(count, "MACs")
 
 
 def _cost(hours: float | None, unit: str | None, dollars: float | None) -> str:

@@ -38,6 +38,10 @@ class DataConfig(BaseModel):
     found damaged before a run that skips them fails after all. Samples from which results are computed are never
     skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
 
+    `validation_samples`: number of training images that are kept out of training. What is chosen while a run goes on
+    is then chosen on them, and training does not read the test split. Which images they are follows from the number of
+    training images alone (see `open_data.validation_ids`).
+
     `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
     webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time. That is
     for storage where random access is slow. The order of the samples then depends on the number of processes too, and
@@ -51,6 +55,7 @@ class DataConfig(BaseModel):
 
     shards: MayChange[Path]
     augmentation: Augmentation = Augmentation()
+    validation_samples: int = Field(default=0, ge=0)
     reader: ReaderName = "python"
     access: Literal["random", "sequential"] = "random"
     shuffle_block: int = Field(default=1024, ge=1)

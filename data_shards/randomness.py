@@ -57,6 +57,7 @@ class Purpose(Enum):
     SUBNET = Of.STEP, None  # has no number of its own: the slots' numbers, below 2^16, stand in its place
     RESOLUTION = Of.STEP, 1 << 16
     DROPOUT = Of.STEP, (1 << 16) + 1
+    MACS_TABLE = Of.STEP, (1 << 16) + 2  # of step 0, for all of the run
 
     SHEET_IMAGES = Of.DATA_SET, 0
     SHEET_CLASSES = Of.DATA_SET, 1
@@ -68,6 +69,7 @@ class Purpose(Enum):
     DIGITS100_SPECKLE = Of.DATA_SET, 25
     FILE_ORDER = Of.DATA_SET, 40
     CIFAR_ORDER = Of.DATA_SET, 41
+    VALIDATION = Of.DATA_SET, 42
     DIGITS_HELD_OUT = Of.DATA_SET, 1797
 
     def __init__(self, of: Of, number: int | None):

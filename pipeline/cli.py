@@ -210,7 +210,10 @@ def sync_command(
 
 
 @app.command(
-    "plan", epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold]"
+    "plan",
+    epilog="Example: [bold]deps plan recipes/imagenet1k_deps.yaml --gpu h200 --gpus-per-node 8 --nodes 2[/bold] · "
+    "[bold]deps plan recipes/digits100_deps.yaml --gpu-hours 0.05 --write short.yaml[/bold] · "
+    "[bold]deps plan recipes/digits100_deps.yaml --training-macs 1e12 --write short.yaml[/bold]",
 )
 def plan_command(
     recipe: RecipePath,
@@ -241,15 +244,36 @@ def plan_command(
     save: Annotated[
         Path | None, typer.Option(help="Write the step times measured here to this file.", show_default=False)
     ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        real(1e-6, 1e12, help="Budget: accelerator hours; with --gpu cpu, CPU process hours.", show_default=False),
+    ] = None,
+    training_macs: Annotated[
+        float | None,
+        real(1, 1e27, help="Budget: multiply-accumulates, forward and backward, of all images.", show_default=False),
+    ] = None,
+    dollars: Annotated[
+        float | None, real(0, 1e15, help="Budget, by cost.price_per_gpu_hour.", show_default=False)
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="With a budget: write its recipe to this file.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Step time, hours and dollars on 1 to 512 accelerators, from step times of one and the bandwidth of the links."""
+    """Step time, hours and dollars on 1 to 512 accelerators, from step times of one and the bandwidth of the links.
+
+    With a budget, the other way round: the recipe scaled to it, its proportions kept, on --gpus (1) accelerators.
+    """
+    from pipeline.forecast.budget import budget_of, print_budget
     from pipeline.forecast.plan import print_plan
     from pipeline.recipe.reading import load_recipe
 
     asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
-    counts = asked or [1 << power for power in range(10)]
     loaded = load_recipe(recipe, overrides or ())
+    if budget := budget_of(gpu_hours, training_macs, dollars, write):
+        print_budget(loaded, budget, gpu, gpus_per_node, asked, link, network, measured, save, write, as_json)
+        return
+    counts = asked or [1 << power for power in range(10)]
     print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 

@@ -26,6 +26,11 @@ Duration = Annotated[str, BeforeValidator(_as_text), AfterValidator(_check)]
 """A recipe's duration, as text."""
 
 
+def in_steps_or_epochs(value: object) -> bool:
+    """Whether this is a duration that does not follow from another one, as a percentage does."""
+    return isinstance(value, str) and bool(_PATTERN.fullmatch(value)) and not value.endswith("%")
+
+
 def to_steps(duration: str, steps_per_epoch: int, total: int | None = None) -> int:
     """Optimizer steps of `duration`, rounded to the nearest.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_shards.loading.loader import DataConfig, TrainLoader
-from data_shards.open_data import open_data
+from data_shards.open_data import Data, open_data
 from data_shards.store.index import Split
 from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.errors import UsageError
@@ -42,30 +42,34 @@ from pipeline.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a recipe and its data set come to: the training and held-out splits, and the schedule over the space."""
+    """What a recipe and its data set come to: its images, and the schedule over the space."""
 
     recipe: Recipe
-    train: Split
-    test: Split
+    data: Data
     schedule: Schedule
 
     @property
     def identity(self) -> dict[str, str]:
         """SHA-256 of each split's index: what tells one data set from another of the same size."""
-        return {split.name: split.entry.index_sha256 for split in (self.train, self.test)}
+        return {split.name: split.entry.index_sha256 for split in (self.data.train, self.data.test)}
+
+    @property
+    def held_out(self) -> Split:
+        """What accuracy is measured on while the run goes on: its validation images, where it has some."""
+        return self.data.validation or self.data.test
 
     def readers(self, processes: Processes) -> DataConfig:
         """How data is read, as far as the machines have the shared memory for it. All processes must call it."""
         recipe, side = self.recipe, max(self.schedule.space.image_sides)
         # Those of training stay ready while it evaluates.
         at_once = [(recipe.batch_size // processes.world, side), (recipe.evaluation.batch_size, side)]
-        return fit_readers(recipe.data, self.train, at_once, processes)
+        return fit_readers(recipe.data, self.data.train, at_once, processes)
 
     def loader(self, data: DataConfig, step: int, processes: Processes) -> TrainLoader:
         """This process's batches from `step` on."""
         recipe, schedule = self.recipe, self.schedule
         return TrainLoader(
-            self.train,
+            self.data.train,
             data,
             schedule.resolution,
             recipe.batch_size,
@@ -83,17 +87,14 @@ def prepare(recipe: Recipe) -> Experiment:
     Raises:
         UsageError: where data and recipe do not fit together.
     """
-    train, test = open_data(recipe.data)
-    if recipe.train_samples not in (None, len(train)):
-        raise UsageError(
-            f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {len(train)}"
-        )
-    space = build_space(recipe.space, train.num_classes)
-    if recipe.batch_size > len(train):
-        raise UsageError(f"batch_size: {recipe.batch_size} is more than the {len(train)} training samples")
-    schedule = schedule_of(recipe, space, len(train) // recipe.batch_size)
+    data = open_data(recipe.data)
+    packed = len(data.train) + len(data.validation or ())
+    if recipe.train_samples not in (None, packed):
+        raise UsageError(f"train_samples: the recipe says {recipe.train_samples}, {recipe.data.shards} has {packed}")
+    space = build_space(recipe.space, data.train.num_classes)
+    schedule = schedule_of(recipe, space, recipe.steps_per_epoch(packed))
     milestones(recipe, schedule)  # refused here, before anything is written
-    return Experiment(recipe, train, test, schedule)
+    return Experiment(recipe, data, schedule)
 
 
 def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
@@ -131,10 +132,10 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         if left.checkpoint:
             engine.load_state(left.checkpoint.state)
 
-        skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
-        evaluator = Evaluator(experiment.train, experiment.test, data, recipe.evaluation, processes)
+        skipped = SkippedSamples(experiment.data.train, recipe.data, recipe.folder, processes)
+        evaluator = Evaluator(experiment.data.train, experiment.held_out, data, recipe.evaluation, processes)
         checkpoints = Checkpoints(recipe.folder, recipe.checkpoint, schedule, left.checkpoint, processes)
-        display = TrainingProgress(recipe.name, schedule.steps, left.step, visible=processes.is_main)
+        display = TrainingProgress(recipe.name, schedule.steps, left.step, processes.is_main, about.held_out)
         with tracked(recipe, left.ledger, processes) as tracker:
             feed = Feed(loader, skipped, stop_request, recipe.data.augmentation, schedule.space.classes, processes)
             figures = Figures(recipe.batch_size, evaluator, left.ledger, tracker, display, processes)

@@ -102,7 +102,7 @@ class TrainLoader:
 def _sampler(split: Split, config: DataConfig, batch: int, seed: int, world: int, reader: str) -> EpochSampler:
     if config.access == "random":
         return EpochSampler(len(split), batch, seed)
-    shards = tuple(shard.samples for shard in split.entry.shards)
+    shards = tuple(np.bincount(split.index["shard"], minlength=len(split.entry.shards)).tolist())  # samples of each
     if reader == "dali":
         streams = 1
     elif config.workers == "auto":

@@ -40,7 +40,10 @@ class Split:
         root, name: the data set's folder and the split's name.
         entry: the split's part of the manifest.
         classes: class names, by label.
+        is_remote: whether shards are elsewhere, where each attempt to read takes time.
     """
+
+    is_remote = False
 
     def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...]):
         self.root, self.name, self.entry, self.classes = Path(root), name, entry, classes

@@ -25,6 +25,8 @@ class RemoteSplit(Split):
         stream_from: as in the recipe's `data`.
     """
 
+    is_remote = True
+
     def __init__(self, root: Path, name: str, entry: SplitEntry, classes: tuple[str, ...], stream_from: str):
         super().__init__(root, name, entry, classes)
         self.stream_from = stream_from

@@ -17,7 +17,6 @@ from data_shards.errors import ShardDamage
 from data_shards.store.index import Split
 from data_shards.streaming import dali as dali_stream
 from data_shards.streaming import webdataset as webdataset_stream
-from data_shards.streaming.remote import RemoteSplit
 from data_shards.streaming.sampler import Block
 from data_shards.streaming.sequential import SequentialReader
 
@@ -48,6 +47,12 @@ class StreamedSplit(Split):
     @cached_property
     def index(self) -> np.ndarray:
         return self._split.index
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def key(self, sample: int) -> str:
+        return self._split.key(sample)
 
     def place(self, shard: int) -> Path | str:
         return self._split.place(shard)
@@ -101,4 +106,4 @@ class StreamedSplit(Split):
     @cached_property
     def _stream(self) -> SequentialReader:
         open_stream = dali_stream.stream_shard if self._reader == "dali" else webdataset_stream.stream_shard
-        return SequentialReader(self._split, open_stream, stops=isinstance(self._split, RemoteSplit))
+        return SequentialReader(self._split, open_stream, stops=self._split.is_remote)

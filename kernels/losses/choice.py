@@ -14,6 +14,9 @@ class Losses(Protocol):
     """Losses with the meaning of `kernels.losses.reference`."""
 
     def soft_cross_entropy(self, logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor: ...
+    def alpha_divergence(
+        self, logits: Tensor, teacher_logits: Tensor, temperature: float, alphas: tuple[float, float], clip: float
+    ) -> Tensor: ...
 
 
 @functools.cache

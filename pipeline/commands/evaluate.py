@@ -61,7 +61,7 @@ def evaluate_run(
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, test = open_data(data)
+    train, _, test = open_data(data)
     if recipe is not None:
         check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
     elif test.num_classes != space.classes:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.by_name import ByName
@@ -27,9 +27,18 @@ class SgdConfig(BaseModel):
     nesterov: bool = True
     weight_decay: float = Field(default=3e-5, ge=0)
     gradient_clip: float | None = Field(default=None, gt=0, description="greatest global gradient norm")
+    gradient_clip_value: float | None = Field(
+        default=None, gt=0, description="greatest absolute value of any element of the gradient"
+    )
     implementation: Literal["torch", "apex"] = Field(
         default="torch", description="torch: its fused SGD; apex: NVIDIA apex's FusedSGD"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> SgdConfig:
+        if self.gradient_clip is not None and self.gradient_clip_value is not None:
+            raise ValueError("gradient_clip_value: cannot be had with gradient_clip, which clips by the norm")
+        return self
 
     def build(self, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:
         """SGD over groups of parameters on `device`, in one kernel; the rate is set by each step.
@@ -57,7 +66,16 @@ def build_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig)
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    return config.build(groups, parameters[0].device)
+    optimizer = config.build(groups, parameters[0].device)
+    if (most := config.gradient_clip_value) is not None:
+        optimizer.register_step_pre_hook(lambda *_: _clip_elements(optimizer, most))
+    return optimizer
+
+
+def _clip_elements(optimizer: torch.optim.Optimizer, most: float) -> None:
+    """Clip what the step is about to use: reduced gradients, in whatever shards an engine has them."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    torch.nn.utils.clip_grad_value_(parameters, most)
 
 
 def start_momentum(optimizer: torch.optim.Optimizer) -> None:

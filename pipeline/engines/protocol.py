@@ -101,6 +101,14 @@ def average_running_statistics(model: nn.Module) -> None:
         buffer.copy_(part.view_as(buffer))
 
 
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of `values` over all processes, the same on all of them, which must all call it."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return values
+
+
 def unsharded_state(model: nn.Module, optimizer: torch.optim.Optimizer, teacher: FrozenTeacher) -> TrainingState:
     """The state of a model and optimizer that every process holds whole."""
     return TrainingState(copy_weights(model), copy_momentum(model, optimizer), teacher.weights())

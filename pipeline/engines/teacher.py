@@ -20,7 +20,8 @@ class FrozenTeacher:
 
     def __init__(self, like: Supernet) -> None:
         self._like = like
-        self._device = next(like.parameters()).device
+        weight = next(like.parameters())
+        self._device, self._dtype = weight.device, weight.dtype
         self._supernet: Supernet | None = None
 
     def load(self, weights: Mapping[str, Tensor] | None) -> None:
@@ -29,7 +30,7 @@ class FrozenTeacher:
             self._supernet = None
             return
         if self._supernet is None:
-            supernet = self._like.blank(self._device).requires_grad_(False).train()
+            supernet = self._like.blank(self._device).to(self._dtype).requires_grad_(False).train()
             supernet.dropout.p = 0.0
             for layer in supernet.modules():
                 if isinstance(layer, ElasticBatchNorm):

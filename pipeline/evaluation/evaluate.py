@@ -36,16 +36,16 @@ class Accuracy:
 
 
 class Evaluator:
-    """Evaluates on one held-out split, recalibrating on a fixed sample of the training split.
+    """Evaluates on held-out images, recalibrating on a fixed sample of those that training is shown.
 
     All processes must call its methods together; each works on its share, and all get the same result.
     """
 
     def __init__(
-        self, train: Split, test: Split, data: DataConfig, config: EvaluationConfig, processes: Processes
+        self, train: Split, held_out: Split, data: DataConfig, config: EvaluationConfig, processes: Processes
     ) -> None:
         self.processes = processes
-        self._train, self._test = train, test
+        self._train, self._held_out = train, held_out
         self._data, self._config = data, config
         self._recalibration_images: dict[int, list[Tensor]] = {}  # by resolution
 
@@ -82,7 +82,7 @@ class Evaluator:
 
     def _measure(self, network: Callable[[Tensor], Tensor], side: int) -> Accuracy:
         rank, world = self.processes.rank, self.processes.world
-        batches = EvaluationLoader(self._test, self._data, side, self._config.batch_size, rank, world)
+        batches = EvaluationLoader(self._held_out, self._data, side, self._config.batch_size, rank, world)
         counts = self.processes.together(lambda: count(network, batches, self.processes.device))
         top1, top5, loss, samples = self.processes.total(counts)
         return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))

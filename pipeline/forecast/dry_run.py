@@ -26,7 +26,6 @@ from pipeline.training.build import build
 # Forward MACs of a trial step of the full model: enough to be worth measuring, little enough to wait for.
 _TRIAL_MACS = 1e9
 _LEAST_TRIAL_IMAGES = 4
-_BACKWARD_AND_FORWARD = 3  # the backward pass computes two products for each one of the forward pass
 
 _COLUMNS = {
     "name": ("phase", ""),
@@ -116,9 +115,7 @@ def schedule_without_data(recipe: Recipe) -> Schedule:
             raise UsageError(f"{error}; or give train_samples and space.classes for a dry run without data") from None
     if not recipe.space.classes:
         raise UsageError("space.classes: is needed for a dry run without data")
-    if recipe.batch_size > recipe.train_samples:
-        raise UsageError(f"batch_size: {recipe.batch_size} is more than the {recipe.train_samples} training samples")
-    steps_per_epoch = recipe.train_samples // recipe.batch_size
+    steps_per_epoch = recipe.steps_per_epoch(recipe.train_samples)
     return schedule_of(recipe, build_space(recipe.space), steps_per_epoch)
 
 
@@ -129,7 +126,7 @@ def _trial_images(space: Space, per_process: int) -> int:
 
 def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
     steps = phase.end - phase.start
-    per_image = _BACKWARD_AND_FORWARD * macs_per_image(phase, schedule)
+    per_image = macs_per_image(phase, schedule)
     names = Counter(phase.slot_names)
     return {
         "name": phase.name,

@@ -17,6 +17,7 @@ from pipeline.methods.phases import Phase
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import machine
+from pipeline.supernet.space import Space
 from pipeline.supernet.supernet import Supernet
 from pipeline.tracking.ledger import unit_for
 
@@ -71,9 +72,9 @@ def plan(
     recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]
 ) -> list[dict[str, Any]]:
     """A row of `_columns` for each number of accelerators among `counts` that the batch can be shared by."""
-    gradients = _BYTES_PER_GRADIENT * sum(parameter.numel() for parameter in Supernet(schedule.space).parameters())
+    gradients = gradient_bytes(schedule.space)
     price = recipe.cost.price_per_gpu_hour if times.device == "cuda" else None
-    alone = _seconds(schedule, times, recipe.batch_size, lambda slots: 0.0)
+    alone = run_seconds(schedule, times, recipe.batch_size, lambda slots: 0.0)
     rows: list[dict[str, Any]] = []
     for count in counts:
         if recipe.batch_size % count:
@@ -84,7 +85,7 @@ def plan(
         def talking(slots: int, reduce: float = reduce) -> float:
             return reduce * recipe.engine.all_reduces(slots)
 
-        seconds = _seconds(schedule, times, each, talking)
+        seconds = run_seconds(schedule, times, each, talking)
         steps = {
             _step_column(phase): times.phases[phase.name](each) + talking(len(phase.slots)) for phase in schedule.phases
         }
@@ -114,7 +115,13 @@ def _step_column(phase: Phase) -> str:
     return f"{phase.name.replace(' ', '_')}_step_seconds"
 
 
-def _links(gpu: str, within: float | None, between: float | None) -> Links:
+def links_of(gpu: str, within: float | None, between: float | None) -> Links:
+    """Those of a kind of GPU.
+
+    Raises:
+        UsageError: it is not known, and they are not both given.
+    """
+    gpu = gpu.lower()
     if gpu in LINKS:
         return Links(within or LINKS[gpu].within, between or LINKS[gpu].between)
     if within is None or between is None:
@@ -122,8 +129,9 @@ def _links(gpu: str, within: float | None, between: float | None) -> Links:
     return Links(within, between)
 
 
-def _step_times(recipe: Recipe, schedule: Schedule, gpu: str, measured: Path | None) -> StepTimes:
+def step_times(recipe: Recipe, schedule: Schedule, gpu: str, measured: Path | None) -> StepTimes:
     """Step times on `gpu`: those in the file `measured`, or else measured now, if that is what this machine has."""
+    gpu = gpu.lower()
     if measured:
         times = StepTimes.load(measured, recipe, schedule)
         _check_machine(gpu, times.device, times.machine)
@@ -141,8 +149,17 @@ def _check_machine(gpu: str, device_type: str, name: str) -> None:
         )
 
 
-def _seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
-    """Of the whole run, at `images` per accelerator."""
+def gradient_bytes(space: Space) -> int:
+    """What an all-reduce of all gradients moves."""
+    return _BYTES_PER_GRADIENT * sum(parameter.numel() for parameter in Supernet(space).parameters())
+
+
+def run_seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
+    """Of all steps of a run, at `images` per accelerator.
+
+    Args:
+        talking: seconds that processes talk in a step of so many slots.
+    """
     return sum(
         (phase.end - phase.start) * (times.phases[phase.name](images) + talking(len(phase.slots)))
         for phase in schedule.phases
@@ -165,13 +182,12 @@ def print_plan(
     Raises:
         UsageError: for a GPU that is not known, or that nothing was measured on.
     """
-    gpu = gpu.lower()
-    links = _links(gpu, within, between)
+    links = links_of(gpu, within, between)
     left_out = [count for count in counts if recipe.batch_size % count]
     if len(left_out) == len(counts):
         raise UsageError(f"--gpus, --nodes: none of {left_out} divides batch_size {recipe.batch_size}")
     schedule = schedule_without_data(recipe)
-    times = _step_times(recipe, schedule, gpu, measured)
+    times = step_times(recipe, schedule, gpu, measured)
     if save:
         times.save(save)
     rows = plan(recipe, schedule, times, links, per_node, counts)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from data_shards.errors import ShardUsageError
+from data_shards.open_data import open_data
+from data_shards.store.part import PartOfSplit
 from pipeline.engines.single import SingleConfig
 from pipeline.errors import UsageError
+from pipeline.evaluation.evaluate import Evaluator
 from pipeline.files.json_file import DamagedError, checked, read_json, write_json
 from pipeline.forecast.trial_steps import in_pairs, seconds_per_step
 from pipeline.methods.schedule import Schedule
-from pipeline.processes.group import launched_processes
+from pipeline.processes.group import Processes, launched_processes
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import machine
 from pipeline.supernet.complexity import complexity
+from pipeline.supernet.supernet import Supernet
+from pipeline.tracking.ledger import process_start_time
 from pipeline.training.build import build
 
 # Images of the larger of the two trial steps. On a CPU as few as fit into a wait that people put up with: its time is
 # in proportion to them. A GPU is busy only from many on.
 _IMAGES_ON_GPU = 128
+_EVALUATED_ON_GPU = 2048
 _CPU_MACS = 4e9
 _LEAST_IMAGES = 8
 
@@ -44,7 +53,11 @@ class StepTime(BaseModel):
 
 
 class StepTimes(BaseModel):
-    """What was measured: the machine, what its steps compute, and the step time of each phase by its name."""
+    """What was measured: the machine, what its steps compute, and the step time of each phase by its name.
+
+    `evaluation` is of the full model, on so many images, reading included; None where the data was not there.
+    `start_seconds` are from the start of a process to its first step. Files of earlier versions tell neither.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,6 +66,8 @@ class StepTimes(BaseModel):
     computes: dict[str, Any]
     images: tuple[int, int]
     phases: dict[str, StepTime]
+    evaluation: StepTime | None = None
+    start_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     @staticmethod
     def measure(recipe: Recipe, schedule: Schedule) -> StepTimes:
@@ -63,6 +78,8 @@ class StepTimes(BaseModel):
             sizes = (in_pairs(count // 2), in_pairs(count))
             alone = {"engine": SingleConfig(), "batch_size": count}
             engine = build(recipe.model_copy(update=alone), schedule, processes)
+            start = time.time() - process_start_time()
+            evaluation = _evaluation(recipe, schedule, engine.whole_supernet(), most, processes)
             small, large = (seconds_per_step(recipe, engine, schedule, processes, size) for size in sizes)
             return StepTimes(
                 machine=machine(processes.device),
@@ -70,6 +87,8 @@ class StepTimes(BaseModel):
                 computes=computed(recipe, schedule),
                 images=sizes,
                 phases={name: _line(sizes, (small[name], large[name])) for name in small},
+                evaluation=evaluation,
+                start_seconds=start,
             )
 
     @staticmethod
@@ -113,6 +132,30 @@ def computed(recipe: Recipe, schedule: Schedule) -> dict[str, Any]:
         "kernels": recipe.kernels,
         "subnets": {phase.name: list(phase.slot_names) for phase in schedule.phases},
     }
+
+
+def _evaluation(
+    recipe: Recipe, schedule: Schedule, supernet: Supernet, affordable: int, processes: Processes
+) -> StepTime | None:
+    """Evaluations of the full model on two numbers of the recipe's own images, if they are here."""
+    try:
+        data = open_data(recipe.data)
+    except ShardUsageError:
+        return None
+    held_out = data.validation or data.test
+    most = min(affordable if processes.device.type == "cpu" else _EVALUATED_ON_GPU, len(held_out))
+
+    def seconds(images: int) -> float:
+        part, config = PartOfSplit(held_out, np.arange(images)), recipe.evaluation
+        few = config.model_copy(update={"recalibration_samples": images})
+        began = time.perf_counter()
+        Evaluator(data.train, part, recipe.data, few, processes).full_model(supernet)
+        return time.perf_counter() - began
+
+    sizes = (max(most // 8, 1), most)
+    seconds(sizes[0])  # warms up
+    each = 2 if len(schedule.space.image_sides) > 1 else 1  # the full model is recalibrated then
+    return _line((sizes[0] * each, sizes[1] * each), (seconds(sizes[0]), seconds(sizes[1])))
 
 
 def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> StepTime:

@@ -27,17 +27,18 @@ from pipeline.training.sandwich import sandwich_step
 # Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
 _LEAST_STEPS = 2
 _SECONDS = 1.0
+_MOST_SIDES = 4
 
 
 def seconds_per_step(
     recipe: Recipe, engine: Engine, schedule: Schedule, processes: Processes, count: int
 ) -> dict[str, float]:
-    """Seconds of a step of `count` images per process, by the name of its phase; a mean over resolutions.
+    """Seconds of a step of `count` images per process, by the name of its phase; a mean over resolutions, or over four.
 
     A step is all that training does with a batch from the reader's bytes on. The engine's weights are changed.
     """
     augmentation, classes = recipe.data.augmentation, schedule.space.classes
-    batches = [made_up_batch(count, side, classes, augmentation) for side in schedule.space.image_sides]
+    batches = [made_up_batch(count, side, classes, augmentation) for side in _apart(schedule.space.image_sides)]
 
     def step(plan: StepPlan, batch: Batch) -> None:
         images, labels = to_device(batch, processes.device, augmentation, classes)
@@ -71,6 +72,12 @@ def made_up_batch(count: int, side: int, classes: int, augmentation: Augmentatio
 def in_pairs(count: int) -> int:
     """As many images, or one fewer, as can be mixed in pairs."""
     return max(count - count % 2, 1)
+
+
+def _apart(sides: tuple[int, ...]) -> list[int]:
+    """All sides, or as many as are measured in a reasonable time: evenly apart, from the smallest to the largest."""
+    count = min(len(sides), _MOST_SIDES)
+    return [sides[round(place * (len(sides) - 1) / max(count - 1, 1))] for place in range(count)]
 
 
 def _plans(schedule: Schedule, phase: Phase) -> Iterator[StepPlan]:

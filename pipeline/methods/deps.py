@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from pipeline.duration import Duration
-from pipeline.methods.draws import Largest, Smallest, Uniform
 from pipeline.methods.entries import Reorganise
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
-from pipeline.methods.phases import FULL, Clock, Phase, ScheduleError, SlotRule
+from pipeline.methods.phases import FULL, Clock, Phase, ScheduleError
+from pipeline.methods.sampling import SamplingConfig, UniformConfig
+from pipeline.methods.sandwich import sandwich
 from pipeline.supernet.space import Space
 
 
@@ -29,6 +30,7 @@ class DepsConfig(BaseMethodConfig, frozen=True):
         default="5 epochs", description="w: the ramp, which ends at full_model_warmup; 0 off"
     )
     random_subnets: int = Field(default=2, ge=0, le=64)
+    sampling: SamplingConfig = Field(default=UniformConfig(), description="how those are found")
     reorganise: bool = Field(default=True, description="sort channels by importance before the first subnet trains")
     distillation: Annotated[Literal["in_place", "off"], BeforeValidator(_yaml_off)] = "in_place"
 
@@ -47,19 +49,17 @@ class DepsConfig(BaseMethodConfig, frozen=True):
             """ε·η(step) rises linearly from 0 to η(T_fw) over the ramp (§3.2)."""
             return 1.0 if step >= shrunk else rate(shrunk) * (step - shrinking + 1) / ramp / rate(step)
 
-        full = SlotRule(FULL, Largest(space), loss.of_labels())
-        taught = loss.soft(FULL) if self.distillation == "in_place" else loss.of_labels()
-        random = (SlotRule("random", Uniform(space), taught, epsilon),) * self.random_subnets
-        sandwich = (full, SlotRule("smallest", Smallest(space), taught, epsilon), *random)
+        taught = loss.of_network(FULL) if self.distillation == "in_place" else loss.of_labels()
+        slots = sandwich(space, loss.of_labels(), taught, self.sampling, self.random_subnets, epsilon)
         entered = {
             "enter": (Reorganise(space),) if self.reorganise else (),
             "dip_steps": max(ramp, clock.steps_per_epoch),
         }
         first, second = (entered, {}) if ramp else ({}, entered)
         return (
-            Phase("full model", 0, shrinking, (full,), rate),
-            Phase("ramp", shrinking, shrunk, sandwich, rate, **first),
-            Phase("supernet", shrunk, clock.total, sandwich, rate, **second),
+            Phase("full model", 0, shrinking, slots[:1], rate),
+            Phase("ramp", shrinking, shrunk, slots, rate, **first),
+            Phase("supernet", shrunk, clock.total, slots, rate, **second),
         )
 
     def _check(self, total: int, shrunk: int, ramp: int, rate_when_shrunk: float) -> None:

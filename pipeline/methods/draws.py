@@ -14,11 +14,20 @@ from pipeline.supernet.subnet import Subnet
 
 
 class Key(NamedTuple):
-    """Of what a slot's subnet is drawn: the run's seed, the global step, and the slot's place in the step."""
+    """Of what a slot's subnet is drawn: the run's seed, the global step, and the slot's place in the step.
+
+    `candidate`: which of several, in a slot that picks one of them.
+    """
 
     seed: int
     step: int
     slot: int
+    candidate: int = 0
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Random numbers for the slot, the same for all of its candidates."""
+        return torch.Generator().manual_seed(step_bits(self.seed, self.step, Purpose.SUBNET, self.slot))
 
 
 class Draw(Protocol):
@@ -48,14 +57,23 @@ class Smallest:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """Always the same subnet."""
+
+    subnet: Subnet
+
+    def __call__(self, key: Key) -> Subnet:
+        return self.subnet
+
+
+@dataclass(frozen=True)
 class Uniform:
     """Every choice of the space drawn independently and uniformly."""
 
     space: Space
 
     def __call__(self, key: Key) -> Subnet:
-        bits = step_bits(key.seed, key.step, Purpose.SUBNET, key.slot)
-        return self.space.sample(torch.Generator().manual_seed(bits))
+        return self.space.sample(key.generator)
 
 
 def step_bits(seed: int, step: int, purpose: Purpose, which: int | None = None) -> int:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from pipeline.engines.protocol import Engine, TrainingState
 from pipeline.errors import UsageError
 from pipeline.supernet.belonging import difference
+from pipeline.supernet.blocks import BLOCKS
+from pipeline.supernet.layer import BlockShape
 from pipeline.supernet.reorganise import channel_groups, channel_orders, reorganise
+from pipeline.supernet.shapes import parts
 from pipeline.supernet.space import Space
 from pipeline.supernet.store import load_weights
 
@@ -86,3 +90,21 @@ class LoadWeights:
 def freeze_teacher(state: TrainingState) -> TrainingState:
     """The weights of now become the teacher, which no later step changes (OFA, §3.3)."""
     return replace(state, teacher={name: tensor.clone() for name, tensor in state.weights.items()})
+
+
+def forget_momentum(state: TrainingState) -> TrainingState:
+    """Momentum from zero, as of an optimizer that has just been made (OFA's phases begin so)."""
+    return replace(state, momentum={name: torch.zeros_like(tensor) for name, tensor in state.momentum.items()})
+
+
+@dataclass(frozen=True)
+class StartAsShortcuts:
+    """Blocks with a shortcut begin as that alone: the weight of their last batch norm is 0 (BigNAS, §3.2)."""
+
+    space: Space
+
+    def __call__(self, state: TrainingState) -> TrainingState:
+        stem, stages, _ = parts(self.space, self.space.largest())
+        blocks = [part for part in (*stem, *stages) if isinstance(part, BlockShape) and part.shortcut != "none"]
+        names = [f"{BLOCKS[block.kind].last_norm(block)}.weight" for block in blocks]
+        return replace(state, weights=state.weights | {name: torch.zeros_like(state.weights[name]) for name in names})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pipeline.duration import to_steps
 from pipeline.errors import UsageError
@@ -25,6 +26,25 @@ def unscaled(step: int) -> float:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """One of several candidates, by their losses on the step's batch: AttentiveNAS's BestUp and WorstUp.
+
+    Attributes:
+        candidates: how many.
+        which: with the least loss, or with the greatest.
+        loss: by which they are compared.
+    """
+
+    candidates: int
+    which: Literal["best", "worst"]
+    loss: Loss
+
+    def among(self, losses: Sequence[float]) -> int:
+        """The place of the one that is picked; of equal ones the first."""
+        return losses.index(min(losses) if self.which == "best" else max(losses))
+
+
+@dataclass(frozen=True)
 class SlotRule:
     """One sub-step of each of a phase's steps.
 
@@ -33,12 +53,14 @@ class SlotRule:
         draw: the subnet that it trains, of (seed, step, slot) alone.
         loss: what its subnet learns from.
         scale: factor of its loss at a step (DεpS's ε).
+        pick: which of several draws it trains; None where it trains the one that is drawn.
     """
 
     name: str
     draw: Draw
     loss: Loss
     scale: Callable[[int], float] = unscaled
+    pick: Pick | None = None
 
 
 @dataclass(frozen=True)
@@ -64,15 +86,31 @@ class Phase:
     def slot_names(self) -> tuple[str, ...]:
         return tuple(slot.name for slot in self.slots)
 
+    @property
+    def trains_full(self) -> bool:
+        """Whether each step trains the full model, so that its running statistics are those of its weights."""
+        return FULL in self.slot_names
+
 
 @dataclass(frozen=True)
 class Slot:
-    """One sub-step of one step: the subnet that is trained, what it learns from, and the factor of its loss."""
+    """One sub-step of one step: the subnet that is trained, what it learns from, and the factor of its loss.
+
+    Attributes:
+        candidates: of which `pick` takes the one that is trained; until then `subnet` is the first of them.
+    """
 
     name: str
     subnet: Subnet
     loss: Loss
     scale: float
+    candidates: tuple[Subnet, ...] = ()
+    pick: Pick | None = None
+
+    def picked(self, losses: Sequence[float]) -> Slot:
+        """The slot with the candidate that these losses of theirs decide on."""
+        assert self.pick is not None
+        return replace(self, subnet=self.candidates[self.pick.among(losses)])
 
 
 @dataclass(frozen=True)
@@ -99,15 +137,17 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class Clock:
-    """Turns a method's durations into steps.
+    """Turns a method's durations into steps, and tells what the run begins with.
 
     Attributes:
         steps_per_epoch: optimizer steps of one pass over the training data.
         total: steps of the run.
+        begins_trained: whether the run begins with weights of another one (`model.start`).
     """
 
     steps_per_epoch: int
     total: int
+    begins_trained: bool = False
 
     def steps(self, key: str, duration: str) -> int:
         """Raises ScheduleError for a duration that is no number of steps; `key` of the recipe's `schedule` is named."""

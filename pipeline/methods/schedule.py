@@ -9,7 +9,7 @@ from pipeline.methods.draws import Key, step_bits
 from pipeline.methods.entries import Entry
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
-from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, StepPlan, duration_in_steps
+from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, SlotRule, StepPlan, duration_in_steps
 from pipeline.supernet.space import Space
 
 
@@ -40,18 +40,22 @@ class Schedule:
         self.steps = duration_in_steps("duration", method.duration, steps_per_epoch, None)
         if self.steps < 1:
             raise ScheduleError(f"schedule.duration: '{method.duration}' is not even one step")
-        phases = method.phases(space, Clock(steps_per_epoch, self.steps), loss or LossConfig())
+        phases = method.phases(space, Clock(steps_per_epoch, self.steps, bool(start)), loss or LossConfig())
         first, *others = (phase for phase in phases if phase.start < phase.end)
         self.phases = (replace(first, enter=(*start, *first.enter)), *others)
 
     def at(self, step: int) -> StepPlan:
         """The plan of optimizer step 0 … steps − 1."""
         phase, resolution = self.phase(step), self.resolution(step)
-        slots = []
-        for place, rule in enumerate(phase.slots):
-            subnet = self.space.on_images(rule.draw(Key(self.seed, step, place)), resolution)
-            slots.append(Slot(rule.name, subnet, rule.loss, rule.scale(step)))
-        return StepPlan(step, phase.name, phase.rate(step), resolution, tuple(slots))
+        slots = tuple(self._slot(rule, step, place, resolution) for place, rule in enumerate(phase.slots))
+        return StepPlan(step, phase.name, phase.rate(step), resolution, slots)
+
+    def _slot(self, rule: SlotRule, step: int, place: int, resolution: int) -> Slot:
+        count = rule.pick.candidates if rule.pick else 1
+        drawn = (rule.draw(Key(self.seed, step, place, candidate)) for candidate in range(count))
+        first, *others = (self.space.on_images(subnet, resolution) for subnet in drawn)
+        candidates = (first, *others) if rule.pick else ()
+        return Slot(rule.name, first, rule.loss, rule.scale(step), candidates, rule.pick)
 
     def phase(self, step: int) -> Phase:
         for phase in self.phases:

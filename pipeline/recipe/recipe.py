@@ -16,6 +16,7 @@ from pipeline.duration import Duration
 from pipeline.engines import EngineConfig
 from pipeline.engines.deepspeed.config import DeepSpeedConfig
 from pipeline.engines.optimizer import OptimizerConfig, SgdConfig
+from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.methods import MethodConfig
 from pipeline.methods.losses import LossConfig
@@ -30,6 +31,9 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dropout: float = Field(default=0.0, ge=0, lt=1, description="before the classifier, of the full model only")
+    drop_connect: float = Field(
+        default=0.0, ge=0, lt=1, description="of the last two stages, of the full model only; rises with depth up to it"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="bf16: autocast, weights stay fp32; auto: bf16 on GPUs, fp32 on CPUs"
     )
@@ -71,7 +75,9 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     runs: MayChange[Path] = Path("runs")
     batch_size: int = Field(gt=0, description="of one optimizer step, over all processes")
-    train_samples: int | None = Field(default=None, gt=0, description="expected; a dry run needs no data with it")
+    train_samples: int | None = Field(
+        default=None, gt=0, description="packed ones that are expected; a dry run needs no data with it"
+    )
     log_every: MayChange[Duration] = "10 steps"
     space: SpaceConfig
     model: ModelConfig = ModelConfig()
@@ -97,6 +103,21 @@ class Recipe(BaseModel):
     @property
     def folder(self) -> Path:
         return self.runs / self.name
+
+    def steps_per_epoch(self, packed: int) -> int:
+        """Whole batches of the training images.
+
+        Args:
+            packed: training images of the data set, of which validation images are kept out.
+
+        Raises:
+            UsageError: where there is not even one batch.
+        """
+        left = packed - self.data.validation_samples
+        if self.batch_size > left:
+            less = f" ({packed} less data.validation_samples)" if self.data.validation_samples else ""
+            raise UsageError(f"batch_size: {self.batch_size} is more than the {left} training samples{less}")
+        return left // self.batch_size
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:

@@ -56,7 +56,7 @@ try:
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
-        from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+        from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, StrMethodFormatter
 except Exception as error:  # settings that it cannot read, or no folder for its cache
     raise UsageError(
         f"Matplotlib cannot be imported: {one_line(error, 150)}; see its settings: MPLCONFIGDIR in the environment, "
@@ -65,7 +65,17 @@ except Exception as error:  # settings that it cannot read, or no folder for its
 finally:
     os.environ.update(_settings)
 
-__all__ = ["Axes", "Figure", "Line2D", "LogFormatter", "MaxNLocator", "StrMethodFormatter", "label", "svg_figure"]
+__all__ = [
+    "Axes",
+    "EngFormatter",
+    "Figure",
+    "Line2D",
+    "LogFormatter",
+    "MaxNLocator",
+    "StrMethodFormatter",
+    "label",
+    "svg_figure",
+]
 
 # All settings but the one that would choose a backend, which no figure of ours asks for.
 _DEFAULTS = {name: value for name, value in dict(matplotlib.rcParamsDefault).items() if name != "backend"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.reports.figures import Axes, Line2D, MaxNLocator, label, svg_figure
+from pipeline.reports.figures import Axes, EngFormatter, Line2D, MaxNLocator, label, svg_figure
 from pipeline.reports.run_record import RunRecord, SubnetResult
-from pipeline.reports.summary import Approach, dip_window, spread
+from pipeline.reports.summary import Approach, dip_window, measured_on, spread
 from pipeline.tracking.metrics import Series
 
 # Okabe and Ito's palette, told apart with any colour vision; markers repeat the distinction for print.
@@ -155,21 +155,23 @@ def _mark_phases(axes: Axes, run: RunRecord) -> None:
         )
 
 
-def cost_plot(path: Path, approaches: Sequence[Approach], looks: Looks, unit: str) -> Path:
-    """Held-out accuracy in training against the hours that the ledger held by then, each seed a line."""
+def cost_plot(
+    path: Path, approaches: Sequence[Approach], looks: Looks, cost: Callable[[RunRecord], Series | None], quantity: str
+) -> Path:
+    """Accuracy in training against what the ledger told of the cost by then, each seed a line."""
 
     def draw(axes: Axes) -> None:
         ends = []
         for approach in approaches:
             for run in approach.runs:
                 for network in ("full", "smallest"):
-                    series, cost = run.metrics.get(f"acc/{network}"), run.cost
-                    if series is None or cost is None:
+                    series, spent = run.metrics.get(f"acc/{network}"), cost(run)
+                    if series is None or spent is None:
                         continue
                     ends.append(float(series.values[-1]))
-                    hours = np.interp(series.steps, cost.steps, cost.values)
+                    by_then = np.interp(series.steps, spent.steps, spent.values)
                     axes.plot(
-                        hours,
+                        by_then,
                         series.values,
                         _NETWORKS[network][1],
                         color=looks.colour(approach),
@@ -180,8 +182,10 @@ def cost_plot(path: Path, approaches: Sequence[Approach], looks: Looks, unit: st
             # what separates approaches lies at the top; the climb there would flatten it
             axes.set_ylim(bottom=max(0.0, min(ends) - 25))
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"cost so far ({unit})")
-        axes.set_ylabel("held-out top-1 (%)")
+        if axes.get_xlim()[1] >= 1e6:  # MACs: 10 T rather than a power of ten in the corner
+            axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set_xlabel(f"cost so far ({quantity})")
+        axes.set_ylabel(f"{measured_on(approaches)} top-1 (%)")
         lines = [*_approach_lines(approaches, looks), *_network_lines("full", "smallest")]
         axes.legend(handles=lines, loc="lower right")
 
@@ -226,7 +230,7 @@ def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Pat
             color="#5b6675",
         )
         axes.set_xlabel("epochs from the start of shrinking")
-        axes.set_ylabel("full model, held-out top-1 (%)")
+        axes.set_ylabel(f"full model, {measured_on(approaches)} top-1 (%)")
         axes.legend(loc="best")
 
     return _draw(path, draw)

@@ -19,7 +19,7 @@ from pipeline.run.folder import read_config, read_recipe
 from pipeline.run.layout import EVALUATION, LEDGER, METRICS
 from pipeline.run.logged_steps import logged_steps
 from pipeline.supernet.store import check_supernet
-from pipeline.tracking.ledger import LedgerError, LedgerRecord, cost_metric, read_ledger
+from pipeline.tracking.ledger import TRAINING_MACS, LedgerError, LedgerRecord, cost_metric, read_ledger
 from pipeline.tracking.metrics import MetricsError, Series, read_metrics
 from pipeline.tracking.outbox import flatten
 
@@ -68,6 +68,11 @@ class RunRecord:
     def cost(self) -> Series | None:
         """The hours so far, in the ledger's unit, over the steps."""
         return self.metrics.get(cost_metric(self.ledger.unit))
+
+    @property
+    def training_macs(self) -> Series | None:
+        """The multiply-accumulates of training so far, over the steps."""
+        return self.metrics.get(TRAINING_MACS)
 
     @property
     def steps_done(self) -> int:

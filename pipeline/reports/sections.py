@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.console.quantities import with_prefix
 from pipeline.reports import plots, summary
 from pipeline.reports.page import Block, Code, Figure, Figures, Heading, Table, Text
 from pipeline.reports.plots import Looks
@@ -24,6 +25,15 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
         f"{counted} on {info.dataset} ({info.classes} classes). Accuracy is top-1 on held-out images, in per cent; "
         "± is the sample standard deviation over the seeds of one approach."
     )
+    if kept := [run.info for run in runs if run.info.validation_samples]:
+        counts = ", ".join(f"{count:,}" for count in dict.fromkeys(info.validation_samples for info in kept))
+        lead += (
+            f" Accuracies in training are of validation images ({counts}), which are training images kept out of "
+            "training"
+        )
+        lead += (
+            "." if len(kept) == len(runs) else f", in {', '.join(info.name for info in kept)}; else of held-out ones."
+        )
     header = ["run", "seed", "full model, %", "smallest, %", "mean Pareto, %", *_cost_header(approaches), "trained"]
     rows: list[list[str]] = []
     strong = set()
@@ -36,7 +46,8 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
             rows.append([approach.name, f"n = {len(approach.runs)}", *cells, *_mean_cost(approach, approaches), ""])
     blocks: list[Block] = [Text(lead), Table(header, rows, labels=1, strong=frozenset(strong))]
     if missing := [run.info.name for run in runs if run.subnets is None]:
-        note = "The accuracy is the one last measured in training, and there is no mean Pareto accuracy."
+        images = summary.measured_on(approaches)
+        note = f"The accuracy is the {images} one last measured in training, and there is no mean Pareto accuracy."
         blocks.append(Text(f"† Not evaluated: {', '.join(missing)}. {note}", note=True))
     return blocks
 
@@ -47,8 +58,9 @@ def _run_row(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
     ends = (summary.full_top1(run), summary.smallest_top1(run))
     accuracies = [NONE if value is None else f"{value:.2f}{mark}" for value in ends]
     done, planned = run.steps_done, run.info.steps
-    trained = f"{run.info.epochs:g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
-    cost = [significant(run.ledger.hours), *_unit_cell(run, approaches), _dollars(run.ledger.dollars)]
+    trained = f"{round(run.info.epochs, 2):g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
+    spent = [significant(run.ledger.hours), *_unit_cell(run, approaches)]
+    cost = [*spent, _dollars(run.ledger.dollars), _macs(run.ledger.training_macs)]
     return [run.info.name, str(run.info.seed), *accuracies, NONE if pareto is None else f"{pareto:.2f}", *cost, trained]
 
 
@@ -100,21 +112,32 @@ def cost(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[Blo
     note = (
         "Hours are accelerators × time held, over all starts of a run, with data waits, evaluation, saving and idling; "
         "minutes per epoch are the same hours divided by the epochs trained. A middle subnet is taken within 5 % of "
-        "the MACs named."
+        "the MACs named. Training MACs are multiply-accumulates by the method's definition, the same on every machine: "
+        "for each image of a step three times the MACs of each subnet that it trains, forward and backward, and once "
+        "those of a frozen teacher."
     )
     if CPU_PROCESS_HOURS in _units(approaches):
         note += " Without accelerators, a process takes the place of one; its hours do not compare with those of a GPU."
     blocks.append(Text(note, note=True))
-    figures = []
+    figures, images = [], summary.measured_on(approaches)
     phases = list(dict.fromkeys(phase.name for a in approaches for run in a.runs for phase in run.phases))
+    counted = [a for a in approaches if any(run.training_macs and "acc/full" in run.metrics for run in a.runs)]
+    if counted:
+        path = plots.cost_plot(
+            output / "accuracy_training_macs.svg", counted, looks, lambda run: run.training_macs, "training MACs"
+        )
+        caption = f"{images.capitalize()} accuracy in training against training MACs so far; a line per run."
+        figures.append(Figure(path, caption))
     for number, unit in enumerate(_units(approaches)):
         members = [approach for approach in approaches if approach.unit == unit]
         suffix = f"_{number}" if number else ""
         measured = [a for a in members if any(run.cost is not None and "acc/full" in run.metrics for run in a.runs)]
         if measured:
-            path = plots.cost_plot(output / f"accuracy_cost{suffix}.svg", measured, looks, unit)
+            path = plots.cost_plot(output / f"accuracy_cost{suffix}.svg", measured, looks, lambda run: run.cost, unit)
             figures.append(
-                Figure(path, f"Held-out accuracy in training against cost so far, in {unit}; a line per run.")
+                Figure(
+                    path, f"{images.capitalize()} accuracy in training against cost so far, in {unit}; a line per run."
+                )
             )
         split = {approach.name: _split(approach) for approach in members}
         path = plots.category_plot(output / f"cost_split{suffix}.svg", split, phases, unit)
@@ -193,7 +216,8 @@ def shrinking(approaches: Sequence[Approach], looks: Looks, output: Path) -> lis
     header = ["approach", "n", "full model before, %", "lowest after, %", "dip, points"]
     blocks.append(Table(header, rows))
     note = (
-        "Before: the full model's held-out accuracy last measured at or before the step at which shrinking begins. "
+        f"Before: the full model's {summary.measured_on(members)} accuracy last measured at or before the step at "
+        "which shrinking begins. "
         "After: the lowest one within the first quarter of the steps that remain. A negative dip is a rise."
     )
     if any(dip is None for values in dips.values() for dip in values):
@@ -201,7 +225,7 @@ def shrinking(approaches: Sequence[Approach], looks: Looks, output: Path) -> lis
     blocks.append(Text(note, note=True))
     if any(dip for values in dips.values() for dip in values):
         path = plots.shrink_plot(output / "shrinking.svg", members, looks)
-        caption = "The full model's held-out accuracy around the start of shrinking"
+        caption = f"The full model's {summary.measured_on(members)} accuracy around the start of shrinking"
         caption += ": means over seeds, and each run." if _several_seeds(members) else "."
         blocks.append(Figures([Figure(path, caption)]))
     return blocks
@@ -212,7 +236,8 @@ def curves(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[B
     all_runs = [run for approach in approaches for run in approach.runs]
     figures = []
     for number, approach in enumerate(approaches):
-        for kind, label in (("acc", "held-out top-1 (%)"), ("loss", "training loss (nats)")):
+        images = summary.measured_on([approach])
+        for kind, label in (("acc", f"{images} top-1 (%)"), ("loss", "training loss (nats)")):
             drawn = [f"{kind}/{network}" for network in plots.networks(approach)]
             if not any(name in run.metrics for run in approach.runs for name in drawn):
                 continue
@@ -221,7 +246,7 @@ def curves(approaches: Sequence[Approach], looks: Looks, output: Path) -> list[B
                 highest=100.0 if kind == "acc" else None,
             )
             path = plots.curves_plot(output / f"{kind}_{number + 1}.svg", approach, looks, kind, label, limits)
-            what = "held-out accuracy in training" if kind == "acc" else "training loss"
+            what = f"{images} accuracy in training" if kind == "acc" else "training loss"
             figures.append(Figure(path, f"{approach.name}: {what}."))
     note = "Dashed verticals are phase boundaries."
     if _several_seeds(approaches):
@@ -258,9 +283,10 @@ def _units(approaches: Sequence[Approach]) -> list[str]:
 
 
 def _cost_header(approaches: Sequence[Approach]) -> list[str]:
-    """Columns of hours and dollars; the unit is in the header, or has its own column where it differs."""
+    """Columns of hours, dollars and MACs; the unit is in the header, or has its own column where it differs."""
     units = _units(approaches)
-    return [units[0], "dollars"] if len(units) == 1 else ["hours", "unit", "dollars"]
+    hours = [units[0]] if len(units) == 1 else ["hours", "unit"]
+    return [*hours, "dollars", "training MACs"]
 
 
 def _unit_cell(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
@@ -270,7 +296,9 @@ def _unit_cell(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
 def _mean_cost(approach: Approach, approaches: Sequence[Approach]) -> list[str]:
     hours = sum(run.ledger.hours for run in approach.runs) / len(approach.runs)
     prices = spread([run.ledger.dollars for run in approach.runs])
-    return [significant(hours), *_unit_cell(approach.runs[0], approaches), _dollars(prices.mean if prices else None)]
+    macs = spread([run.ledger.training_macs for run in approach.runs])
+    spent = [significant(hours), *_unit_cell(approach.runs[0], approaches)]
+    return [*spent, _dollars(prices.mean if prices else None), _macs(macs.mean if macs else None)]
 
 
 def _singular(unit: str) -> str:
@@ -279,6 +307,10 @@ def _singular(unit: str) -> str:
 
 def _dollars(value: float | None) -> str:
     return NONE if value is None else f"{value:,.2f}"
+
+
+def _macs(count: float | None) -> str:
+    return "not counted" if count is None else with_prefix(count, "")
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:

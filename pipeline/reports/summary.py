@@ -155,6 +155,11 @@ def minutes_per_epoch(run: RunRecord) -> float | None:
     return run.ledger.hours * 60 / run.epochs_done if run.epochs_done else None
 
 
+def measured_on(approaches: Sequence[Approach]) -> str:
+    """In a word, the images of accuracies in training: held-out ones of the test split, or of the training split."""
+    return " or ".join(sorted({run.info.held_out for approach in approaches for run in approach.runs}))
+
+
 def last_accuracy(run: RunRecord, name: str) -> float | None:
     """The held-out accuracy last measured in training: `acc/full` or `acc/smallest`, in per cent."""
     series = run.metrics.get(name)
@@ -214,6 +219,7 @@ _ACCURACIES: dict[str, Callable[[RunRecord], float | None]] = {
 _OTHERS: dict[str, Callable[[RunRecord], float | None]] = {
     "hours": lambda run: run.ledger.hours,
     "dollars": lambda run: run.ledger.dollars,
+    "training_macs": lambda run: run.ledger.training_macs,
     "epochs": lambda run: run.epochs_done,
     "minutes_per_epoch": minutes_per_epoch,
     "shrink_dip_points": dip_points,

@@ -62,12 +62,18 @@ class RunDescription(BaseModel):
     kernels: str | None = None
     dataset: str
     data: dict[str, str] = {}  # SHA-256 of the index of each split
+    validation_samples: int = 0  # training images that were kept out of training
     classes: int = Field(gt=0, lt=1 << 20)
     phases: tuple[RunPhase, ...]
     versions: dict[str, str]
     machine: str
     started: datetime  # of the first start
     start: RunStart | None = None
+
+    @property
+    def held_out(self) -> str:
+        """In a word, the images that accuracy was measured on in training; `deps evaluate` reads the test split."""
+        return "validation" if self.validation_samples else "held-out"
 
 
 def read_description(folder: Path) -> RunDescription:

@@ -97,6 +97,7 @@ def describe(
         kernels=kernels,
         dataset=recipe.data.shards.name,
         data=identity,
+        validation_samples=recipe.data.validation_samples,
         classes=schedule.space.classes,
         phases=tuple(
             RunPhase(

@@ -31,6 +31,7 @@ class RunStatus:
         expected_hours: at the run's end, the work that is left taken to cost as much per MAC as that done; None while
             nothing is done.
         seconds_left: of training, by the same estimate.
+        training_macs: so far; None where they are not counted.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class RunStatus:
     expected_hours: float | None = None
     price_per_hour: float | None = None
     seconds_left: float | None = None
+    training_macs: int | None = None
 
 
 def holds_run(folder: Path) -> bool:
@@ -80,6 +82,7 @@ def run_status(folder: Path) -> RunStatus:
         None if left is None else ledger.hours + left,
         ledger.price_per_hour,
         None if left is None else left * 3600 / description.world_size,
+        ledger.training_macs,
     )
 
 

@@ -7,9 +7,11 @@ parameters are all trainable ones of the extracted network (METHOD: the sizes th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from pipeline.supernet.layer import Layer
-from pipeline.supernet.shapes import layers
+from pipeline.supernet.blocks import BLOCKS
+from pipeline.supernet.layer import BlockShape, Layer
+from pipeline.supernet.shapes import parts
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
@@ -25,7 +27,16 @@ class Complexity:
 
 def complexity(space: Space, subnet: Subnet, resolution: int | None = None) -> Complexity:
     """MACs and parameters of `subnet` as an extracted network, at `resolution` (default: the subnet's own)."""
-    return sum(map(layer_complexity, layers(space, subnet, resolution)), Complexity(0, 0))
+    stem, stages, head = parts(space, subnet, resolution)
+    sizes = [_part_complexity(part) for part in (*stem, *stages, *head)]
+    return Complexity(sum(size.macs for size in sizes), sum(size.parameters for size in sizes))
+
+
+@lru_cache(maxsize=100_000)
+def _part_complexity(part: Layer | BlockShape) -> Complexity:
+    """Kept, as a space has few different blocks and very many subnets."""
+    layers = (part,) if isinstance(part, Layer) else BLOCKS[part.kind].layers(part)
+    return sum(map(layer_complexity, layers), Complexity(0, 0))
 
 
 def layer_complexity(layer: Layer) -> Complexity:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.supernet.dimension import What
@@ -18,6 +19,7 @@ class LayerSpace:
         widths: legal numbers of its outputs, ascending; one that is there twice is drawn twice as often. None where
             they follow from its inputs.
         expand: outputs per input where there are no widths.
+        tells_width: whether subnets say their width also where there is one: of a space that has more.
     """
 
     name: str
@@ -29,11 +31,22 @@ class LayerSpace:
     activation: Activation = "identity"
     bias: bool = False
     expand: int = 1
+    tells_width: bool = False
 
     @property
     def choices(self) -> tuple[int, ...]:
         """What a subnet chooses."""
         return self.widths
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether subnets say which of them it is."""
+        return self.tells_width or len(self.choices) > 1
+
+    def narrowed(self, most: Mapping[str, int]) -> LayerSpace:
+        """See `Space.narrowed`."""
+        count = most.get("widths", len(self.widths))
+        return replace(self, tells_width=self.is_chosen, widths=self.widths[-count:])
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,8 @@ class StageSpace:
         per: whether kernel size and expand ratio are chosen for each block, or for all of a stage together.
         ties: the expand ratio that goes with each depth, which is no choice of its own then (CompOFA, Sahni et al.,
             ICLR 2021, §3.2).
-        tells_width: whether subnets say their width also where there is one: of a space that has more.
+        tells_width, tells_depth: whether subnets say their width, and as a part of the stem their depth, also where
+            there is one: of a space that has more.
     """
 
     block: str
@@ -73,11 +87,22 @@ class StageSpace:
     per: Literal["block", "stage"] = "block"
     ties: tuple[tuple[int, int | float], ...] = ()
     tells_width: bool = False
+    tells_depth: bool = False
 
     @property
     def choices(self) -> tuple[int, ...]:
         """What a subnet chooses of it as a part of the stem: its depth."""
         return self.depths
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether subnets say which of them it is, as a part of the stem."""
+        return self.tells_depth or len(self.choices) > 1
+
+    def narrowed(self, most: Mapping[str, int]) -> StageSpace:
+        """See `Space.narrowed`."""
+        kept = {name: getattr(self, name)[-count:] for name, count in most.items()}
+        return replace(self, tells_width=self.chooses_width, tells_depth=self.is_chosen, **kept)
 
     @property
     def chooses_width(self) -> bool:

@@ -38,12 +38,12 @@ def channel_groups(space: Space, trained: Space | None = None) -> list[ChannelGr
     """
     groups: list[ChannelGroup] = []
     shapes = iter(parts(space, space.largest()).stages)
-    inputs = next(part.widths for part in reversed(space.stem) if part.widths)
+    inputs = next(part.widths for part in reversed((trained or space).stem) if part.widths)
     for index, stage in enumerate(space.stages):
         for position in range(stage.depths[-1]):
             middles = _middles(trained.stages[index], position, inputs) if trained else ()
             groups += BLOCKS[stage.block].channel_groups(next(shapes), middles)
-            inputs = stage.widths
+            inputs = (trained or space).stages[index].widths
     return groups
 
 

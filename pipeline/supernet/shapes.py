@@ -49,7 +49,7 @@ def parts(space: Space, subnet: Subnet, resolution: int | None = None) -> Parts:
         stem.append(walk.layer(LayerSpace("resize", "resize"), None))
     chosen = iter(subnet.stem)
     for part in space.stem:
-        choice = next(chosen) if len(part.choices) > 1 else None
+        choice = next(chosen) if part.is_chosen else None
         if isinstance(part, LayerSpace):
             stem.append(walk.layer(part, choice))
         else:
@@ -61,7 +61,7 @@ def parts(space: Space, subnet: Subnet, resolution: int | None = None) -> Parts:
         for shape in walk.stage(stage, choice.width, choice.blocks)
     ]
     chosen = iter(subnet.head)
-    head = [walk.layer(part, next(chosen) if len(part.choices) > 1 else None) for part in space.head]
+    head = [walk.layer(part, next(chosen) if part.is_chosen else None) for part in space.head]
     return Parts(tuple(stem), tuple(stages), tuple(head))
 
 

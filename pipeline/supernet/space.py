@@ -196,6 +196,21 @@ class Space:
         )
         return replace(self, stages=stages, resolutions=left("resolutions", self.resolutions))
 
+    def narrowed(self, **most: int) -> Space:
+        """This space with the greatest of its choices alone: subnets of it near the full model.
+
+        Its subnets are subnets of this space as well; the full model is the same.
+
+        Args:
+            most: how many are left of `widths`, `depths`, `kernels` and `expands`, everywhere; all, where not named.
+        """
+        return replace(
+            self,
+            stem=tuple(part.narrowed(most) for part in self.stem),
+            stages=tuple(stage.narrowed(most) for stage in self.stages),
+            head=tuple(part.narrowed(most) for part in self.head),
+        )
+
     def validate(self, subnet: Subnet) -> Subnet:
         """Return `subnet` if this space holds it.
 
@@ -308,5 +323,5 @@ class Space:
 
 
 def _with_choices(what: What, parts: Sequence[LayerSpace | StageSpace]) -> Iterator[Dimension]:
-    choices = (part.choices for part in parts if len(part.choices) > 1)
+    choices = (part.choices for part in parts if part.is_chosen)
     return (Dimension(what, each, place) for place, each in enumerate(choices))

@@ -13,6 +13,7 @@ from kernels import reference
 from kernels.dispatch import KernelChoice, operations_for
 from kernels.operations import Operations
 from pipeline.supernet.blocks import BLOCKS
+from pipeline.supernet.blocks.block import ElasticBlock
 from pipeline.supernet.layer import BlockShape, Layer
 from pipeline.supernet.layers import ElasticBatchNorm, ElasticConv, ElasticLinear, ElasticPointwise, resize
 from pipeline.supernet.part import StageSpace
@@ -32,7 +33,7 @@ class Supernet(nn.Module):
 
     The subnet is an argument of every call, never hidden state. Dropout acts on the full model only, and only the
     full model updates the running batch-norm statistics (METHOD §2); any other subnet's statistics come from
-    recalibration.
+    recalibration. A pass without gradients does neither: it is no training of the full model.
 
     Args:
         space: parts and choices.
@@ -40,6 +41,8 @@ class Supernet(nn.Module):
         bf16: compute under autocast to bfloat16; weights and logits stay float32.
         kernels: whose operations compute the elastic layers; see `kernels.dispatch`.
         recompute: keep of each block its input alone, and compute it again for backward (activation checkpointing).
+        drop_connect: rate of the last two stages' blocks in training of the full model: the i-th of n blocks drops with
+            probability rate · i / n, counted over all stages (AttentiveNAS).
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Supernet(nn.Module):
         bf16: bool = False,
         kernels: KernelChoice = "auto",
         recompute: bool = False,
+        drop_connect: float = 0.0,
     ) -> None:
         super().__init__()
         self.space = space
@@ -63,6 +67,12 @@ class Supernet(nn.Module):
         self.blocks = nn.ModuleList(
             BLOCKS[shape.kind](stage, shape, recompute) for stage, shape in zip(_stages(space), blocks, strict=True)
         )
+        dropping = sum(stage.depths[-1] for stage in space.stages[-2:])
+        for index in range(len(self.blocks) - dropping, len(self.blocks)):
+            block = self.blocks[index]
+            assert isinstance(block, ElasticBlock)
+            block.drop_connect = drop_connect * index / len(self.blocks)
+        self.drop_connect = drop_connect
         self._add(features)
         self.dropout = nn.Dropout(dropout)
         self._add([classifier])
@@ -80,7 +90,7 @@ class Supernet(nn.Module):
     def blank(self, device: torch.device | str = "meta") -> Supernet:
         """The same supernet on `device`, without values in its weights; on the meta device without memory."""
         with torch.device("meta"):
-            copy = Supernet(self.space, self.dropout.p, self.bf16, self.kernels, self.recompute)
+            copy = Supernet(self.space, self.dropout.p, self.bf16, self.kernels, self.recompute, self.drop_connect)
         return copy.to_empty(device=device).train(self.training)
 
     def trunk(self, images: Tensor, full: bool) -> Trunk:
@@ -103,7 +113,9 @@ class Supernet(nn.Module):
             logits: what computes them from the trunk's features in `self.logits`' stead: a captured graph.
         """
         trunk = images if isinstance(images, Trunk) else self.trunk(images, self.space.is_full(subnet))
-        return self.logits(trunk.features, subnet) if logits is None else logits(trunk.features)
+        if logits is None or not torch.is_grad_enabled():  # graphs are of training
+            return self.logits(trunk.features, subnet)
+        return logits(trunk.features)
 
     def logits(self, features: Tensor, subnet: Subnet) -> Tensor:
         """Logits of `subnet` from its trunk's features."""
@@ -116,7 +128,7 @@ class Supernet(nn.Module):
         return operations_for(self.kernels, device, torch.bfloat16 if self.bf16 else next(self.parameters()).dtype)
 
     def _logits(self, x: Tensor, subnet: Subnet) -> Tensor:
-        full = self.space.is_full(subnet)
+        full = torch.is_grad_enabled() and self.space.is_full(subnet)
         operations = self.operations(x.device.type)
         stem, stages, head = parts(self.space, subnet)
         *features, classifier = head
@@ -173,4 +185,4 @@ def _stages(space: Space) -> list[StageSpace]:
 
 
 # Names that no layer of a stem or head can have.
-RESERVED = frozenset({"blocks", "dropout", "space", "bf16", "kernels", "recompute", *dir(Supernet)})
+RESERVED = frozenset({"blocks", "dropout", "space", "bf16", "kernels", "recompute", "drop_connect", *dir(Supernet)})

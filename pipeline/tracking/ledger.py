@@ -2,6 +2,9 @@
 
 The unit of cost is accelerators × wall-clock hours held (GPU hours), summed over every start of the run. Time in which
 the accelerators waited, evaluated or saved is held as well, so it is in the total and shown by category.
+
+Beside it the multiply-accumulates of training are counted, which do not depend on the machine: those of each step that
+was trained, again where a restart trained it again (`pipeline.methods.work` says what counts).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,6 +32,7 @@ GPU_HOURS = "GPU hours"
 CPU_PROCESS_HOURS = "CPU process hours"
 IDLE = "idle"
 UNITS = {"cuda": GPU_HOURS, "cpu": CPU_PROCESS_HOURS}  # by torch's device type
+TRAINING_MACS = "cost/training_macs"  # the metric
 _FOREVER = 1e11  # seconds; more is no time that anything took
 _MOST_NOTES = 1 << 24  # bytes
 
@@ -82,12 +87,14 @@ class Segment:
     """One start of the run: from the start of its processes to the last time the ledger was saved, or its job's end.
 
     `held` is wall-clock seconds; `seconds` splits them by category (what is in no category is idle).
+    `training_macs` are those of all accelerators; None where an earlier version trained, which did not count them.
     """
 
     started: str  # ISO 8601, UTC
     accelerators: int
     held: float
     seconds: Mapping[str, float] = field(default_factory=dict)
+    training_macs: int | None = None
 
     @property
     def idle(self) -> float:
@@ -119,6 +126,12 @@ class LedgerRecord:
         """The price of all hours at the price per hour last given; None when no price is known."""
         return None if self.price_per_hour is None else self.hours * self.price_per_hour
 
+    @property
+    def training_macs(self) -> int | None:
+        """Multiply-accumulates of all steps trained; None where one of the starts did not count them."""
+        counts = [segment.training_macs for segment in self.segments]
+        return None if None in counts else sum(filter(None, counts))
+
     def hours_by_category(self) -> dict[str, float]:
         """Hours (accelerators × time) per category over all segments; `idle` comes last."""
         hours: dict[str, float] = {}
@@ -129,17 +142,27 @@ class LedgerRecord:
         return hours
 
     def metrics(self) -> dict[str, float]:
-        """What a run logs of its cost: the hours in all, under the name of their unit, their split, and dollars."""
+        """What a run logs of its cost: the hours in all, under the name of their unit, their split, dollars, MACs."""
         metrics = {cost_metric(self.unit): self.hours}
         for category, hours in self.hours_by_category().items():
             metrics[f"cost/split/{category.replace(' ', '_')}"] = hours
         if self.dollars is not None:
             metrics["cost/dollars"] = self.dollars
+        if self.training_macs is not None:
+            metrics[TRAINING_MACS] = float(self.training_macs)
         return metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """The ledger for a file or a checkpoint; MACs as text, as they may be more than 64 bits hold."""
+        content = asdict(self)
+        for segment in content["segments"]:
+            if segment["training_macs"] is not None:
+                segment["training_macs"] = str(segment["training_macs"])
+        return content
 
     @staticmethod
     def from_json(content: Mapping) -> LedgerRecord:
-        """The ledger that `dataclasses.asdict` gave, from a file or a checkpoint.
+        """The ledger that `to_json` gave, from a file or a checkpoint.
 
         Raises:
             LedgerError: `content` is no ledger, or holds impossible values.
@@ -203,9 +226,11 @@ def _started(since: float) -> str:
 
 def _segment(entry: Mapping) -> Segment:
     seconds = {str(category): float(value) for category, value in entry["seconds"].items()}
-    segment = Segment(str(entry["started"]), int(entry["accelerators"]), float(entry["held"]), seconds)
+    macs = None if entry.get("training_macs") is None else int(entry["training_macs"])
+    segment = Segment(str(entry["started"]), int(entry["accelerators"]), float(entry["held"]), seconds, macs)
     # `not <=` rather than `>`, so that NaN is refused as well
-    if segment.accelerators < 1 or not all(0 <= value < _FOREVER for value in (segment.held, *seconds.values())):
+    times = (segment.held, *seconds.values())
+    if segment.accelerators < 1 or not all(0 <= value < _FOREVER for value in times) or (macs or 0) < 0:
         raise ValueError(f"the segment started {shown(segment.started)} holds an impossible value")
     return segment
 
@@ -259,6 +284,7 @@ class Ledger:
         self._mark = time.monotonic()
         self._held_from = self._mark - max(0.0, time.time() - held_since)
         self._seconds: dict[str, float] = {}
+        self._macs = 0
         self._open: list[str] = []
 
     @contextmanager
@@ -272,6 +298,10 @@ class Ledger:
             self._settle()
             self._open.pop()
 
+    def count(self, macs: int) -> None:
+        """Count the multiply-accumulates of a step, over all accelerators."""
+        self._macs += macs
+
     def _settle(self) -> None:
         """Credit the time since the last mark to the innermost open charge."""
         now = time.monotonic()
@@ -284,7 +314,7 @@ class Ledger:
         """The ledger as of now, open charges included."""
         self._settle()
         seconds = {category: max(0.0, value) for category, value in self._seconds.items()}
-        current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds)
+        current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds, self._macs)
         return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current), self.step)
 
     @property
@@ -307,4 +337,4 @@ class Ledger:
         Raises:
             OSError: naming the file, which cannot be written; what was saved before stays.
         """
-        write_json(self.path, asdict(self.record()))
+        write_json(self.path, self.record().to_json())

@@ -26,7 +26,9 @@ def build(recipe: Recipe, schedule: Schedule, processes: Processes) -> Engine:
     torch.manual_seed(recipe.seed)
     bf16 = {"fp32": False, "bf16": True, "auto": processes.device.type == "cuda"}[recipe.model.precision]
     model = recipe.model
-    supernet = Supernet(schedule.space, model.dropout, bf16, recipe.kernels, model.activation_checkpointing)
+    supernet = Supernet(
+        schedule.space, model.dropout, bf16, recipe.kernels, model.activation_checkpointing, model.drop_connect
+    )
     supernet.to(processes.device)
     try:
         supernet.operations(processes.device.type)

@@ -23,10 +23,12 @@ class TrainingProgress:
 
     Args:
         steps: of the whole run; `done`: before this start.
+        held_out: a word for the images that accuracy is measured on.
     """
 
-    def __init__(self, name: str, steps: int, done: int, visible: bool) -> None:
+    def __init__(self, name: str, steps: int, done: int, visible: bool, held_out: str = "held-out") -> None:
         self.steps = steps
+        self._held_out = held_out
         self._visible = visible
         self._on_terminal = sys.stderr.isatty()
         self._console = Console(stderr=True, highlight=False)
@@ -62,7 +64,7 @@ class TrainingProgress:
         if loss := next((value for name, value in metrics.items() if name.startswith("loss/")), None):
             figures.append(f"loss {loss:.3f}")
         if "acc/full" in metrics:
-            figures.append(f"held-out {metrics['acc/full']:.1f} %")
+            figures.append(f"{self._held_out} {metrics['acc/full']:.1f} %")
         elif "acc/train" in metrics:
             figures.append(f"train {metrics['acc/train']:.1f} %")
         if "speed/images_per_second" in metrics:
@@ -94,6 +96,10 @@ def greeting(
         f"{processes.world} × {processes.device.type} by {recipe.engine.title}, kernels {kernels}; "
         f"data by {reader}; {phases}"
     ]
+    if kept := recipe.data.validation_samples:
+        lines.append(
+            f"accuracy in training is of {kept:,} validation images, kept out of training; not of the test split"
+        )
     if step:
         lines.append(f"continuing at step {step}")
         if recipe.data.access == "sequential":

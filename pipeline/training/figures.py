@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.evaluation.evaluate import Evaluator
@@ -62,16 +61,21 @@ class Figures:
         self.pace.add_wait(time.perf_counter() - began)
         return figures
 
-    def held_out(self, supernet: Supernet, smallest_too: bool) -> dict[str, float]:
+    def held_out(self, supernet: Supernet, full_is_trained: bool, smallest_too: bool) -> dict[str, float]:
         """Accuracy and loss of the full model, and of the smallest subnet.
+
+        Args:
+            full_is_trained: whether the steps of now train the full model; else its running statistics are outdated,
+                and it is recalibrated.
 
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
-        full = self.evaluator.full_model(supernet)
+        evaluator, space = self.evaluator, supernet.space
+        full = evaluator.full_model(supernet) if full_is_trained else evaluator.subnet(supernet, space.largest())
         figures = {"acc/full": full.top1, "loss/full_held_out": full.loss}
         if smallest_too:
-            smallest = self.evaluator.subnet(supernet, supernet.space.smallest())
+            smallest = evaluator.subnet(supernet, space.smallest())
             figures |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
         return figures
 
@@ -96,4 +100,4 @@ class Figures:
         again; the cost so far, as the checkpoint tells it."""
         self.tracker.sync()
         self.ledger.save()
-        return asdict(self.ledger.record())
+        return self.ledger.record().to_json()

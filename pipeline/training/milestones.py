@@ -40,6 +40,13 @@ class Milestones:
         since = (done - first for first, last in self.dips if first <= done <= last)
         return any(_due(self.full_when_shrinking, each) for each in since) or self.evaluates(done)
 
+    def evaluations(self) -> tuple[int, int]:
+        """How often the full model is evaluated in the run, and how often the smallest subnet."""
+        both = {self.last, *(range(self.evaluate, self.last, self.evaluate) if self.evaluate else ())}
+        dips = (range(first, min(to, self.last) + 1) for first, to in self.dips)
+        more = (done for dip in dips for done in dip[:: self.full_when_shrinking or len(dip) + 1])
+        return len(both.union(more if self.full_when_shrinking else ())), len(both)
+
     def saves(self, done: int) -> bool:
         return _due(self.save, done)
 

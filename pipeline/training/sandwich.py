@@ -15,6 +15,7 @@ from kernels.losses.choice import losses_for
 from pipeline.engines.protocol import Engine
 from pipeline.methods.losses import Targets
 from pipeline.methods.phases import StepPlan
+from pipeline.training.candidates import picked
 from pipeline.training.shared_trunk import SharedTrunk
 
 
@@ -23,6 +24,7 @@ class StepResult:
     """Of one step on this process, still on the device, so that no step waits for it.
 
     Attributes:
+        plan: as it was trained, with the candidates that were picked.
         losses: mean loss per slot, in the plan's order, before its scale.
         correct: how many of the batch the full model had right; of mixed images, their greater part. None where the
             step does not train it.
@@ -30,6 +32,7 @@ class StepResult:
         worked_until: time.perf_counter() when the last sub-step's backward pass began, in which processes meet.
     """
 
+    plan: StepPlan
     losses: tuple[Tensor, ...]
     correct: Tensor | None
     gradient_norm: Tensor
@@ -47,6 +50,7 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
     targets = Targets(labels, teacher=engine.teacher.logits(images) if taught else None)
     trunk = SharedTrunk(engine.supernet.trunk(images, any(is_full(slot.subnet) for slot in plan.slots)))
     kernels = losses_for(engine.supernet.operations(images.device.type).name)
+    plan = picked(engine, plan, trunk, targets, kernels)
     losses: list[Tensor] = []
     correct: Tensor | None = None
     worked_until = time.perf_counter()
@@ -62,4 +66,4 @@ def sandwich_step(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor
             dominant = labels if labels.ndim == 1 else labels.argmax(1)
             correct = (logits.detach().argmax(1) == dominant).sum()
     gradient_norm = engine.step(plan.learning_rate)
-    return StepResult(tuple(losses), correct, gradient_norm, worked_until)
+    return StepResult(plan, tuple(losses), correct, gradient_norm, worked_until)

@@ -16,6 +16,7 @@ from pipeline.methods.draws import step_bits
 from pipeline.methods.entries import enter
 from pipeline.methods.phases import StepPlan
 from pipeline.methods.schedule import Schedule
+from pipeline.methods.work import training_macs
 from pipeline.processes.group import FAILURES
 from pipeline.recipe.recipe import Recipe
 from pipeline.training.feed import Feed, Read
@@ -79,8 +80,9 @@ class Trainer:
             self._seed_dropout(plan.step)
             images, labels = self.feed.on_device(read.batch)
             result = sandwich_step(self.engine, plan, images, labels)
+            self.figures.ledger.count(self.recipe.batch_size * training_macs(self.schedule.space, result.plan))
             self.checkpoints.step_done()
-        self.figures.add(plan, result, read)
+        self.figures.add(result.plan, result, read)
 
     def _enter_phases(self, step: int) -> None:
         """Do what phases do on being entered, for those since the last step: once in a run's life each."""
@@ -119,8 +121,9 @@ class Trainer:
         if not self.milestones.evaluates_full(done):
             return {}
         both = self.milestones.evaluates(done)
+        full_is_trained = self.schedule.phase(done - 1).trains_full
         with self.charge("evaluation"):
-            figures = self.figures.held_out(self.engine.whole_supernet(), smallest_too=both)
+            figures = self.figures.held_out(self.engine.whole_supernet(), full_is_trained, smallest_too=both)
         if both:
             self.checkpoints.evaluated((figures["acc/full"] + figures["acc/smallest"]) / 2)
         return figures

@@ -32,6 +32,12 @@ def printed(done: Done) -> Any:
     return json.loads(done.stdout)
 
 
+def without_later(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without training MACs, which the ledgers of then did not count."""
+    assert all(row["training_macs"] is None for row in rows)
+    return [{key: value for key, value in row.items() if key != "training_macs"} for row in rows]
+
+
 def test_a_finished_run_is_evaluated_to_the_same_figures(project: Path) -> None:
     subnet = BEFORE["evaluation"][-1]["subnet"]
     now = printed(deps("evaluate", "runs/finished", "--subnet", subnet, "--json", cwd=project))
@@ -48,7 +54,7 @@ def test_a_finished_run_is_evaluated_to_the_same_figures(project: Path) -> None:
 def test_a_run_is_reported_by_the_same_figures(name: str, project: Path) -> None:
     now = printed(deps("report", f"runs/{name}", "--output", "report", "--json", cwd=project))
     for part, was in BEFORE["reports"][name].items():
-        assert now[part] == was
+        assert without_later(now[part]) == was
 
 
 @pytest.mark.parametrize(("name", "options"), [("newest", []), ("best", ["--best"])])
@@ -63,7 +69,7 @@ def test_the_same_weights_are_exported(name: str, options: list[str], project: P
 def test_runs_are_listed_as_they_were(project: Path) -> None:
     now = printed(deps("status", "runs", "--json", cwd=project))
     moved = [{**was, "run": was["run"].replace(PLACE, str(project))} for was in BEFORE["status"]]
-    assert now == moved
+    assert without_later(now) == moved
 
 
 @pytest.mark.parametrize(

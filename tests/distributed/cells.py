@@ -23,8 +23,8 @@ from pipeline.engines import EngineConfig
 from pipeline.engines.optimizer import SgdConfig
 from pipeline.methods.deps import DepsConfig
 from pipeline.methods.learning_rate import LearningRateConfig
-from pipeline.methods.losses import LabelCrossEntropy, SoftCrossEntropy
-from pipeline.methods.phases import Slot, StepPlan
+from pipeline.methods.losses import AlphaDivergence, LabelCrossEntropy, SoftCrossEntropy
+from pipeline.methods.phases import Pick, Slot, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.space import Space
@@ -125,7 +125,7 @@ class Cell:
 
     @property
     def plans(self) -> list[StepPlan]:
-        return SITUATIONS[self.situation]()
+        return {**SITUATIONS, **OF_METHODS}[self.situation]()
 
     @property
     def freezes_at(self) -> int | None:
@@ -134,13 +134,23 @@ class Cell:
 
     @property
     def optimizer(self) -> SgdConfig:
-        return SgdConfig(weight_decay=1e-2, gradient_clip=0.5 if self.situation == "clip" else None)
+        return SgdConfig(
+            weight_decay=1e-2,
+            gradient_clip=0.5 if self.situation == "clip" else None,
+            gradient_clip_value=0.02 if self.situation == "clip by value" else None,
+        )
+
+    def seed(self, step: int, rank: int) -> int:
+        """Of what a process drops in a step."""
+        return 100 * step + rank
 
     def supernet(self) -> Supernet:
         torch.manual_seed(0)
         kernels = "auto" if self.precision == "fp32 fused" else "reference"
-        space = OTHERS.get(self.situation, SPACE)
-        return Supernet(space, bf16=self.precision == "bf16", kernels=kernels, recompute=self.recompute)
+        space = OTHERS.get("attentive_nas" if self.situation == "drop-connect" else self.situation, SPACE)
+        drop_connect = 0.5 if self.situation == "drop-connect" else 0.0
+        bf16 = self.precision == "bf16"
+        return Supernet(space, 0.0, bf16, kernels, self.recompute, drop_connect)
 
     def functions(self) -> AbstractContextManager[Any]:
         """What to train inside: except for the fused operations, which have their own, with smooth activations."""
@@ -195,6 +205,41 @@ def frozen_teacher() -> list[StepPlan]:
     smallest, half = (replace(_slot("subnet", text), loss=taught) for text in ("d1.1-k3-e3-r32", "d2.1-k5-e6-r32"))
     return _plans([[full], [full], [smallest, half], [full, half], [half]])
 
+
+def alpha_divergence() -> list[StepPlan]:
+    """Subnets that learn from the full model by the α-divergence."""
+    loss = AlphaDivergence("full", 1.0, (-1.0, 1.0), 5.0)
+    plans = []
+    for plan in ramp():
+        slots = [slot if slot.name == "full" else replace(slot, loss=loss) for slot in plan.slots]
+        plans.append(replace(plan, slots=tuple(slots)))
+    return plans
+
+
+def candidates() -> list[StepPlan]:
+    """Slots that pick one of three, the best or the worst, the full model among them."""
+    plans = []
+    for plan in ramp():
+        generator = torch.Generator().manual_seed(plan.step)
+        slots = []
+        for slot in plan.slots:
+            if slot.name == "random":
+                others = (SPACE.largest(), *(SPACE.sample(generator) for _ in range(2)))
+                pick = Pick(3, "worst" if plan.step % 2 else "best", LabelCrossEntropy(0.1))
+                slot = replace(slot, subnet=others[0], candidates=others, pick=pick)
+            slots.append(slot)
+        plans.append(replace(plan, slots=tuple(slots)))
+    return plans
+
+
+# Of methods besides the first one; each on these engines, which have all there is of ways to reduce and to shard.
+OF_METHODS: dict[str, Callable[[], list[StepPlan]]] = {
+    "α-divergence": alpha_divergence,
+    "candidates": candidates,
+    "clip by value": ramp,
+    "drop-connect": partial(ramp, OTHERS["attentive_nas"]),
+}
+ENGINES_OF_METHODS = ("ddp", "fsdp", "zero1", "zero3")
 
 SITUATIONS: dict[str, Callable[[], list[StepPlan]]] = {
     "frozen teacher": frozen_teacher,

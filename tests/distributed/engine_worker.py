@@ -30,6 +30,7 @@ def train(cell: Cell, processes: Processes) -> dict:
         if step == cell.freezes_at:
             engine.load_state(freeze_teacher(engine.full_state()))
         images, labels = (tensor.chunk(processes.world)[processes.rank].to(processes.device) for tensor in batch(step))
+        torch.manual_seed(cell.seed(step, processes.rank))
         counts = processes.is_main and step in cell.counted_steps
         with counted(collectives, len(plan.slots)) if counts else nullcontext():
             result = sandwich_step(engine, plan, images, labels)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.distributed import engine_worker, hand_written
-from tests.distributed.cells import CORE, ENGINES, SITUATIONS, STEPS, Cell
+from tests.distributed.cells import CORE, ENGINES, ENGINES_OF_METHODS, OF_METHODS, SITUATIONS, STEPS, Cell
 from tests.distributed.differences import largest
 from tests.support.processes import run
 
@@ -22,6 +22,7 @@ TOLERANCES = {"fp32": 1e-6, "fp32 fused": 1e-4, "bf16": 1e-4}
 TUNED = [name for name in ENGINES if name not in (*CORE, "single")]
 ON_TWO = [
     *(Cell(engine, situation) for engine in CORE for situation in SITUATIONS),
+    *(Cell(engine, situation) for engine in ENGINES_OF_METHODS for situation in OF_METHODS),
     *(Cell(engine, "blocks unused", recompute=True) for engine in CORE),
     *(Cell(engine, "ε ramp", precision) for engine in CORE for precision in ("fp32 fused", "bf16")),
     *(Cell(engine, "blocks unused") for engine in TUNED),

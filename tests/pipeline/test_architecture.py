@@ -58,6 +58,7 @@ FOR_CLUSTER = {
     "pipeline.recipe.reading",
     "pipeline.run.status",
     "pipeline.errors",
+    "pipeline.console.quantities",
     "pipeline.console.tables",
     "pipeline.files.json_file",
     "data_shards.command_line",

@@ -15,11 +15,27 @@ from safetensors.torch import load_file
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.files.json_file import read_json, write_json
 from pipeline.forecast import dry_run
+from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.metrics import read_metrics
 from tests.support.command_line import deps, refused
 from tests.support.processes import REPOSITORY, run, small_run, start
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+SANDWICH = "full + smallest + 2 random"
+PHASES = {  # of each method, and what a step of each trains
+    "deps": {"full model": "full", "ramp": SANDWICH, "supernet": SANDWICH},
+    "ofa": {
+        "teacher": "full",
+        "kernel": "random",
+        **dict.fromkeys(("depth 1", "depth 2"), "2 random"),
+        **dict.fromkeys(("expand 1", "expand 2"), "4 random"),
+    },
+    "compofa": {"teacher": "full", "compound 1": "4 random", "compound 2": "4 random"},
+    "bignas": {"supernet": SANDWICH},
+    "alpha_net": {"supernet": "full + 2 random + smallest"},
+    "attentive_nas": {"supernet": "full + 2 attentive + smallest"},
+    "single": {"training": "full"},
+}
 
 
 def deps_process(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -70,9 +86,8 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["steps"] == found["phases"][-1]["end"]
-    assert [phase["name"] for phase in found["phases"]] == ["full model", "ramp", "supernet"]
-    sandwich = "full + smallest + 2 random"
-    assert [phase["subnets"] for phase in found["phases"]] == ["full", sandwich, sandwich]
+    phases = {phase["name"]: phase["subnets"] for phase in found["phases"]}
+    assert phases == PHASES[load_recipe(recipe).schedule.name]
     assert found["subnets"][0]["name"] == "smallest"
     assert found["subnets"][-1]["name"] == "full"
     assert found["estimate"]["hours"] > 0
@@ -185,7 +200,13 @@ def test_resuming_a_finished_run_does_nothing_and_succeeds(finished: Path, digit
 
 
 BAD_INPUT = [
-    (["schedule.epsilon_rampp=0"], "schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'?"),
+    (["schedule.epsilon_rampp=0"], "unknown key where name is 'deps'; did you mean 'epsilon_ramp'?"),
+    (["loss.soft={name: beta}"], "loss.soft.name: input should be 'cross_entropy' or 'alpha', not 'beta'"),
+    (["schedule.sampling={name: best}"], "schedule.sampling.name: input should be 'uniform' or 'attentive'"),
+    (
+        ["optimizer={gradient_clip: 1, gradient_clip_value: 1}"],
+        "optimizer: gradient_clip_value: cannot be had with gradient_clip, which clips by the norm",
+    ),
     (["batch_size=many"], "batch_size: input should be a valid integer"),
     (["data.shards=nowhere"], "nowhere"),
     (["space.classes=7"], "space.classes: the recipe says 7, the data set has 10 classes"),

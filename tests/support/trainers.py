@@ -57,9 +57,9 @@ def digits_trainer(recipe: Recipe, processes: Processes, engine: Engine | None =
     schedule = experiment.schedule
     recipe.folder.mkdir(parents=True)
     loader = experiment.loader(recipe.data, 0, processes)
-    skipped = SkippedSamples(experiment.train, recipe.data, recipe.folder, processes)
+    skipped = SkippedSamples(experiment.data.train, recipe.data, recipe.folder, processes)
     classes = schedule.space.classes
-    evaluator = Evaluator(experiment.train, experiment.test, recipe.data, recipe.evaluation, processes)
+    evaluator = Evaluator(experiment.data.train, experiment.held_out, recipe.data, recipe.evaluation, processes)
     ledger = Ledger(recipe.folder / "ledger.json", 1, unit_for(processes.device.type), None, time.time())
     display = TrainingProgress(recipe.name, schedule.steps, 0, visible=processes.is_main)
     trainer = Trainer(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from kernels.operations import Operations
+from kernels.reference import ACTIVATIONS
 from pipeline.supernet.layer import BlockShape, Layer
 from pipeline.supernet.part import StageSpace
 
@@ -50,6 +51,7 @@ class ElasticBlock(nn.Module, ABC):
     def __init__(self, stage: StageSpace, shape: BlockShape, recompute: bool) -> None:
         super().__init__()
         self.recompute = recompute
+        self.drop_connect = 0.0  # probability that a sample of the full model loses all but its shortcut
 
     @staticmethod
     @abstractmethod
@@ -76,6 +78,11 @@ class ElasticBlock(nn.Module, ABC):
             trained: numbers of middle channels that subnets trained already have.
         """
 
+    @staticmethod
+    @abstractmethod
+    def last_norm(shape: BlockShape) -> str:
+        """Name of the batch norm whose output is added to the shortcut."""
+
     @abstractmethod
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         """The output [N, outputs, side / stride, side / stride] for x [N, inputs, side, side].
@@ -95,9 +102,33 @@ class ElasticBlock(nn.Module, ABC):
             shape,
             full,
             use_reentrant=False,
-            preserve_rng_state=False,  # nothing in a block is random
+            preserve_rng_state=self.drop_connect > 0,  # else nothing in a block is random
             context_fn=lambda: (nullcontext(), self._statistics_kept()),
         )
+
+    def add(
+        self,
+        operations: Operations,
+        y: Any,
+        shortcut: Tensor | None,
+        shape: BlockShape,
+        full: bool,
+        activation: str = "identity",
+    ) -> Tensor:
+        """The block's own output with its shortcut, activated; in training of the full model with drop-connect.
+
+        A sample's own output is left out with probability `drop_connect`, and else divided by what remains of 1, where
+        the block neither strides nor changes the channels (Huang et al., ECCV 2016; EfficientNet's drop-connect).
+
+        Args:
+            y: the block's own output [N, outputs, H, W], as operations pass it on.
+        """
+        keeps_size = (shape.stride, shape.inputs) == (1, shape.outputs)
+        if not (full and self.training and self.drop_connect and keeps_size and shortcut is not None):
+            return operations.settle(y, shortcut, activation)
+        y = operations.settle(y, None)
+        kept = torch.rand(len(y), 1, 1, 1, device=y.device) >= self.drop_connect
+        return ACTIVATIONS[activation](y * (kept / (1 - self.drop_connect)).to(y.dtype) + shortcut)
 
     @contextmanager
     def _statistics_kept(self) -> Iterator[None]:

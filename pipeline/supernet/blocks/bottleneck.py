@@ -62,13 +62,17 @@ class ElasticBottleneck(ElasticBlock):
 
         return group(reader="conv3", producer="conv2"), group(reader="conv2", producer="conv1")
 
+    @staticmethod
+    def last_norm(shape: BlockShape) -> str:
+        return f"{shape.prefix}conv3_bn"
+
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y: Any = self.conv1(operations, x, shape.middle)
         y = self.conv1_bn(operations, y, full, shape.activation)
         y = self.conv2(operations, y, shape.middle)
         y = self.conv2_bn(operations, y, full, shape.activation)
         y = self.conv3_bn(operations, self.conv3(operations, y, shape.outputs), full, "identity")
-        return operations.settle(y, self._shortcut(operations, x, shape, full), shape.activation)
+        return self.add(operations, y, self._shortcut(operations, x, shape, full), shape, full, shape.activation)
 
     def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor | None:
         if shape.shortcut != "projected":

@@ -78,6 +78,10 @@ class ElasticMBConv(ElasticBlock):
         )
         return (middle, reduced)
 
+    @staticmethod
+    def last_norm(shape: BlockShape) -> str:
+        return f"{shape.prefix}project_bn"
+
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y: Any = x
         if shape.has_expand_conv:
@@ -88,7 +92,7 @@ class ElasticMBConv(ElasticBlock):
         if shape.squeeze_excite:
             y = self.squeeze_excite(operations, y, shape.reduced)
         y = self.project_bn(operations, self.project(operations, y, shape.outputs), full, "identity")
-        return operations.settle(y, self._shortcut(operations, x, shape, full))
+        return self.add(operations, y, self._shortcut(operations, x, shape, full), shape, full)
 
     def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor | None:
         if shape.shortcut == "none":

@@ -39,6 +39,10 @@ class ElasticResidualConv(ElasticBlock):
         """None: a sum shares its channels with what is before and after it."""
         return ()
 
+    @staticmethod
+    def last_norm(shape: BlockShape) -> str:
+        return f"{shape.prefix}conv_bn"
+
     def compute(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor:
         y = self.conv_bn(operations, self.conv(operations, x, shape.outputs), full, shape.activation)
         return operations.settle(y, x)

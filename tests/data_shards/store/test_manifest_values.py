@@ -102,11 +102,11 @@ def test_no_shard_name_runs_a_command(breakable, tmp_path, monkeypatch, command)
         shards=breakable, access="sequential", stream_from=command.replace("PLACE", str(breakable)), workers=0
     )
     image = open_split(breakable, "train").read(0)
-    assert open_data(config)[0].read(0) == image, "in quotation marks or not"
+    assert open_data(config).train.read(0) == image, "in quotation marks or not"
     for name in ("x; touch witness; #", "$(touch witness)", "`touch witness`", "'; touch witness; '"):
         craft_manifest(breakable, lambda manifest, name=name: train(manifest)["shards"][0].update(name=name))
         with pytest.raises(ShardDamage, match="not the bare name"):
-            open_data(config)[0].read(0)
+            open_data(config).train.read(0)
     assert not (tmp_path / "witness").exists()
 
 

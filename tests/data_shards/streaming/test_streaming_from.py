@@ -49,7 +49,7 @@ def loader(root, stream_from, workers=0, start=0, end=12, **keys):
     config = DataConfig(
         shards=root, augmentation=AUGMENTATION, workers=workers, access="sequential", shuffle_block=32, **keys
     )
-    return TrainLoader(open_data(config)[0], config, 32, 24, 7, 0, 1, start, end)
+    return TrainLoader(open_data(config).train, config, 32, 24, 7, 0, 1, start, end)
 
 
 def same(ours, theirs):
@@ -95,9 +95,9 @@ def test_a_command_gives_what_the_folder_gives(digits100_root, here):
 def test_recalibration_images_come_from_there_too_and_test_images_from_here(digits100_root, here, server):
     config = DataConfig(shards=here, access="sequential", stream_from=server.url, workers=0)
     ids = [3, 41, 42, 149]
-    splits = open_data(config)
+    data = open_data(config)
     local = DataConfig(shards=digits100_root, workers=0)
-    for split, name in zip(splits, ("train", "test"), strict=True):
+    for split, name in ((data.train, "train"), (data.test, "test")):
         expected = EvaluationLoader(
             open_split(digits100_root, name), local, 32, 4, 0, 1, ids=[each % 60 for each in ids]
         )

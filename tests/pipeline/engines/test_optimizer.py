@@ -81,3 +81,12 @@ def test_apexs_own_optimizer_is_taken_where_it_is_there(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "apex.optimizers", optimizers)
     monkeypatch.setattr(optim.importlib.util, "find_spec", lambda name: name in ("amp_C", "apex") or None)
     assert optim._apex_sgd(torch.device("cuda")) is torch.optim.SGD
+
+
+def test_elements_of_the_gradient_are_clipped_before_decay_and_momentum() -> None:
+    weight = torch.nn.Parameter(torch.tensor([[1.0, 1.0, 1.0]]))
+    optimizer = build_optimizer([weight], SgdConfig(gradient_clip_value=0.5, weight_decay=0.1, nesterov=False))
+    optimizer.param_groups[0]["lr"] = 1.0
+    weight.grad = torch.tensor([[3.0, -0.2, -7.0]])
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.tensor([[1 - 0.6, 1 + 0.1, 1 + 0.4]]))

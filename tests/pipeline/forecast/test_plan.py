@@ -227,7 +227,7 @@ def test_phases_of_the_same_roles_have_step_times_of_their_own(monkeypatch: pyte
 
     def step(engine: object, plan: StepPlan, *_: object) -> StepResult:
         timed.append(plan.phase)
-        return StepResult((), None, torch.tensor(1.0), 0.0)
+        return StepResult(plan, (), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
     monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)
@@ -243,7 +243,7 @@ class Taught(BaseMethodConfig, frozen=True):
 
     def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:
         teacher = SlotRule(FULL, Largest(space), loss.of_labels())
-        pupil = SlotRule("pupil", Uniform(space), loss.soft("teacher"))
+        pupil = SlotRule("pupil", Uniform(space), loss.of_network("teacher"))
         return (
             Phase("teacher", 0, 2, (teacher,), lambda step: 0.1),
             Phase("pupils", 2, clock.total, (pupil, pupil), lambda step: 0.1, enter=(freeze_teacher,)),
@@ -269,7 +269,7 @@ def test_a_trial_step_takes_what_a_reader_hands_over_and_varies_it_as_training_d
 
     def step(engine: object, plan: StepPlan, images: torch.Tensor, labels: torch.Tensor) -> StepResult:
         seen.append((images.dtype, images.shape, labels.shape))
-        return StepResult((), None, torch.tensor(1.0), 0.0)
+        return StepResult(plan, (), None, torch.tensor(1.0), 0.0)
 
     monkeypatch.setattr(trial_steps, "sandwich_step", step)
     monkeypatch.setattr(trial_steps, "enter", lambda engine, entries: None)

@@ -24,7 +24,7 @@ def test_no_two_draws_of_a_step_share_a_seed() -> None:
 
 def test_no_purpose_lies_among_the_numbers_of_the_slots() -> None:
     numbered = {purpose.number for purpose in Purpose if purpose.of is Of.STEP} - {None}
-    assert numbered == {Purpose.RESOLUTION.number, Purpose.DROPOUT.number}
+    assert numbered == {Purpose.RESOLUTION.number, Purpose.DROPOUT.number, Purpose.MACS_TABLE.number}
     assert min(number for number in numbered if number is not None) >= SLOTS
 
 

@@ -67,7 +67,7 @@ def test_a_published_supernet_comes_back_to_the_last_bit(name: str, tmp_path: Pa
     assert_same(exported(tmp_path), state)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [name for name in NETWORKS if not name.endswith("_32px")])  # of the same tensors
 def test_a_supernet_of_ours_goes_out_and_comes_in_again(network: str, tmp_path: Path) -> None:
     supernet = Supernet(NETWORKS[network])
     save_supernet(tmp_path, supernet.space, supernet.state_dict())

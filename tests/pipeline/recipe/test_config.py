@@ -106,7 +106,7 @@ def test_documented_commands_are_legal(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "schedule.epsilon_rampp=0",
-            r"schedule.epsilon_rampp: unknown key; did you mean 'epsilon_ramp'\? legal keys: ",
+            r"schedule.epsilon_rampp: unknown key where name is 'deps'; did you mean 'epsilon_ramp'\? legal keys: ",
         ),
         ("sed=1", "sed: unknown key; did you mean 'seed'"),
         ("data.augmentation.flipp=true", "data.augmentation.flipp: unknown key; did you mean 'flip'"),

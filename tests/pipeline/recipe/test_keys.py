@@ -32,7 +32,13 @@ ANOTHER = {  # one of each, other than in the recipe
     "data.on_corrupt": "data.on_corrupt=skip",
     "data.max_corrupt": "data.max_corrupt=0.5",
 }
-TRAINED = ("batch_size=7", "loss.label_smoothing=0.7", "data.augmentation.flip=true", "model.dropout=0.7")
+TRAINED = (
+    "batch_size=7",
+    "loss.label_smoothing=0.7",
+    "data.augmentation.flip=true",
+    "model.dropout=0.7",
+    "data.validation_samples=70",
+)
 
 
 def approaches(folder: Path, *overrides: str) -> int:

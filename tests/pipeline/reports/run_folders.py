@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from pipeline.tracking.ledger import cost_metric
+from pipeline.tracking.ledger import TRAINING_MACS, cost_metric
 from pipeline.tracking.metrics import MetricsLog
 
 SUBNETS = [
@@ -30,6 +30,7 @@ def make_run(
     unit="CPU process hours",
     price=None,
     hours=1.2,
+    macs=4_200_000_000_000_000,
     evaluated=True,
     stop_at=None,
     others=(),
@@ -76,6 +77,8 @@ def make_run(
             "data/wait_fraction": 0.03,
             "speed/images_per_second": 210.0,
         }
+        if macs is not None:
+            values[TRAINING_MACS] = macs * progress
         if price is not None:
             values["cost/dollars"] = price * hours * progress
         if step > start:
@@ -91,6 +94,7 @@ def make_run(
     shares = {"full model": 0.25, "ramp": 0.12, "supernet": 0.45, "data_wait": 0.04, "evaluation": 0.07}
     segment = {"started": run["started"], "accelerators": 2, "held": held}
     segment["seconds"] = {name: held * share for name, share in {**shares, "checkpoint": 0.01}.items()}
+    segment |= {} if macs is None else {"training_macs": macs}
     ledger = {"unit": unit, "price_per_hour": price, "segments": [segment]}
     (folder / "ledger.json").write_text(json.dumps(ledger))
     if evaluated:

@@ -75,15 +75,16 @@ def test_the_cost_table_has_the_form_of_the_papers_first_table(two_approaches):
         "CPU process minutes per epoch",
         "CPU process hours",
         "dollars",
+        "training MACs",
     ]
-    smallest, middle, pareto, epochs, minutes, hours, dollars = table["DεpS"]
+    smallest, middle, pareto, epochs, minutes, hours, dollars, macs = table["DεpS"]
     offsets = [top1(folder, "smallest") - 90.0 for folder in folders[:3]]
     shift = sum(offsets) / 3
     assert float(smallest.split(" ±")[0]) == pytest.approx(90.0 + shift, abs=0.006)
     assert float(middle.split(" ±")[0]) == pytest.approx(90.0 + 6 * 0.68 + shift, abs=0.006)
     gains = [row[-1] for row in SUBNETS]
     assert float(pareto.split(" ±")[0]) == pytest.approx(90.0 + 6 * sum(gains) / len(gains) + shift, abs=0.006)
-    assert (epochs, minutes, hours, dollars) == ("20", "3.60", "1.20", "–")
+    assert (epochs, minutes, hours, dollars, macs) == ("20", "3.60", "1.20", "–", "4.20 P")
 
 
 def test_the_dip_when_shrinking_begins_is_before_minus_lowest_after(two_approaches):
@@ -126,7 +127,7 @@ def test_process_hours_are_never_called_gpu_hours(tmp_path, two_approaches):
     both = [make_run(tmp_path / "a"), make_run(tmp_path / "b", unit="GPU hours", price=2.0, seed=2)]
     mixed, _ = report(both, tmp_path / "report")
     table = rows_of(mixed, "")
-    assert table["run"][-4:] == ["hours", "unit", "dollars", "trained"]
+    assert table["run"][-5:] == ["hours", "unit", "dollars", "training MACs", "trained"]
     assert table["a"][4:7] == ["1.20", "CPU process hours", "–"]
     assert table["b"][4:7] == ["1.20", "GPU hours", "2.40"]
     costs = rows_of(mixed, "Cost")
@@ -144,7 +145,35 @@ def test_the_cost_is_split_by_what_it_went_into(two_approaches):
 def test_a_price_gives_dollars(tmp_path):
     folders = [make_run(tmp_path / f"run_{hours}", seed=hours, price=2.0, hours=hours) for hours in (1, 3)]
     markdown, _ = report(folders, tmp_path / "report")
-    assert rows_of(markdown, "Cost")["DεpS"][-2:] == ["2.00", "4.00"]
+    assert rows_of(markdown, "Cost")["DεpS"][-3:-1] == ["2.00", "4.00"]
+
+
+def test_training_macs_are_told_where_they_were_counted(tmp_path):
+    folders = [make_run(tmp_path / f"run_{macs}", seed=macs, macs=macs * 10**15) for macs in (1, 2)]
+    folders.append(make_run(tmp_path / "before", "of an earlier version", macs=None))
+    markdown, _ = report(folders, tmp_path / "report")
+    assert rows_of(markdown, "")["run_1"][-2] == "1.00 P"
+    table = rows_of(markdown, "Cost")
+    assert table["DεpS"][-1] == "1.50 P", "the mean"
+    assert table["of an earlier version"][-1] == "not counted"
+    assert "against training MACs so far" in markdown
+    assert (tmp_path / "report" / "accuracy_training_macs.svg").is_file()
+    alone, _ = report(folders[2:], tmp_path / "alone")
+    assert "against training MACs" not in alone
+
+
+def test_accuracies_in_training_are_of_the_images_that_they_were_measured_on(tmp_path):
+    folders = [make_run(tmp_path / f"run_{seed}", seed=seed) for seed in (1, 2)]
+    held_out, _ = report(folders, tmp_path / "before")
+    assert "validation" not in held_out
+    for folder in folders:
+        description = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**description, "validation_samples": 500}))
+    kept, _ = report(folders, tmp_path / "after")
+    assert "Accuracies in training are of validation images (500)" in kept
+    assert "Validation accuracy in training against cost so far" in kept
+    assert "The full model's validation accuracy around" in kept
+    assert "top-1 on held-out images" in kept, "of the test split, in the table"
 
 
 def test_an_unevaluated_run_is_said_to_be_so_and_not_mixed_into_means(tmp_path):

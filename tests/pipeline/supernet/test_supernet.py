@@ -39,7 +39,7 @@ def subnets(space: Space) -> list[Subnet]:
     return [space.largest(), space.smallest(), *(space.sample(generator) for _ in range(4))]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name.startswith("mobilenet") or "32px" not in name])
 def test_an_extracted_subnet_gives_the_active_subnets_logits(network: str) -> None:
     space = replace(NETWORKS[network], resolutions=(32,))
     supernet = lively(space).eval()

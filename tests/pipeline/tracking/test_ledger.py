@@ -172,12 +172,33 @@ def test_the_metrics_name_the_unit_and_split_the_hours(path, clock):
     with ledger.charge("data_wait"):
         clock.pass_(900)
     clock.pass_(900)
+    ledger.count(5_000)
+    ledger.count(2_000)
     metrics = ledger.record().metrics()
     split = {"cost/split/full_model": 2.0, "cost/split/data_wait": 1.0, "cost/split/idle": 1.0}
-    assert metrics == pytest.approx({"cost/gpu_hours": 4.0, **split, "cost/dollars": 8.0})
+    assert metrics == pytest.approx({"cost/gpu_hours": 4.0, **split, "cost/dollars": 8.0, "cost/training_macs": 7000})
 
     on_cpus = Ledger(path, 2, CPU_PROCESS_HOURS, None, held_since=clock.time() - 3600)
-    assert on_cpus.record().metrics() == pytest.approx({"cost/cpu_process_hours": 2.0, "cost/split/idle": 2.0})
+    hours = {"cost/cpu_process_hours": 2.0, "cost/split/idle": 2.0}
+    assert on_cpus.record().metrics() == pytest.approx({**hours, "cost/training_macs": 0})
+
+
+def test_macs_are_counted_exactly_over_all_starts_unless_one_did_not_count_them(path, clock):
+    many = 3 * 10**20 + 1  # no float holds it
+    for _ in range(2):
+        ledger = new_ledger(path, clock)
+        ledger.count(many)
+        ledger.save()
+    assert read_ledger(path).training_macs == 2 * many
+    content = json.loads(path.read_text())
+    del content["checksum"], content["segments"][0]["training_macs"]
+    path.write_text(json.dumps(content))
+    assert read_ledger(path).training_macs is None
+    assert "cost/training_macs" not in new_ledger(path, clock).record().metrics()
+    content["segments"][1]["training_macs"] = "-1"
+    path.write_text(json.dumps(content))
+    with pytest.raises(LedgerError, match="impossible value"):
+        read_ledger(path)
 
 
 def test_a_file_that_got_lost_is_replaced_by_the_copy_of_a_checkpoint(path, clock):

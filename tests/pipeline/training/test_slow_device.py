@@ -36,7 +36,7 @@ def on_slow_device(
         device.work(WORK)
         clock.now += GIVING_OUT
         return StepResult(
-            tuple(device.holding(1.0) for _ in plan.slots), device.holding(8), device.holding(1.0), clock()
+            plan, tuple(device.holding(1.0) for _ in plan.slots), device.holding(8), device.holding(1.0), clock()
         )
 
     def evaluated(*_: object) -> Accuracy:

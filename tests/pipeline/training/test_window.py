@@ -50,7 +50,7 @@ def window(ledger: Ledger) -> Window:
 def result(plan: StepPlan, device: SlowDevice, loss: float = 1.0, norm: float = 1.0, right: int = 2) -> StepResult:
     losses = tuple(device.holding(loss) for _ in plan.slots)
     full = any(slot.name == "full" for slot in plan.slots)
-    return StepResult(losses, device.holding(right) if full else None, device.holding(norm), worked_until=0.0)
+    return StepResult(plan, losses, device.holding(right) if full else None, device.holding(norm), worked_until=0.0)
 
 
 def seconds(ledger: Ledger) -> dict[str, float]:
@@ -136,7 +136,7 @@ def test_there_is_no_accuracy_in_training_where_no_step_trains_the_full_model(
 def test_a_loss_that_is_not_finite_names_step_phase_and_subnet(window: Window, device: SlowDevice) -> None:
     plan = PLANS[2]
     losses = tuple(device.holding(loss) for loss in (1.0, 2.0, float("nan"), 1.0))
-    window.add(plan, StepResult(losses, device.holding(2), device.holding(1.0), 0.0), 0.0, 0.0)
+    window.add(plan, StepResult(plan, losses, device.holding(2), device.holding(1.0), 0.0), 0.0, 0.0)
     with pytest.raises(RunFailure, match=rf"loss is nan at step 2 \(ramp\), random subnet {plan.slots[2].subnet}"):
         window.read()
     assert window.empty

@@ -1,0 +1,98 @@
+"""Subnets near a number of MACs, drawn as often as a space has them there (AttentiveNAS, Wang et al., CVPR 2021, §3.2).
+
+A table of random subnets is sorted into bins of MACs. A bin is drawn by its share of the table; then, for each choice
+by itself, a value by its share among the bin's subnets, until all choices together fall into the bin.
+
+The table is drawn again wherever it is needed, of the run's seed alone: so all processes and every resumed start have
+the same one, and none can be lost or damaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from data_shards.randomness import Purpose
+from pipeline.methods.draws import Key, step_bits
+from pipeline.supernet.complexity import complexity
+from pipeline.supernet.dimension import Dimension
+from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
+
+_MOST_TRIES = 101
+_BINS = 70  # from the smallest subnet to the full model, as bins of 25 million MACs make of AttentiveNAS's own space
+
+
+@dataclass(frozen=True)
+class NearTarget:
+    """Draws a bin for the slot, and for each of its candidates a subnet that falls into it.
+
+    Attributes:
+        bin_macs: width of a bin; None for a seventieth of the way from the smallest subnet to the full model.
+        table: number of random subnets that the shares are of.
+    """
+
+    space: Space
+    bin_macs: float | None
+    table: int
+
+    def __call__(self, key: Key) -> Subnet:
+        """A subnet of the bin; where 101 tries find none, the last of them."""
+        drawn = _table(self.space, self._width, self.table, key.seed)
+        generator = key.generator
+        target = drawn.bins[_below(len(drawn.bins), generator)]
+        generator.manual_seed(_below(1 << 62, generator) + key.candidate)  # candidates may be drawn in any order
+        subnet = self.space.largest()
+        for _ in range(_MOST_TRIES):
+            subnet = self._near(drawn.of_bin[target], generator)
+            if bin_of(self.space, subnet, self._width) == target:
+                break
+        return subnet
+
+    @property
+    def _width(self) -> float:
+        if self.bin_macs is not None:
+            return self.bin_macs
+        least, most = (complexity(self.space, each).macs for each in (self.space.smallest(), self.space.largest()))
+        return max((most - least) / _BINS, 1.0)
+
+    def _near(self, chosen: Mapping[Dimension, Sequence[Any]], generator: torch.Generator) -> Subnet:
+        """A subnet with every value by its share, whatever its MACs."""
+        values = ((each, of[_below(len(of), generator)]) for each, of in chosen.items())
+        return self.space.assemble(dict(values))
+
+
+def bin_of(space: Space, subnet: Subnet, width: float) -> int:
+    """The bin of a subnet at its resolution: its MACs over the width, rounded."""
+    return round(complexity(space, subnet).macs / width)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The bin of each random subnet; and of each bin the values that its subnets have, by dimension."""
+
+    bins: tuple[int, ...]
+    of_bin: Mapping[int, Mapping[Dimension, Sequence[Any]]]
+
+
+@lru_cache(maxsize=4)
+def _table(space: Space, width: float, size: int, seed: int) -> _Table:
+    generator = torch.Generator().manual_seed(step_bits(seed, 0, Purpose.MACS_TABLE, 0))
+    bins: list[int] = []
+    of_bin: dict[int, dict[Dimension, list[Any]]] = {}
+    for _ in range(size):
+        subnet = space.sample(generator)
+        bins.append(bin_of(space, subnet, width))
+        values = of_bin.setdefault(bins[-1], {})
+        for dimension, value in space.choices(subnet).items():
+            if dimension.what != "resolution" or space.loaded is not None:  # else it is the step's
+                values.setdefault(dimension, []).append(value)
+    return _Table(tuple(bins), of_bin)
+
+
+def _below(limit: int, generator: torch.Generator) -> int:
+    return int(torch.randint(limit, (), generator=generator))
