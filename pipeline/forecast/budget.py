@@ -141,10 +141,7 @@ def print_budget(
         for phase, was in zip(found.phases, whole.phases, strict=True)
     ]
     spent = hours.split(found) if hours else None
-    assumed = [
-        "training MACs are exact: those that the ledger will count, of a run without restarts",
-        *(hours.assumptions() if hours else ()),
-    ]
+    assumed = [_of_macs(found), *(hours.assumptions() if hours else ())]
     if write:
         head = f"{recipe.name} for {budget.option}: {found.steps} of {whole.steps} steps, {with_prefix(macs, 'MACs')}."
         _write_recipe(write, new, head)
@@ -171,6 +168,12 @@ def print_budget(
     print("\n".join(assumed))
     if write:
         print(f"written: {write}; next: deps train {write} name=…")
+
+
+def _of_macs(schedule: Schedule) -> str:
+    if any(slot.pick for phase in schedule.phases for slot in phase.slots):
+        return "training MACs: of a slot's candidates the first is taken to be picked, which only training finds out"
+    return "training MACs are exact: those that the ledger will count, of a run without restarts"
 
 
 def _write_recipe(path: Path, recipe: Recipe, head: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import training_macs
 from pipeline.recipe.reading import parse_recipe
 from pipeline.recipe.recipe import Recipe, resolved
+from pipeline.recipe.schedule_of import schedule_of
 
 _MOST_STEPS = 10**9
 
@@ -50,9 +51,7 @@ class Lengths:
     def at(self, steps: int) -> Schedule | None:
         """The schedule of a run of `steps` steps; None where not each phase of the recipe has one of them."""
         try:
-            method = scaled(self.recipe, self.whole, steps).schedule
-            whole = self.whole
-            found = Schedule(method, whole.space, whole.steps_per_epoch, whole.seed, self.recipe.loss)
+            found = schedule_of(scaled(self.recipe, self.whole, steps), self.whole.space, self.whole.steps_per_epoch)
         except UsageError:
             return None
         names = [[phase.name for phase in each.phases] for each in (found, self.whole)]
@@ -90,6 +89,8 @@ class Lengths:
 
 class CountedMacs:
     """Training MACs of whole runs, as their ledger will count them: each step is drawn, once however often it is asked.
+
+    Of a slot's candidates the first stands for the one that will be picked, which only training finds out.
 
     Args:
         batch_size: global.

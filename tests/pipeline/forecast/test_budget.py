@@ -58,6 +58,26 @@ def test_a_budget_of_macs_is_met_to_a_step_and_never_exceeded(share: float) -> N
         assert found.steps == whole.steps
 
 
+def test_a_run_that_begins_with_weights_needs_no_phase_of_a_teacher_at_any_length() -> None:
+    method = "schedule={name: ofa, duration: 10 epochs, learning_rate: {base: 0.1}}"
+    run = recipe(method, "model.start=trained")
+    whole, macs = schedule_without_data(run), CountedMacs(run.batch_size)
+    assert "teacher" not in [phase.name for phase in whole.phases]
+    found = plan_budget(run, whole, Budget("training MACs", macs(whole) / 2, "--training-macs"), None)
+    assert found.steps == pytest.approx(whole.steps / 2, abs=3)
+    assert [type(entry).__name__ for entry in found.phases[0].enter][:1] == ["LoadWeights"]
+
+
+def test_macs_of_candidates_are_told_to_be_inexact() -> None:
+    def planned(*overrides: str) -> str:
+        done = deps("plan", RECIPE, *WITHOUT_DATA, *overrides, "--training-macs", 1e11)
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.split())
+
+    assert "training MACs are exact" in planned()
+    assert "the first is taken to be picked" in planned("schedule.sampling={name: attentive, table: 50}")
+
+
 def test_hours_are_of_steps_evaluations_and_starts_by_hand() -> None:
     kept = ["data.validation_samples=200", "train_samples=1200", "cost.price_per_gpu_hour=3"]
     run = recipe(*kept, "evaluation={every: 25 steps, recalibration_samples: 50}")
