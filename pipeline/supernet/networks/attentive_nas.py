@@ -20,11 +20,8 @@ class AttentiveNasConfig(NetworkConfig):
 
     def space(self, classes: int | None = None) -> Space:
         own = ATTENTIVE_NAS[self.network]
-        return replace(
-            own,
-            resolutions=tuple(sorted(self.resolutions)) or own.resolutions,
-            classes=self.classes or classes or own.classes,
-        ).space()
+        classes = self.classes or classes or own.classes
+        return replace(own, classes=classes, **self.chosen(own, "resolutions")).space()
 
 
 class Stage(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.supernet.dimension import MOST_SIDE
 from pipeline.supernet.space import Space
@@ -31,6 +32,10 @@ class NetworkConfig(BaseModel, ABC):
             raise ValueError(f"resolutions: {list(sides)} must be distinct numbers of pixels from 1 to {MOST_SIDE}")
         return sides
 
+    def chosen(self, own: Any, *names: str) -> dict[str, tuple[Any, ...]]:
+        """The choices of these keys, ascending; those of `own`, the network's, where the recipe gives none."""
+        return {name: tuple(sorted(getattr(self, name))) or getattr(own, name) for name in names}
+
     @abstractmethod
     def space(self, classes: int | None = None) -> Space:
         """The space that it describes.
@@ -38,6 +43,19 @@ class NetworkConfig(BaseModel, ABC):
         Args:
             classes: to take where it gives none itself.
         """
+
+
+class BlockwiseConfig(NetworkConfig):
+    """What the recipe's `space` has for networks of inverted bottlenecks whose choices are the same in every stage."""
+
+    depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
+    kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
+    expands: tuple[int, ...] = Field(default=(), description="expand ratios")
+
+    @model_validator(mode="after")
+    def _check(self) -> BlockwiseConfig:
+        check_choices(self, depths=range(1, 9), kernels=(3, 5, 7), expands=range(1, 10))
+        return self
 
 
 def check_choices(config: NetworkConfig, **legal: Collection[float]) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.supernet.layer import round_channels
-from pipeline.supernet.networks.config import NetworkConfig, check_choices
+from pipeline.supernet.networks.config import BlockwiseConfig
 from pipeline.supernet.part import LayerSpace, StageSpace
 from pipeline.supernet.space import Space
 
 
-class MobileNetV3Config(NetworkConfig):
+class MobileNetV3Config(BlockwiseConfig):
     """The recipe's `space` for MobileNetV3.
 
     Every key but `network` defaults to the network's own value, listed in `MOBILENETS`.
@@ -21,14 +21,6 @@ class MobileNetV3Config(NetworkConfig):
 
     network: Literal["mobilenet_v3", "mobilenet_v3_32px", "mobilenet_v3_digits"]
     width: float = Field(default=1.0, gt=0, le=4)
-    depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
-    kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
-    expands: tuple[int, ...] = Field(default=(), description="expand ratios")
-
-    @model_validator(mode="after")
-    def _check(self) -> MobileNetV3Config:
-        check_choices(self, depths=range(1, 9), kernels=(3, 5, 7), expands=range(1, 10))
-        return self
 
     def space(self, classes: int | None = None) -> Space:
         own = MOBILENETS[self.network]
@@ -42,11 +34,8 @@ class MobileNetV3Config(NetworkConfig):
             first=scaled(own.first),
             stages=tuple(replace(stage, channels=scaled(stage.channels)) for stage in own.stages),
             last=(scaled(own.last[0]), scaled(own.last[1])),
-            depths=tuple(sorted(self.depths)) or own.depths,
-            kernels=tuple(sorted(self.kernels)) or own.kernels,
-            expands=tuple(sorted(self.expands)) or own.expands,
-            resolutions=tuple(sorted(self.resolutions)) or own.resolutions,
             classes=self.classes or classes or own.classes,
+            **self.chosen(own, "depths", "kernels", "expands", "resolutions"),
         ).space()
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.supernet.layer import round_channels
-from pipeline.supernet.networks.config import NetworkConfig, check_choices
+from pipeline.supernet.networks.config import BlockwiseConfig
 from pipeline.supernet.part import LayerSpace, StageSpace
 from pipeline.supernet.space import Space
 
 
-class ProxylessConfig(NetworkConfig):
+class ProxylessConfig(BlockwiseConfig):
     """The recipe's `space` for Proxyless.
 
     Every key but `network` defaults to the network's own value, listed in `PROXYLESS`. `width` scales the base widths,
@@ -22,25 +22,14 @@ class ProxylessConfig(NetworkConfig):
 
     network: Literal["proxyless", "proxyless_32px", "proxyless_digits"]
     width: float = Field(default=0.0, ge=0, le=4, description="0 takes the network's own")
-    depths: tuple[int, ...] = Field(default=(), description="numbers of blocks a stage may have")
-    kernels: tuple[int, ...] = Field(default=(), description="depthwise kernel sizes")
-    expands: tuple[int, ...] = Field(default=(), description="expand ratios")
-
-    @model_validator(mode="after")
-    def _check(self) -> ProxylessConfig:
-        check_choices(self, depths=range(1, 9), kernels=(3, 5, 7), expands=range(1, 10))
-        return self
 
     def space(self, classes: int | None = None) -> Space:
         own = PROXYLESS[self.network]
         return replace(
             own,
             width=self.width or own.width,
-            depths=tuple(sorted(self.depths)) or own.depths,
-            kernels=tuple(sorted(self.kernels)) or own.kernels,
-            expands=tuple(sorted(self.expands)) or own.expands,
-            resolutions=tuple(sorted(self.resolutions)) or own.resolutions,
             classes=self.classes or classes or own.classes,
+            **self.chosen(own, "depths", "kernels", "expands", "resolutions"),
         ).space()
 
 

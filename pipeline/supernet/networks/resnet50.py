@@ -39,11 +39,8 @@ class ResNet50Config(NetworkConfig):
         own = RESNETS[self.network]
         return replace(
             own,
-            depths=tuple(sorted(self.depths)) or own.depths,
-            expands=tuple(sorted(self.expands)) or own.expands,
-            widths=tuple(sorted(self.widths)) or own.widths,
-            resolutions=tuple(sorted(self.resolutions)) or own.resolutions,
             classes=self.classes or classes or own.classes,
+            **self.chosen(own, "depths", "expands", "widths", "resolutions"),
         ).space()
 
 
