@@ -62,8 +62,8 @@ class FusedOperations:
         """See `reference.conv`.
 
         oneDNN or cuDNN computes it: a k×k convolution over all channels does k² · outputs products for each value that
-        it reads, so arithmetic bounds it, not memory, and there these libraries are near the machine's peak. A prologue
-        of ours would save one pass over x, and lose more in the products. So x is settled first.
+        it reads, so arithmetic bounds it, not memory, and that is what these libraries are made for. A prologue of ours
+        would save one pass over x. So x is settled first.
         """
         return reference.conv(self.settle(x, None), weight, outputs, stride)
 
