@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from data_shards.one_line import shown
 from data_shards.open_data import open_data
 from pipeline.commands.imported_data import AUTO, imported_data
 from pipeline.console.tables import print_json, print_table
@@ -48,6 +49,8 @@ def evaluate_run(
     Raises:
         UsageError: where `folder` is no finished run, or a subnet is not of its space.
     """
+    if shards is None and convention != AUTO:
+        raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
     recipe = _recipe(folder, shards)
     supernet = load_supernet(folder)
     space = supernet.space

@@ -60,3 +60,5 @@ def test_what_does_not_fit_is_refused_in_one_line(digits: Path, tmp_path: Path) 
     line = refused(deps("evaluate", folder, "--data", digits, "--convention", "timm"))
     assert "--convention 'timm': legal values: auto, none, ofa, " in line
     assert "is no run folder" in refused(deps("evaluate", tmp_path / "nowhere"))
+    line = refused(deps("evaluate", folder, "--convention", "ofa"))
+    assert "--convention 'ofa': goes with --data; a run shows images as its recipe says" in line
