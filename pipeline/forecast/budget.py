@@ -44,7 +44,7 @@ def budget_of(
     """The budget that options give; None where they give none.
 
     Raises:
-        UsageError: they give several, or none for a recipe that is to be written.
+        UsageError: they give several, or none for a recipe that is to be written; or its folder is not there.
     """
     amounts: dict[Kind, tuple[str, float | None]] = {
         "hours": ("--gpu-hours", gpu_hours),
@@ -58,6 +58,8 @@ def budget_of(
         raise UsageError(f"{given[0].option} and {given[1].option}: give one budget")
     if write and not given:
         raise UsageError(f"--write {write}: needs a budget: --gpu-hours, --training-macs or --dollars")
+    if write and not write.absolute().parent.is_dir():  # known before a plan that may take minutes
+        raise UsageError(f"--write {write}: cannot be written: its folder is not there")
     return given[0] if given else None
 
 
