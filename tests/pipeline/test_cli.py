@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.files.json_file import read_json, write_json
-from pipeline.forecast import dry_run
+from pipeline.forecast import dry_run, trial_steps
 from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.metrics import read_metrics
 from tests.support.command_line import deps, refused
@@ -82,6 +82,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
 ) -> None:
     monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)  # as few images as may be, for there is much else to see
     monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 2)  # mixup and cutmix pair them
+    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)  # nor are more steps needed than the fewest
     done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
