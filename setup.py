@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 # Not pinned in constraints.txt: torch's CUDA builds bring the one that they need.
 TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
 
-# NSGA-II by ask and tell, whose operators may be our own; from 0.6.2 on, everything it draws follows from its seed.
+# NSGA-II by ask and tell, with operators of one's own; all that it draws follows from a seed.
 PYMOO = "pymoo>=0.6.2,<0.7"
 
 setup(

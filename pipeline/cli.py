@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from data_shards.cli import app as shards_app
-from data_shards.command_line import CommandGroup, real, whole
+from data_shards.command_line import SEEDS, CommandGroup, real, whole
 from data_shards.one_line import one_line
 from pipeline.console.exit_codes import exit_code, one_line_errors
 
@@ -110,6 +110,43 @@ def evaluate_command(
     from pipeline.commands.evaluate import print_evaluation
 
     print_evaluation(run, subnet or (), as_json, data, convention)
+
+
+@app.command(
+    "search",
+    epilog="Example: [bold]deps search runs/digits --limit macs=1.5M --evaluations 100[/bold] · "
+    "[bold]deps search runs/digits --profile[/bold]",
+)
+def search_command(
+    run: RunFolder,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Greatest value of a measure, as macs=300M or params=5M; may be repeated.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[str, typer.Option(help="What accuracy is weighed against: macs or params.")] = "macs",
+    evaluations: Annotated[int, whole(2, 100_000, help="Subnets that this search measures.")] = 250,
+    seed: Annotated[int, whole(0, SEEDS, help="Of all that is drawn.")] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only print the least, middle and greatest value of each measure.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The most accurate subnets at their cost, each measured on validation images with recalibrated batch norm.
+
+    Evaluations are kept in RUN/search: a search that was killed goes on there, and later ones begin with them.
+    """
+    from pipeline.commands.search import print_profile, print_search
+    from pipeline.search.objectives import check_measure, parse_limits
+    from pipeline.search.rounds import Search
+
+    check_measure(against, "--against")
+    limits = parse_limits(limit or ())
+    if profile:
+        print_profile(run, as_json)
+    else:
+        print_search(run, Search(against, limits, evaluations, seed), as_json)
 
 
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")

@@ -33,6 +33,10 @@ class Objectives:
         found = [self(name, rows) / limit - 1 for name, limit in limits.items()]
         return np.stack(found, axis=1) if found else np.zeros((len(rows), 0))
 
+    def within(self, limits: Mapping[str, float], rows: Rows) -> Rows:
+        """Those of `rows` that keep the limits."""
+        return rows[(self.excesses(limits, rows) <= 0).all(axis=1)]
+
     def ends(self, name: str) -> tuple[float, float]:
         """The least and the greatest value of a measure: those of the smallest and the largest subnet."""
         space = self.encoding.space

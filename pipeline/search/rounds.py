@@ -46,6 +46,10 @@ class Search:
     evaluations: int = 250
     seed: int = 0
 
+    def __str__(self) -> str:
+        limits = "".join(f", {name} up to {limit:.0f}" for name, limit in sorted(self.limits.items()))
+        return f"{self.evaluations} evaluations against {self.against}{limits}, seed {self.seed}"
+
 
 def search(
     asked: Search,
@@ -83,17 +87,15 @@ def search(
 
 
 def _first_round(asked: Search, objectives: Objectives, known: Rows, size: int) -> Rows:
+    """Smallest and largest, the rest of the row of uniform subnets, and random ones up to `size`."""
     encoding = objectives.encoding
     space = encoding.space
-    row = encoding.encode([subnet for _, subnet in space.pareto_row()])
-    kept = (objectives.excesses(asked.limits, row) <= 0).all(axis=1)
     ends = encoding.encode([space.smallest(), space.largest()])
-    generator = np.random.default_rng(asked.seed)
-    drawn = encoding.sample(size * _DRAWN, generator)
-    drawn = drawn[(objectives.excesses(asked.limits, drawn) <= 0).all(axis=1)]
-    unknown = _without(np.concatenate([ends, row[kept], drawn]), known)
-    wanted = max(size, len(_without(ends, known)))
-    return unknown[:wanted]
+    row = encoding.encode([subnet for _, subnet in space.pareto_row()])
+    named = _without(np.concatenate([ends, objectives.within(asked.limits, row)]), known)
+    drawn = encoding.sample_spread(size * _DRAWN, np.random.default_rng(asked.seed))
+    rows = _without(np.concatenate([named, objectives.within(asked.limits, drawn)]), known)
+    return rows[: min(max(size, len(named)), asked.evaluations)]
 
 
 def _proposals(asked: Search, objectives: Objectives, found: Evaluated, size: int, number: int) -> Rows:
@@ -106,14 +108,13 @@ def _proposals(asked: Search, objectives: Objectives, found: Evaluated, size: in
         pair = (objectives(asked.against, rows), -predictor(rows))
         return Wanted(np.stack(pair, axis=1), objectives.excesses(limits, rows))
 
-    first = found.rows[front(costs, found.accuracies)][: _POPULATION // 2]
     seed = int(np.random.SeedSequence([asked.seed, number]).generate_state(1)[0])
-    born = evolve(encoding, wanted, _POPULATION, _GENERATIONS, seed, first)
-    drawn = encoding.sample(size * _DRAWN, np.random.default_rng(seed))
-    born, drawn = (
-        rows[(objectives.excesses(limits, rows) <= 0).all(axis=1)] for rows in (_without(born, found.rows), drawn)
-    )
-    most = max(objectives.ends(asked.against)[1], float(costs.max()))
+    drawn = encoding.sample_spread(size * _DRAWN, np.random.default_rng(seed))
+    drawn = objectives.within(limits, _without(drawn, found.rows))
+    best = found.rows[front(costs, found.accuracies)][: _POPULATION // 2]
+    born = evolve(encoding, wanted, _POPULATION, _GENERATIONS, seed, np.concatenate([best, drawn])[:_POPULATION])
+    born = objectives.within(limits, _without(born, found.rows))
+    most = objectives.ends(asked.against)[1]
     chosen = spread(objectives(asked.against, born), predictor(born), (costs, found.accuracies), size, most)
     return _without(np.concatenate([born[chosen], drawn]), found.rows)[:size]
 
