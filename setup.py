@@ -22,6 +22,7 @@ setup(
     ),
     package_data={
         "kernels.cpu": ["*.cpp", "*.h"],
+        "pipeline.bench.searching": ["*.json"],
         "cluster": ["templates/*.j2"],
         "cluster.testing": ["*.j2", "*.sh"],
     },

@@ -413,6 +413,24 @@ def bench_data_command(
     print_data_benchmark(images, workers, repeats, quick, output, as_json)
 
 
+@bench_app.command("search", epilog="Example: [bold]deps bench search --seeds 5 --evaluations 250[/bold]")
+def bench_search_command(
+    seeds: Annotated[int, whole(1, 1000, help="Searches of each contender.")] = 5,
+    evaluations: Annotated[int, whole(10, 100_000, help="Subnets that each search measures.")] = 250,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of CSV and plot; pipeline/bench/searching/results in the project.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Our search against plain NSGA-II and random subnets, on OFA's MobileNetV3 with accuracies by a formula."""
+    from pipeline.bench.search import print_search_benchmark
+
+    print_search_benchmark(seeds, evaluations, output, as_json)
+
+
 # What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.
 _NotUnderstood: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
