@@ -89,6 +89,11 @@ class Encoding:
         rows = np.where(np.arange(count)[:, None] % 2, self.sample(count, generator), near)
         return self.canonical(rows.astype(np.int16))
 
+    def every(self) -> Rows:
+        """The rows of all subnets, of a space that has few: int16 [size, dimensions]."""
+        places = np.unravel_index(np.arange(np.prod(self.counts, dtype=np.int64)), self.counts)
+        return np.unique(self.canonical(np.stack(places, axis=1).astype(np.int16)), axis=0)
+
     def size(self) -> int:
         """How many different subnets the space has."""
         product = 1

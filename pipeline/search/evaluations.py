@@ -17,7 +17,7 @@ from data_shards.store.regular_file import open_regular
 from pipeline.errors import UsageError
 from pipeline.files.file_lock import try_lock
 from pipeline.files.json_file import checked
-from pipeline.files.sealed_line import is_torn, sealed, unsealed
+from pipeline.files.sealed_line import sealed, unsealed
 from pipeline.files.whole_file import DamagedError, failures_named
 from pipeline.run.layout import EVALUATIONS
 
@@ -59,7 +59,7 @@ class Evaluations:
         with failures_named(self._path):
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._file = open(descriptor, "a+", encoding="utf-8")  # noqa: SIM115 (closed on leaving the context)
+        self._file = open(descriptor, "ab+", buffering=0)  # noqa: SIM115 (closed on leaving the context)
         try:
             self._lock()
             self._all = self._read()
@@ -99,8 +99,9 @@ class Evaluations:
         """
         new = Evaluation(search=self._search, weights=self._weights, images=images, subnet=subnet, top1=top1)
         with failures_named(self._path):
-            self._file.write(sealed(new.model_dump()) + "\n")
-            self._file.flush()
+            content = (sealed(new.model_dump()) + "\n").encode()
+            while content:  # the last of a disk's space takes a part of a line
+                content = content[self._file.write(content) :]
         self._all.append(new)
 
     def _lock(self) -> None:
@@ -113,21 +114,18 @@ class Evaluations:
             raise UsageError(f"{self._path}: another search of this run is going on; let it end")
 
     def _read(self) -> list[Evaluation]:
-        self._file.seek(0)
-        content = self._file.read()
-        if content and not content.endswith("\n"):  # torn by a kill: the next one gets a line of its own
-            with failures_named(self._path):
-                self._file.write("\n")
-                self._file.flush()
+        with failures_named(self._path):
+            self._file.seek(0)
+            content = self._file.read()
+            whole = content.rfind(b"\n") + 1
+            self._file.truncate(whole)  # without what a kill left of a line
         found = []
-        for number, line in enumerate(content.splitlines(), start=1):
-            if not line.strip():
-                continue
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                each = checked(unsealed(line), _EVALUATION)
-            except DamagedError as damage:
-                if not is_torn(line, _LINE_START):
-                    logger.warning("%s, line %d: is damaged: %s; it does not count", self._path, number, damage)
+                each = checked(unsealed(line.decode()), _EVALUATION)
+            except (DamagedError, UnicodeDecodeError) as damage:
+                reason = damage if isinstance(damage, DamagedError) else "not UTF-8 text"
+                logger.warning("%s, line %d: is damaged: %s; it does not count", self._path, number, reason)
                 continue
             if each.weights == self._weights:
                 found.append(each)
@@ -135,4 +133,3 @@ class Evaluations:
 
 
 _EVALUATION = TypeAdapter(Evaluation)
-_LINE_START = '{"search": '

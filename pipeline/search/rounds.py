@@ -111,12 +111,16 @@ def _proposals(asked: Search, objectives: Objectives, found: Evaluated, size: in
     seed = int(np.random.SeedSequence([asked.seed, number]).generate_state(1)[0])
     drawn = encoding.sample_spread(size * _DRAWN, np.random.default_rng(seed))
     drawn = objectives.within(limits, _without(drawn, found.rows))
-    best = found.rows[front(costs, found.accuracies)][: _POPULATION // 2]
-    born = evolve(encoding, wanted, _POPULATION, _GENERATIONS, seed, np.concatenate([best, drawn])[:_POPULATION])
-    born = objectives.within(limits, _without(born, found.rows))
+    if encoding.size() <= _POPULATION * _GENERATIONS:  # no more than an evolution would try
+        tried = encoding.every()
+    else:
+        best = found.rows[front(costs, found.accuracies)][: _POPULATION // 2]
+        first = np.concatenate([best, drawn])[:_POPULATION]
+        tried = evolve(encoding, wanted, _POPULATION, _GENERATIONS, seed, first)
+    tried = objectives.within(limits, _without(tried, found.rows))
     most = objectives.ends(asked.against)[1]
-    chosen = spread(objectives(asked.against, born), predictor(born), (costs, found.accuracies), size, most)
-    return _without(np.concatenate([born[chosen], drawn]), found.rows)[:size]
+    chosen = spread(objectives(asked.against, tried), predictor(tried), (costs, found.accuracies), size, most)
+    return _without(np.concatenate([tried[chosen], drawn]), found.rows)[:size]
 
 
 def _without(rows: Rows, known: Rows) -> Rows:

@@ -42,6 +42,7 @@ def test_a_subnet_has_one_row_whatever_is_chosen_for_blocks_that_it_lacks() -> N
     every = np.array(list(itertools.product(*(range(count) for count in encoding.counts))), np.int16)
     rows = np.unique(encoding.canonical(every), axis=0)
     assert len({str(encoding.decode(row)) for row in every}) == len(rows) == encoding.size()
+    assert np.array_equal(encoding.every(), rows)
 
 
 def test_the_size_of_a_space_is_the_papers() -> None:
