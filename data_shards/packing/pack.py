@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
+from data_shards.packing.contents import shard_contents
 from data_shards.packing.folder import PackingFolder, clear_left_over, holds_pack, packing_folder, writing
 from data_shards.packing.packer import FinishedShard, ShardPacker
-from data_shards.packing.plan import shard_plans
 from data_shards.sources import Source, Undecodable
 from data_shards.store.durable_file import write_durably
 from data_shards.store.index import open_split
@@ -81,7 +81,7 @@ def pack(
         packer = ShardPacker(source, folder, threads or os.cpu_count() or 1)
         left_out = packer.still_undecodable() if on_corrupt == "skip" else {}
         while True:
-            shards, found = packer.pack(list(shard_plans(source.splits, left_out, samples_per_shard)))
+            shards, found = packer.pack(list(shard_contents(source.splits, left_out, samples_per_shard)))
             if not found:
                 break
             if on_corrupt == "fail":

@@ -1,4 +1,4 @@
-"""Step times of one process on one machine, measured once and kept: what plans for many processes are made from."""
+"""Step times of one process on one machine, measured once and kept, from which the costs of runs are told."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ LINKS = {
 }
 
 
-def plan(
+def costs(
     recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]
 ) -> list[dict[str, Any]]:
     """A row of `_columns` for each number of accelerators among `counts` that the batch can be shared by."""
@@ -166,7 +166,7 @@ def run_seconds(schedule: Schedule, times: StepTimes, images: int, talking: Call
     )
 
 
-def print_plan(
+def print_costs(
     recipe: Recipe,
     gpu: str,
     per_node: int,
@@ -177,7 +177,7 @@ def print_plan(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the plan, with all that it assumes.
+    """Print the rows of `costs`, with all that they assume.
 
     Raises:
         UsageError: for a GPU that is not known, or that nothing was measured on.
@@ -190,7 +190,7 @@ def print_plan(
     times = step_times(recipe, schedule, gpu, measured)
     if save:
         times.save(save)
-    rows = plan(recipe, schedule, times, links, per_node, counts)
+    rows = costs(recipe, schedule, times, links, per_node, counts)
     unit = unit_for(times.device)
     last = schedule.phases[-1]
     sides = ", ".join(map(str, times.computes["resolutions"]))
