@@ -25,7 +25,7 @@ class DataConfig(BaseModel):
     GPU where there is one) or `auto`, which is `dali` where it is installed, there is a GPU and DALI does all that is
     asked. `workers`: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, the number
     of threads that read and of as many that decode, at least one. `prefetch`: batches that each worker has ready.
-    `auto` takes both from the machine (`loading.machine_share`).
+    `auto` takes both from the machine (`loading.automatic`).
 
     `evaluation_crop`: side of the square that evaluation shows, as a share of the short side (0.875 is ImageNet's
     convention). `evaluation_interpolation`: `fast` cuts that square and resizes it, as training does with its windows;

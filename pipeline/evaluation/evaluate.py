@@ -38,7 +38,7 @@ class Accuracy:
 class Evaluator:
     """Evaluates on held-out images, recalibrating on a fixed sample of those that training is shown.
 
-    All processes must call its methods together; each works on its share, and all get the same result.
+    All processes must call its methods together; each works on its part, and all get the same result.
     """
 
     def __init__(

@@ -138,8 +138,8 @@ class DeepSpeedEngine:
             for name, parameter in parameters.items():
                 parameter.copy_(state.weights[name])
         for name, parameter in parameters.items():
-            safe_set_local_fp32_param(parameter, _share(state.weights[name], parameter))
-            safe_set_local_optimizer_state(parameter, _share(state.momentum[name], parameter), MOMENTUM)
+            safe_set_local_fp32_param(parameter, _partition(state.weights[name], parameter))
+            safe_set_local_optimizer_state(parameter, _partition(state.momentum[name], parameter), MOMENTUM)
         for name, buffer in self.supernet.named_buffers():
             buffer.copy_(state.weights[name])
 
@@ -203,8 +203,8 @@ def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _share(whole: Tensor, parameter: Any) -> Tensor:
-    """This process's part of `whole`, as stage 3 cuts it: in equal parts, the last filled up with zeros."""
+def _partition(whole: Tensor, parameter: Any) -> Tensor:
+    """The partition of `whole` that this process holds, as stage 3 cuts it: in equal parts, the last filled up with zeros."""
     size = parameter.ds_tensor.numel()
     flat = F.pad(whole.flatten().to(parameter.device), (0, size * dist.get_world_size() - whole.numel()))
     return flat.narrow(0, size * dist.get_rank(), size)
