@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints.belonging import misfit_of
-from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointConfig, Progress, prepare_checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointConfig, Counters, prepare_checkpoint
 from pipeline.checkpoints.roll_back import RollBack, roll_back
 from pipeline.checkpoints.writer import CheckpointWriter
 from pipeline.engines.protocol import TrainingState
@@ -27,7 +27,7 @@ class Checkpoints:
         taken_up: what the run goes on from; None where it begins.
 
     Attributes:
-        progress: how far the run is.
+        counters: how far the run is.
         accuracy: held-out, of the steps done; see `Checkpoint`. None where they were not evaluated.
     """
 
@@ -39,7 +39,7 @@ class Checkpoints:
         taken_up: Checkpoint | None,
         processes: Processes,
     ) -> None:
-        self.progress = taken_up.progress if taken_up else Progress()
+        self.counters = taken_up.counters if taken_up else Counters()
         self.accuracy = taken_up.accuracy if taken_up else None
         self._folder, self._config, self._schedule = run_folder, config, schedule
         self._processes = processes
@@ -61,10 +61,10 @@ class Checkpoints:
     @property
     def up_to_date(self) -> bool:
         """Whether there is one of the steps done."""
-        return self._saved_step == self.progress.step
+        return self._saved_step == self.counters.step
 
     def step_done(self) -> None:
-        self.progress.step += 1
+        self.counters.step += 1
         self.accuracy = None
 
     def evaluated(self, accuracy: float) -> None:
@@ -82,12 +82,12 @@ class Checkpoints:
         """
 
         def write() -> None:
-            checkpoint = Checkpoint(self.progress, state, ledger(), self.accuracy)
+            checkpoint = Checkpoint(self.counters, state, ledger(), self.accuracy)
             config = self._config
             self._writer.begin(prepare_checkpoint(self._folder, checkpoint, config.keep, config.keep_best))
 
         self._processes.on_main(write)
-        self._saved_step = self.progress.step
+        self._saved_step = self.counters.step
 
     def finish(self) -> None:
         """Wait for the one under way.
@@ -101,15 +101,15 @@ class Checkpoints:
         """Take up the newest one for what has failed since, as `roll_back` says; its state is the engine's to load."""
         self.finish()
         most, misfit = self._config.roll_backs, misfit_of(self._schedule)
-        back = roll_back(self._folder, most, self._processes, self.progress, failure, misfit)
-        self.progress, self.accuracy = back.progress, None
+        back = roll_back(self._folder, most, self._processes, self.counters, failure, misfit)
+        self.counters, self.accuracy = back.counters, None
         return back
 
     def metrics(self) -> dict[str, float]:
         """Of a run that has gone back: how often, and how many steps its weights lack."""
-        if not self.progress.roll_backs:
+        if not self.counters.roll_backs:
             return {}
         return {
-            "optim/roll_backs": float(self.progress.roll_backs),
-            "optim/steps_passed_over": float(self.progress.passed_over),
+            "optim/roll_backs": float(self.counters.roll_backs),
+            "optim/steps_passed_over": float(self.counters.passed_over),
         }

@@ -1,7 +1,7 @@
 """Subnets near a number of MACs, drawn as often as a space has them there (AttentiveNAS, Wang et al., CVPR 2021, §3.2).
 
-Random subnets are sorted by their MACs into the bins of a table. A bin is drawn with its frequency in the table. Then a
-value is drawn for each choice by itself, with its frequency among the bin's subnets; and all anew, until the subnet that
+Random subnets are sorted by their MACs into the bins of a table. A bin is drawn with its frequency in the table. Then
+each choice draws a value by itself, with its frequency among the bin's subnets; all of them anew, until the subnet that
 they make falls into the bin.
 
 The table is drawn again wherever it is needed, of the run's seed alone: so all processes and every resumed start have

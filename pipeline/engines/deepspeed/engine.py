@@ -204,7 +204,7 @@ def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _partition(whole: Tensor, parameter: Any) -> Tensor:
-    """The partition of `whole` that this process holds, as stage 3 cuts it: in equal parts, the last filled up with zeros."""
+    """This process's partition of `whole`, as stage 3 cuts it: into equal ones, the last filled up with zeros."""
     size = parameter.ds_tensor.numel()
     flat = F.pad(whole.flatten().to(parameter.device), (0, size * dist.get_world_size() - whole.numel()))
     return flat.narrow(0, size * dist.get_rank(), size)

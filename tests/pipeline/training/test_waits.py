@@ -61,7 +61,7 @@ def test_a_whole_step_with_everything_on_never_waits_and_moves_each_part_of_a_ba
 
         def stop_at_last() -> None:
             after_step()
-            if trainer.progress.step == STEPS:
+            if trainer.counters.step == STEPS:
                 trainer.feed.stop_request.signal = signal.SIGTERM
 
         after_step = within(lines, trainer._after_step)
