@@ -21,9 +21,9 @@ from pipeline.processes.group import FAILURES
 from pipeline.recipe.recipe import Recipe
 from pipeline.training.feed import Feed, Read
 from pipeline.training.figures import Figures
+from pipeline.training.log_interval import NotFinite
 from pipeline.training.milestones import milestones
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.window import NotFinite
 
 
 class Trainer:
@@ -87,7 +87,7 @@ class Trainer:
     def _enter_phases(self, step: int) -> None:
         """Do what phases do on being entered, for those since the last step: once in a run's life each."""
         for phase in self.schedule.entries(step)[self.counters.entered :]:
-            self.figures.window.wait()
+            self.figures.interval.wait()
             enter(self.engine, phase.enter)
             self.counters.entered += 1
 
@@ -167,7 +167,7 @@ class Trainer:
         """Have a checkpoint of the steps done written, once it is known that their losses are finite."""
         if self.checkpoints.up_to_date:
             return
-        if not self.figures.window.empty:
+        if not self.figures.interval.empty:
             self._log(self._read_figures())
         with self.charge("checkpoint"):
             self.checkpoints.begin(self.engine.full_state(), self.figures.keep)

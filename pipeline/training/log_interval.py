@@ -33,7 +33,7 @@ class _Figures(NamedTuple):
     correct: int | None
 
 
-class Window:
+class LogInterval:
     """Collects step results until `read`.
 
     Args:
@@ -68,7 +68,7 @@ class Window:
                 self._figures += _on_host(list(steps))
 
     def read(self) -> dict[str, float]:
-        """Metrics by name, means over the collected steps and all processes; empties the window.
+        """Metrics by name, means over the collected steps and all processes; begins the next interval.
 
         All processes must call it together.
 
