@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.bench.contenders import Contender, batch, build, exact
+from pipeline.bench.contenders import StepContender, batch, build, exact
 from pipeline.methods.phases import StepPlan
 from pipeline.supernet.space import Space
 
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def agreements(
-    contenders: Mapping[str, Contender],
+    contenders: Mapping[str, StepContender],
     space: Space,
     plan: StepPlan,
     weights: Mapping[str, Tensor],
@@ -76,7 +76,7 @@ def agreements(
 class _FirstStep:
     """Losses of the subnets and gradient by parameter of a contender's first step."""
 
-    def __init__(self, contender: Contender, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, contender: StepContender, images: Tensor, labels: Tensor) -> None:
         self.losses: Sequence[float] = [float(loss) for loss in contender.step(contender.lay_out(images), labels)]
         self.gradient = contender.first_gradient()
 

@@ -32,7 +32,7 @@ from pipeline.training.sandwich import sandwich_step
 _OPTIMIZER = SgdConfig(weight_decay=0)
 
 
-class Contender(Protocol):
+class StepContender(Protocol):
     """Trains on one batch at a time.
 
     Attributes:
@@ -139,7 +139,7 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 # Kernels and class of each; ours first, whose time the ratios are to.
-_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Any, StepPlan], Contender]]] = {
+_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Any, StepPlan], StepContender]]] = {
     "ours": ("auto", SupernetStep),
     "strong eager": ("reference", SupernetStep),
     "plain networks": ("reference", PlainNetworks),
@@ -162,7 +162,7 @@ def build(
     weights: Mapping[str, Tensor],
     device: torch.device,
     float32: bool = False,
-) -> Contender:
+) -> StepContender:
     """The contender `name`, with a copy of `weights`.
 
     Args:
