@@ -126,7 +126,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         processes.barrier()
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
         kernels = engine.supernet.operations(processes.device.type).name
-        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels, start)
+        about = run_folder.new_description(recipe, schedule, processes, experiment.identity, kernels, start)
         processes.on_main(lock.take)
         processes.on_main(lambda: run_folder.write(recipe, about))
         if left.checkpoint:

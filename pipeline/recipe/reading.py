@@ -56,7 +56,7 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         problems = error.errors()
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UsageError(f"{source}: {_describe(problems[0])}{more}") from None
+        raise UsageError(f"{source}: {_line_about(problems[0])}{more}") from None
 
 
 class _Change(NamedTuple):
@@ -147,7 +147,7 @@ def _place(location: Sequence[str | int]) -> _Place:
     return _Place(".".join(key), model, choices, name, naming)
 
 
-def _describe(problem: Any) -> str:
+def _line_about(problem: Any) -> str:
     location, given = problem["loc"], problem["input"]
     place = _place(location)
     if problem["type"] == "extra_forbidden":
