@@ -25,7 +25,7 @@ import torch
 from data_shards import DISTRIBUTION
 from data_shards.augmentation.crops import Crops
 from data_shards.decoding import dali_graphs
-from data_shards.decoding.encoded import EncodedBatch, read_batches_ahead
+from data_shards.decoding.encoded import EncodedBatch, encoded_batches
 from data_shards.decoding.fraction import shown_edges
 from data_shards.decoding.python import decode
 from data_shards.errors import ShardDamage, ShardUsageError
@@ -82,7 +82,7 @@ def read_batches(
         ShardDamage: for the first sample that cannot be read or decoded, when its batch is due.
     """
     where = device()
-    batches = read_batches_ahead(split, requests, threads, threads * prefetch)
+    batches = encoded_batches(split, requests, threads, threads * prefetch)
     source = _Source(split, batches, _input_count(beyond_border))
     names = _Inputs._fields[: _input_count(beyond_border)]
     pipeline = dali_graphs.decoding(source, names, largest, threads, prefetch, where.index)

@@ -47,7 +47,7 @@ def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
     return [read_image(split, sample) for sample in ids.tolist()]
 
 
-def read_batches_ahead(
+def encoded_batches(
     split: Split, requests: Iterable[tuple[np.ndarray, Crops]], threads: int, ahead: int
 ) -> Generator[EncodedBatch, None, None]:
     """The batches asked for, in order, while the next ones are read.

@@ -30,7 +30,7 @@ def prepare_workers() -> None:
     reader_context(BatchReader.__module__)
 
 
-def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
+def prefetched(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
     """The batches that are asked for, in order, each read before its turn.
 
     Args:
