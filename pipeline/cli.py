@@ -15,7 +15,7 @@ from pipeline.console.exit_codes import exit_code, one_line_errors
 
 app = typer.Typer(
     cls=CommandGroup,
-    help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
+    help="Once-for-all training, by delayed ε-shrinking (DεpS) and others: one supernet, thousands of subnets.",
     epilog="Start with [bold]make demo[/bold], or: deps train recipes/digits.yaml --dry-run",
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -29,8 +29,11 @@ from data_shards.streaming.split import StreamedSplit
 class Request(NamedTuple):
     """A batch that a reader is asked for. All that is random about the answer follows from the request.
 
-    `epoch`: None for evaluation, which shows samples as they are stored. `ids`: int64 [B]. `resolution`: side of the
-    images in pixels. `blocks`: where shards are streamed, what has to be read for this batch, in stored order.
+    Attributes:
+        epoch: None for evaluation, which shows samples as they are stored.
+        ids: int64 [B].
+        resolution: side of the images in pixels.
+        blocks: where shards are streamed, what has to be read for this batch, in stored order.
     """
 
     epoch: int | None
@@ -86,7 +89,7 @@ class BatchReader(Dataset):
             return damage
 
     def expect(self, request: Request) -> None:
-        """Begins to read ahead what the request and those after it need, where shards are streamed."""
+        """Begin to read what the request and those after it need, where shards are streamed."""
         if isinstance(self.split, StreamedSplit):
             self.split.expect(request.blocks)
 

@@ -26,7 +26,7 @@ class Requests(Sized, Iterable[Request], Protocol):
 
 
 def prepare_workers() -> None:
-    """Gets the server of the worker processes ready in the background, so that they start at once when needed."""
+    """Get the server of the worker processes ready in the background, so that they start at once when needed."""
     reader_context(BatchReader.__module__)
 
 

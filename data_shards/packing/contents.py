@@ -11,8 +11,10 @@ import numpy as np
 class ShardContents(NamedTuple):
     """What goes into a shard.
 
-    `number`: of the shard in its split. `first`: id of its first sample. `positions`: of its samples in the source,
-    int64 [samples].
+    Attributes:
+        number: of the shard in its split.
+        first: id of its first sample.
+        positions: of its samples in the source, int64 [samples].
     """
 
     split: str

@@ -39,7 +39,7 @@ def pack(
     threads: int | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
 ) -> bool:
-    """Packs `source` into the folder `out`.
+    """Pack `source` into the folder `out`.
 
     Everything is written to `out/.packing`, and moved when it is complete, the manifest last. An attempt that fails or
     is killed leaves nothing that passes for a data set; the next one takes over the shards that are finished. The bytes
@@ -146,7 +146,7 @@ def _manifest(
     shards: dict[str, list[FinishedShard]],
     left_out: dict[str, dict[int, Undecodable]],
 ) -> Manifest:
-    """Writes the indexes, removes files that belong to no split, and returns the manifest."""
+    """Write the indexes, remove files that belong to no split, and return the manifest."""
     known = {folder.shards / split / shard.record.entry.name for split, parts in shards.items() for shard in parts}
     folder.keep_only(known)
     splits, changed = {}, Counter()

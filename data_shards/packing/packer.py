@@ -49,7 +49,7 @@ class ShardPacker:
         self._error: BaseException | None = None  # the first of any thread
 
     def pack(self, wanted: list[ShardContents]) -> tuple[dict[str, list[FinishedShard]], Undecodables]:
-        """Packs shards. After an error threads stop at their next image; shards that are finished are kept.
+        """Pack shards. After an error threads stop at their next image; shards that are finished are kept.
 
         Returns:
             The finished shards by split, in order; and the undecodable images of the others.
@@ -92,11 +92,8 @@ class ShardPacker:
         """Positions of images that earlier attempts could not decode, by split."""
         try:
             return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
-        except (
-            OSError,
-            ValueError,
-        ):  # no earlier attempt, or one that was killed while it wrote: they will be met again
-            return {}
+        except (OSError, ValueError):
+            return {}  # no earlier attempt, or one that was killed while it wrote: these images will be met again
 
     def _note(self, found: Undecodables) -> None:
         if found:
@@ -121,7 +118,7 @@ class ShardPacker:
             raise
 
     def _shard(self, shard: ShardContents, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
-        """Packs one shard, unless it is finished already; the images that cannot be decoded, where there are any."""
+        """Pack one shard, unless it is finished already; where images cannot be decoded, return these instead."""
         fingerprint = self._fingerprint(shard)
         files = RecordFiles(self.folder.records, shard.name)
         path = self.folder.shards / shard.split / f"{shard.name}.tar"
@@ -157,7 +154,7 @@ class ShardPacker:
         return self._finished[fingerprint]
 
     def _check(self, split: str, position: int, sample: Sample) -> None:
-        """Checks a sample: whatever source it comes from, nothing is packed that could not be read.
+        """Check a sample: whatever source it comes from, nothing is packed that could not be read.
 
         Raises:
             ShardUsageError: its label, its image or the size of its image is wrong.

@@ -47,10 +47,11 @@ def agreements(
 ) -> dict[str, Agreement]:
     """Let each contender, which has not taken a step yet, take its first one, and compare.
 
-    On CUDA, twins of them in float32 are compared, and of those that are timed in bfloat16 the losses.
+    On CUDA, where they are timed in bfloat16, losses and gradients are compared on float32 twins of them, and on those
+    that are timed the losses alone.
 
     Args:
-        compiled_batch: number of images for these losses: what is compiled is checked as it is timed.
+        compiled_batch: number of images for the latter: what is compiled is checked at a size that is timed.
     """
     images, labels = batch(space, _IMAGES, device)
     truth = _FirstStep(exact(space, plan, weights, device), images.double(), labels)

@@ -132,8 +132,8 @@ class PlainNetworks:
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`network` as one graph for each batch size: the fastest that compilation can be had."""
-    # They share their class's code, and beyond this number of graphs for one piece of code nothing more is compiled.
+    """`network` compiled to one graph for each batch size, which is how compilation is fastest."""
+    # All networks share their class's code, of which torch compiles no more graphs than this.
     torch._dynamo.config.recompile_limit = 64
     return torch.compile(network, dynamic=False, fullgraph=True)
 

@@ -45,8 +45,12 @@ _COLUMNS = {
 class Extent:
     """How much is measured.
 
-    `images` of each data set; `rounds` of turns of `turn_seconds`; `samples` in `shards` of the starts, by so many
-    `ranks`; `steps` of the training.
+    Attributes:
+        images: of each data set.
+        rounds: of turns of `turn_seconds`, one for each contender.
+        samples, shards: of the data set that is started with.
+        ranks: numbers of processes that start.
+        steps: of the training.
     """
 
     images: int = 4096

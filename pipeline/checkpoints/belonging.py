@@ -35,7 +35,7 @@ def _beside_the_schedule(counters: Counters, schedule: Schedule) -> str | None:
         return f"it tells of step {counters.step}, the run has {schedule.steps}"
     if counters.passed_over > counters.step:
         return f"it tells of {counters.passed_over} steps passed over of {counters.step}"
-    # A run that went back is at a later step than its weights, which enter the phases since before its next one.
+    # After a roll-back the weights are behind the run's step: phases that began in between are entered before its next.
     entered = len(schedule.entries(counters.step - 1))
     if counters.entered > entered or (counters.entered < entered and not counters.roll_backs):
         return f"at step {counters.step} the entries of {entered} phases are done, it tells of {counters.entered}"

@@ -53,7 +53,7 @@ class Counters:
         step: optimizer steps done.
         entered: how many of the phases that change the state on being entered have done so.
         roll_backs: how often it has gone back to a checkpoint.
-        passed_over: how many of its steps the weights were not trained by, as it went back behind them.
+        passed_over: how many of the steps done have no part in the weights, as the run went back past them.
     """
 
     step: int = 0
@@ -136,7 +136,7 @@ def load_best_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit =
         warnings: gets a line for each that does not tell its accuracy any more, as it is damaged or was not finished.
 
     Raises:
-        UsageError: where none was evaluated. RunFailure: where it is damaged, or no one tells any more.
+        UsageError: where none was evaluated. RunFailure: where it is damaged, or none tells its accuracy any more.
     """
     best = _best(_newest_first(run_folder / CHECKPOINTS), damaged := [])
     if best is None and damaged:

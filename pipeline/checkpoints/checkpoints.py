@@ -55,12 +55,12 @@ class Checkpoints:
 
     @property
     def unwritten(self) -> bool:
-        """Whether this process could not write one, as `finish` tells. For one process to ask."""
+        """Whether writing a checkpoint has failed on this process, which `finish` raises; may be asked by one alone."""
         return self._writer.failed
 
     @property
     def up_to_date(self) -> bool:
-        """Whether there is one of the steps done."""
+        """Whether the steps done have their checkpoint, written or under way."""
         return self._saved_step == self.counters.step
 
     def step_done(self) -> None:
@@ -68,17 +68,17 @@ class Checkpoints:
         self.accuracy = None
 
     def evaluated(self, accuracy: float) -> None:
-        """The held-out accuracy of the steps done, which their checkpoint is to tell, also where there is one."""
+        """Note the held-out accuracy of the steps done, for their checkpoint: one that is there is written again."""
         self.accuracy, self._saved_step = accuracy, None
 
     def begin(self, state: TrainingState, ledger: Callable[[], dict[str, Any]]) -> None:
-        """Begin to write the one of the steps done, once the one before is written.
+        """Begin to write the checkpoint of the steps done, once the one before it is written.
 
         Args:
             ledger: the cost so far, asked for on the main process alone.
 
         Raises:
-            RunFailure: where the one before could not be written; PeerFailure on the other processes.
+            RunFailure: where the one before it could not be written; PeerFailure on the other processes.
         """
 
         def write() -> None:
@@ -90,7 +90,7 @@ class Checkpoints:
         self._saved_step = self.counters.step
 
     def finish(self) -> None:
-        """Wait for the one under way.
+        """Wait for the checkpoint that is being written.
 
         Raises:
             RunFailure: where it could not be written; PeerFailure on the other processes.
@@ -98,7 +98,7 @@ class Checkpoints:
         self._processes.on_main(self._writer.finish)
 
     def go_back(self, failure: RunFailure) -> RollBack:
-        """Take up the newest one for what has failed since, as `roll_back` says; its state is the engine's to load."""
+        """Go back to the newest checkpoint, see `roll_back`; the caller loads its state into the engine."""
         self.finish()
         most, misfit = self._config.roll_backs, misfit_of(self._schedule)
         back = roll_back(self._folder, most, self._processes, self.counters, failure, misfit)
@@ -106,7 +106,7 @@ class Checkpoints:
         return back
 
     def metrics(self) -> dict[str, float]:
-        """Of a run that has gone back: how often, and how many steps its weights lack."""
+        """How often the run has gone back, and how many steps its weights lack; nothing where it has not."""
         if not self.counters.roll_backs:
             return {}
         return {

@@ -86,8 +86,10 @@ def held_since() -> float:
 class Segment:
     """One start of the run: from the start of its processes to the last time the ledger was saved, or its job's end.
 
-    `held` is wall-clock seconds; `seconds` splits them by category (what is in no category is idle).
-    `training_macs` are those of all accelerators; None where an earlier version trained, which did not count them.
+    Attributes:
+        held: wall-clock seconds.
+        seconds: of these, by category; what is in none is idle.
+        training_macs: of all accelerators; None where an earlier version trained, which did not count them.
     """
 
     started: str  # ISO 8601, UTC

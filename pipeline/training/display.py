@@ -22,7 +22,8 @@ class TrainingProgress:
     """A progress bar of one run on the error stream; shows nothing unless `visible`.
 
     Args:
-        steps: of the whole run; `done`: before this start.
+        steps: of the whole run.
+        done: steps before this start.
         held_out: a word for the images that accuracy is measured on.
     """
 

@@ -65,7 +65,7 @@ class Figures:
         """Accuracy and loss of the full model, and of the smallest subnet.
 
         Args:
-            full_is_trained: whether the steps of now train the full model; else its running statistics are outdated,
+            full_is_trained: whether the current steps train the full model; else its running statistics are outdated,
                 and it is recalibrated.
 
         Raises:

@@ -14,7 +14,13 @@ _MIB = 2**20
 
 
 class Aim(NamedTuple):
-    """`measured` is None where the run has no figure for it."""
+    """What a figure is to reach.
+
+    Attributes:
+        aim: what is measured, in words.
+        at_most: whether `limit` bounds it from above; else from below.
+        measured: None where the run has no figure for it.
+    """
 
     aim: str
     limit: float

@@ -14,9 +14,14 @@ from pipeline.bench.reading.shown import Promise, Shown
 
 
 class ReaderContender(NamedTuple):
-    """`read(data, workers, endless)`: its batches, of one pass over the data or without end; to be closed early.
+    """A way to read the pictures.
 
-    `in_process`: reads in the training process itself, without workers. `dali`: needs NVIDIA DALI.
+    Attributes:
+        description: for people.
+        read: of (data, workers, endless) its batches, of one pass over the data or without end; may be closed early.
+        promise: what a pass must show.
+        in_process: reads in the training process itself, without workers.
+        dali: needs NVIDIA DALI.
     """
 
     description: str

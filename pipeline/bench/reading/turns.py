@@ -66,7 +66,7 @@ class Player:
             return f"its process ended with {self._process.wait()}"
 
     def turn(self, data: Photographs, seconds: float) -> Turn:
-        """Shows images for `seconds`, at the pace that it reaches after the first ones.
+        """Show images for `seconds`, at the pace that it reaches after the first ones.
 
         Raises:
             RunFailure: where it fails now.
@@ -107,7 +107,7 @@ def _under_way(workers: int) -> int:
 
 
 def _show(batches: Iterator[Shown], count: int) -> int:
-    """Takes `count` batches, and waits until they are there; returns the number of images."""
+    """Take `count` batches, and wait until they are there; return the number of images."""
     images = sum(len(shown.images) for shown in itertools.islice(batches, count))
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
