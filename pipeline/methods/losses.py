@@ -58,7 +58,9 @@ class LabelCrossEntropy:
 
 @dataclass(frozen=True)
 class SoftCrossEntropy:
-    """τ² · CE with another network's soft labels, alone: in-place distillation, where that is the step's full model (Yu and Huang, ICCV 2019).
+    """τ² · CE with another network's soft labels, alone.
+
+    Of the step's full model it is in-place distillation (Yu and Huang, ICCV 2019).
 
     Attributes:
         of: whose soft labels.

@@ -319,20 +319,6 @@ class Ledger:
         current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds, self._macs)
         return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current), self.step)
 
-    @property
-    def hours(self) -> float:
-        """See `LedgerRecord.hours`."""
-        return self.record().hours
-
-    @property
-    def dollars(self) -> float | None:
-        """See `LedgerRecord.dollars`."""
-        return self.record().dollars
-
-    def hours_by_category(self) -> dict[str, float]:
-        """See `LedgerRecord.hours_by_category`."""
-        return self.record().hours_by_category()
-
     def save(self) -> None:
         """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.
 

@@ -54,7 +54,7 @@ def result(plan: StepPlan, device: SlowDevice, loss: float = 1.0, norm: float = 
 
 
 def seconds(ledger: Ledger) -> dict[str, float]:
-    return {category: round(3600 * hours, 6) for category, hours in ledger.hours_by_category().items()}
+    return {category: round(3600 * hours, 6) for category, hours in ledger.record().hours_by_category().items()}
 
 
 def test_the_wait_for_the_device_is_time_of_the_phase_whose_steps_it_does(
