@@ -23,6 +23,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_a_quick_run_measures_every_reader_the_starts_and_a_training(tmp_path: Path, capfd: Any) -> None:
     done = deps("bench", "data", "--quick", "--workers", 1, "--output", tmp_path, "--json")
