@@ -9,19 +9,17 @@ from pydantic import Field
 from pipeline.methods.entries import StartAsShortcuts
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.method import BaseMethodConfig
+from pipeline.methods.method import BaseSandwichConfig
 from pipeline.methods.phases import FULL, Clock, Phase
-from pipeline.methods.sampling import SamplingConfig, UniformConfig
 from pipeline.methods.sandwich import sandwich
 from pipeline.supernet.space import Space
 
 
-class BigNasConfig(BaseMethodConfig, frozen=True):
+class BigNasConfig(BaseSandwichConfig, frozen=True):
     """One phase. Its rate is `learning_rate: {decay: exponential}`, elastic resolution `space.resolutions`."""
 
     name: Literal["bignas"] = "bignas"
     random_subnets: int = Field(default=2, ge=0, le=64)
-    sampling: SamplingConfig = Field(default=UniformConfig(), description="how those are found")
     start_as_shortcuts: bool = Field(
         default=True, description="residual blocks begin as their shortcuts: weight 0 in the last batch norm"
     )
