@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.files.json_file import read_json, write_json
 from pipeline.forecast import dry_run, trial_steps
+from pipeline.methods import prior, work
 from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.metrics import read_metrics
 from tests.support.command_line import deps, refused
@@ -76,13 +77,24 @@ def test_describe_prints_published_sizes() -> None:
     assert json.loads(by_text.stdout)[0]["macs"] == 289357376
 
 
+def cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have dry runs train each phase's first step once, on two small images, and count the MACs of few steps."""
+    monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)
+    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 2)  # mixup and cutmix pair them
+    monkeypatch.setattr(trial_steps, "_apart", lambda sides: [32])
+    monkeypatch.setattr(trial_steps, "_WARM_UP_STEPS", 0)
+    monkeypatch.setattr(trial_steps, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)
+    monkeypatch.setattr(work, "_DRAWN_STEPS", 2)
+    prior_of_all = prior._table
+    monkeypatch.setattr(prior, "_table", lambda space, width, size, seed: prior_of_all(space, width, 50, seed))
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "_TRIAL_MACS", 0)  # as few images as may be, for there is much else to see
-    monkeypatch.setattr(dry_run, "_LEAST_TRIAL_IMAGES", 2)  # mixup and cutmix pair them
-    monkeypatch.setattr(trial_steps, "_SECONDS", 0.0)  # nor are more steps needed than the fewest
+    cheaply(monkeypatch)
     done = deps("train", recipe, "data.shards=nowhere", "engine={name: single}", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
