@@ -34,7 +34,7 @@ test: setup .venv/tested
 
 test-faults: setup
 	@sh cluster/testing/install.sh
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults tests/slurm $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -93,6 +93,8 @@ ENGINES: dict[str, dict[str, Any]] = {
     },
 }
 CORE = ("ddp", "fsdp", "zero0", "zero1", "zero2", "zero3")
+# Between them they have all there is of ways to reduce and to shard.
+FOREMOST = ("ddp", "fsdp", "zero3")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Cell:
 
     @property
     def plans(self) -> list[StepPlan]:
-        return {**SITUATIONS, **OF_METHODS}[self.situation]()
+        return SITUATIONS[self.situation]()
 
     @property
     def freezes_at(self) -> int | None:
@@ -232,22 +234,21 @@ def candidates() -> list[StepPlan]:
     return plans
 
 
-# Of methods besides the first one; each on these engines, which have all there is of ways to reduce and to shard.
-OF_METHODS: dict[str, Callable[[], list[StepPlan]]] = {
-    "α-divergence": alpha_divergence,
-    "candidates": candidates,
-    "clip by value": ramp,
-    "drop-connect": partial(ramp, OTHERS["attentive_nas"]),
-}
-ENGINES_OF_METHODS = ("ddp", "fsdp", "zero1", "zero3")
-
-SITUATIONS: dict[str, Callable[[], list[StepPlan]]] = {
+# What the first network and method meet.
+FIRST: dict[str, Callable[[], list[StepPlan]]] = {
     "frozen teacher": frozen_teacher,
     "transforms unused": transforms_unused,
     "blocks unused": blocks_unused,
     "clip": ramp,
     "ε ramp": ramp,
+}
+SITUATIONS: dict[str, Callable[[], list[StepPlan]]] = {
+    **FIRST,
     **{name: partial(ramp, space) for name, space in OTHERS.items()},
+    "α-divergence": alpha_divergence,
+    "candidates": candidates,
+    "clip by value": ramp,
+    "drop-connect": partial(ramp, OTHERS["attentive_nas"]),
 }
 
 

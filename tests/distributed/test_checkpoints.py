@@ -16,7 +16,7 @@ from tests.distributed.differences import largest
 from tests.support.processes import run
 
 EVERY = {1: ("single", *CORE), 2: CORE, 3: CORE}
-MOST = {1: ("single", "fsdp", "zero3"), 2: CORE, 3: ("ddp", "fsdp", "zero1", "zero3")}
+MOST = {1: ("single", "zero3"), 2: ("ddp", "fsdp", "zero0", "zero1", "zero3"), 3: ("fsdp", "zero3")}
 
 
 def engines(config: pytest.Config) -> dict[int, tuple[str, ...]]:

@@ -164,6 +164,7 @@ def test_accounting_counts_each_start_as_the_completion_log_does_and_status_tell
     assert 0 < late.waiting["accounted_hours"] < status["accounted_hours"]
 
 
+@pytest.mark.faults
 def test_a_job_whose_nodes_are_taken_saves_and_queues_again(project: Project, whole: int) -> None:
     job, folder = preempted(project, "preempted")
     assert ends(folder)[0].words == "requeued: preempted"
