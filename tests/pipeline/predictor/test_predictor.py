@@ -17,10 +17,13 @@ from pipeline.methods.work import training_macs
 from pipeline.predictor.encoding import encode
 from pipeline.predictor.fit import fit
 from pipeline.predictor.predictor import Predictor, read_predictor
+from pipeline.recipe.reading import load_recipe
+from pipeline.recipe.recipe import anchored
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet, SubnetError
+from tests.support.processes import REPOSITORY
 
 SPACE = NETWORKS["mobilenet_v3_digits"]  # two stages of one or two blocks, kernels 3 5, ratios 3 4 6, 32 px
 KEY = "schedule.sampling.predictor"
@@ -177,3 +180,11 @@ def test_a_slot_takes_the_candidate_of_the_highest_or_lowest_accuracy(file: Path
 def test_candidates_cost_nothing_then(file: Path) -> None:
     plan = attentive(predictor=file).at(3)
     assert training_macs(SPACE, plan) == 3 * sum(complexity(SPACE, slot.subnet).macs for slot in plan.slots)
+
+
+def test_a_recipe_that_is_sent_elsewhere_names_the_file_by_its_whole_path() -> None:
+    sampling = "schedule.sampling={name: attentive, predictor: here.json}"
+    recipe = load_recipe(REPOSITORY / "recipes" / "digits100_deps.yaml", [sampling])
+    assert anchored(recipe).schedule.predictor == Path("here.json").absolute()
+    plain = load_recipe(REPOSITORY / "recipes" / "digits100_ofa.yaml")
+    assert anchored(plain).schedule == plain.schedule
