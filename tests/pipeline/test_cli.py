@@ -56,7 +56,7 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_and_shows_an_example() -> None:
     top = deps_process("--help")
     assert top.returncode == 0
-    commands = ("train", "describe", "evaluate", "report", "weights", "sync", "plan", "submit", "status")
+    commands = ("train", "describe", "evaluate", "predictor", "report", "weights", "sync", "plan", "submit", "status")
     for command in (*commands, "shards", "bench"):
         assert command in top.stdout
     for command in commands:
