@@ -15,7 +15,7 @@ from pipeline.console.exit_codes import exit_code, one_line_errors
 
 app = typer.Typer(
     cls=CommandGroup,
-    help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
+    help="Once-for-all training, by delayed ε-shrinking (DεpS) and others: one supernet, thousands of subnets.",
     epilog="Start with [bold]make demo[/bold], or: deps train recipes/digits.yaml --dry-run",
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -147,6 +147,24 @@ def search_command(
         print_profile(run, as_json)
     else:
         print_search(run, Search(against, limits, evaluations, seed), as_json)
+
+
+@app.command(
+    "predictor",
+    epilog="Example: [bold]deps predictor runs/digits100_deps --subnets 200 --output predictor.json[/bold], then "
+    "[bold]deps train recipes/digits100_attentive.yaml schedule.sampling.predictor=predictor.json[/bold]",
+)
+def predictor_command(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="A new file.", show_default=False)],
+    subnets: Annotated[int, whole(10, 100_000, help="How many random ones are measured.")] = 200,
+    seed: Annotated[int, whole(0, 2**32 - 1, help="Of the subnets that are drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the predictor as JSON.")] = False,
+) -> None:
+    """Fit a predictor of accuracy to subnets of a trained run, measured on its validation images."""
+    from pipeline.commands.predictor import print_predictor
+
+    print_predictor(run, subnets, seed, output, as_json)
 
 
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
@@ -302,7 +320,7 @@ def plan_command(
     With a budget, the other way round: the recipe scaled to it, its proportions kept, on --gpus (1) accelerators.
     """
     from pipeline.forecast.budget import budget_of, print_budget
-    from pipeline.forecast.plan import print_plan
+    from pipeline.forecast.costs import print_costs
     from pipeline.recipe.reading import load_recipe
 
     asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
@@ -311,7 +329,7 @@ def plan_command(
         print_budget(loaded, budget, gpu, gpus_per_node, asked, link, network, measured, save, write, as_json)
         return
     counts = asked or [1 << power for power in range(10)]
-    print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
+    print_costs(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 
 bench_app = typer.Typer(cls=CommandGroup, help="Measure speed on this machine.")

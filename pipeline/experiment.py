@@ -25,6 +25,7 @@ from pipeline.run import folder as run_folder
 from pipeline.run.earlier_starts import take_up_run
 from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import RunLock
+from pipeline.run.picked_by import predictor_digest
 from pipeline.run.start import check_start, note_of, origin_of_trained
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
@@ -110,7 +111,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
         RunLock(recipe.folder) as lock,
     ):
-        check_same_start(processes, run_folder.leaves(recipe), resume)
+        picked_by = processes.together(lambda: predictor_digest(recipe))
+        check_same_start(processes, {**run_folder.leaves(recipe), "the predictor's SHA-256": picked_by}, resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = processes.together(lambda: prepare(recipe))
@@ -119,14 +121,14 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         processes.on_main(lambda: lock.take() if recipe.folder.exists() else None)
         left = take_up_run(recipe, schedule, resume, processes)
-        has_begun = left.checkpoint is not None and left.checkpoint.progress.entered > 0
+        has_begun = left.checkpoint is not None and left.checkpoint.counters.entered > 0
         start = processes.together(lambda: check_start(recipe, schedule.space, has_begun))
         loader = experiment.loader(data, left.step, processes)
         engine = build(recipe, schedule, processes)
         processes.barrier()
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
         kernels = engine.supernet.operations(processes.device.type).name
-        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels, start)
+        about = run_folder.new_description(recipe, schedule, processes, experiment.identity, kernels, start)
         processes.on_main(lock.take)
         processes.on_main(lambda: run_folder.write(recipe, about))
         if left.checkpoint:
@@ -148,7 +150,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
                 weights = engine.full_state().weights
                 origin = origin_of_trained(start)
                 processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights, origin))
-        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped))):
+        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.counters.step, schedule, stopped))):
             display.say(line)
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
         processes.barrier()  # leave together: a launcher ends the others as soon as one has gone

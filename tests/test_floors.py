@@ -39,8 +39,8 @@ FLOORS = {
         errors
         by_name duration files run.layout
         supernet processes
-        engines published search tracking
-        methods
+        engines predictor published tracking
+        methods search
         console checkpoints evaluation
         recipe
         run training

@@ -17,7 +17,7 @@ from pipeline.bench.results import keep, results_folder
 from pipeline.bench.searching.surrogate import LIMITS, NETWORK, Surrogate, noise, share_of_reference
 from pipeline.bench.table import print_figures
 from pipeline.console.tables import print_json
-from pipeline.search.encoding import Rows
+from pipeline.predictor.encoding import Rows
 from pipeline.search.evolution import Wanted, check_installed, evolve
 from pipeline.search.front import front
 from pipeline.search.objectives import Objectives

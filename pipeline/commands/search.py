@@ -18,18 +18,18 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.files.json_file import write_json
+from pipeline.predictor.encoding import Encoding
+from pipeline.predictor.fit import fit
 from pipeline.processes.group import Processes, launched_processes
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.reports.front_plot import front_plot
 from pipeline.run.folder import check_data, read_recipe
 from pipeline.run.layout import FRONT, FRONT_PLOT, PREDICTOR, SEARCH
-from pipeline.search.encoding import Encoding
 from pipeline.search.evaluations import Evaluations, Images
 from pipeline.search.evolution import check_installed
 from pipeline.search.front import front
 from pipeline.search.objectives import MEASURES, Objectives
-from pipeline.search.predictor import Predictor
 from pipeline.search.rounds import Evaluated, Search, search
 from pipeline.supernet.store import digest_of, load_supernet, load_weights
 from pipeline.supernet.supernet import Supernet
@@ -84,9 +84,9 @@ def search_run(folder: Path, asked: Search) -> dict[str, Any] | None:
         with kept:
             found, content = _search(run, asked, dealer, kept)
             dealer.end()
-    predictor = Predictor.fit(run.objectives.encoding, *found)
-    content["predictor_error_points"] = predictor.error
-    predictor.write(place / PREDICTOR)
+    predictor = fit(run.objectives.encoding, *found)
+    content["predictor"] = {"error_points": predictor.error, "rank_correlation": predictor.rank_correlation}
+    predictor.written(run.recipe.space.network, content["validation_images"]).write(place / PREDICTOR)
     write_json(place / FRONT, content)
     _draw(place / FRONT_PLOT, run, asked, found, content)
     if is_tracked(folder):
@@ -105,9 +105,11 @@ def print_search(folder: Path, asked: Search, as_json: bool) -> None:
     rows = [{**row, "label": row["subnet"]} for row in content["front"]]
     uniform = [{**row, "label": f"{row['subnet']} (uniform)"} for row in content["uniform"]]
     print_table(f"{folder}: {asked}; batch norm recalibrated for each subnet", [*rows, *uniform], _FRONT_COLUMNS)
+    predictor = content["predictor"]
     print(
-        f"{content['measured']} subnets measured on {content['validation_images']} validation images; the predictor is "
-        f"off by {content['predictor_error_points']:.2f} points (root mean square, each predicted from the others)"
+        f"{content['measured']} subnets measured on {content['validation_images']} validation images; predicted while "
+        f"left out of the fit: error {predictor['error_points']:.2f} points (root mean square), rank correlation "
+        f"{predictor['rank_correlation']:.2f}"
     )
     print(f"Kept: {folder / SEARCH / FRONT}, {folder / SEARCH / FRONT_PLOT}")
 

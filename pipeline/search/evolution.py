@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
 
 _MUTATIONS = 2.0  # choices of a child that are drawn anew, on average
 _DISTRIBUTION = "delayed-epsilon-shrinking"

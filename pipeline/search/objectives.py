@@ -9,7 +9,7 @@ import numpy as np
 
 from data_shards.one_line import shown
 from pipeline.errors import UsageError
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
 from pipeline.search.sizes import Sizes
 
 MEASURES = {"macs": "MACs", "params": "parameters"}  # by the names that commands know; a place for further ones

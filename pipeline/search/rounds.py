@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.search.encoding import Rows
+from pipeline.predictor.encoding import Rows
+from pipeline.predictor.fit import fit
 from pipeline.search.evolution import Wanted, evolve
 from pipeline.search.front import front, spread
 from pipeline.search.objectives import Objectives
-from pipeline.search.predictor import Predictor
 
 _FIRST, _OTHERS = 5, 10  # the first round is a fifth of all evaluations, each further one a tenth
 _POPULATION, _GENERATIONS = 200, 25  # of the evolution on predictions
@@ -101,7 +101,7 @@ def _first_round(asked: Search, objectives: Objectives, known: Rows, size: int) 
 def _proposals(asked: Search, objectives: Objectives, found: Evaluated, size: int, number: int) -> Rows:
     """Subnets that are predicted to add the most to the front; where there are not so many, random ones."""
     encoding, limits = objectives.encoding, asked.limits
-    predictor = Predictor.fit(encoding, *found)
+    predictor = fit(encoding, *found)
     costs = objectives(asked.against, found.rows)
 
     def wanted(rows: Rows) -> Wanted:

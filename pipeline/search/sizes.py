@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
 from pipeline.supernet.complexity import Complexity, part_complexity
 from pipeline.supernet.shapes import parts
 

@@ -20,7 +20,7 @@ LAZY = {
     "nvidia": {"data_shards/decoding/dali_graphs.py", "pipeline/bench/reading/dali_sequential.py"},
     "webdataset": {"data_shards/streaming/webdataset.py", "pipeline/bench/reading/pil_pipelines.py"},
     "pymoo": {"pipeline/search/evolution.py"},
-    "sklearn": {"data_shards/sources/digits.py", "pipeline/search/predictor.py"},
+    "sklearn": {"data_shards/sources/digits.py", "pipeline/predictor/fit.py"},
 }
 
 

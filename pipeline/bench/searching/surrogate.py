@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
 from pipeline.search.front import hypervolume
 from pipeline.supernet.networks import NETWORKS
 from pipeline.supernet.subnet import Subnet

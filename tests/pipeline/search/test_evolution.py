@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
+from pipeline.predictor.features import Features
 from pipeline.search.evolution import Wanted, evolve
-from pipeline.search.features import Features
 from pipeline.search.front import front
 from pipeline.search.objectives import Objectives
 from pipeline.supernet.networks import NETWORKS

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
+from pipeline.predictor.features import Features
 from pipeline.search.evolution import check_installed
-from pipeline.search.features import Features
 from pipeline.search.front import hypervolume
 from pipeline.search.objectives import Objectives, check_measure, parse_limits
 from pipeline.search.rounds import Evaluated, Search, search

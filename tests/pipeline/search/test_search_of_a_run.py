@@ -11,9 +11,9 @@ import torch
 
 from data_shards.open_data import open_data
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.predictor.predictor import read_predictor
 from pipeline.processes.group import Processes
 from pipeline.run.folder import read_recipe
-from pipeline.search.predictor import Predictor
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.store import load_supernet
 from tests.support import processes as launched
@@ -95,7 +95,7 @@ def test_the_front_has_the_figures_of_its_subnets(run: Path, measured: list[tupl
     for images, split in (("validation", data.validation), ("test", data.test)):
         evaluator = Evaluator(data.train, split, recipe.data, recipe.evaluation, Processes(0, 1, torch.device("cpu")))
         assert best[f"{images}_top1"] == evaluator.subnet(supernet, subnet).top1
-    assert Predictor.read(run / "search" / "predictor.json", space).samples == 14
+    assert read_predictor(run / "search" / "predictor.json", space, "").subnets == 14
     assert (run / "search" / "front.svg").read_text().startswith("<?xml")
 
 

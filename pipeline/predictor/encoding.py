@@ -43,6 +43,12 @@ class Encoding:
         addresses = (column for column, each in enumerate(self.dimensions) if each.address == (what, stage, block))
         return next(addresses, None)
 
+    def name(self, column: int) -> str:
+        """`depth 2` (of the second stage), `kernel 2.3` (of its third block), `resolution`."""
+        what, stage, block = self.dimensions[column].address
+        place = ".".join(str(index + 1) for index in (stage, block) if index is not None)
+        return f"{what} {place}".strip()
+
     def encode(self, subnets: Sequence[Subnet]) -> Rows:
         """The rows of `subnets`: int16 [N, dimensions].
 

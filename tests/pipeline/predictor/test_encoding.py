@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.search.encoding import Encoding
-from pipeline.search.features import Features
+from pipeline.predictor.encoding import Encoding
+from pipeline.predictor.features import Features
 from pipeline.search.sizes import Sizes
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.networks import NETWORKS
@@ -81,6 +81,7 @@ def test_features_of_a_subnet_by_hand() -> None:
     features = Features(encoding)
     rows = encoding.encode([SMALL.parse("d1.2-k5.35-e4.36-r32"), SMALL.smallest(), SMALL.largest()])
     sums = features.sums(rows)
+    assert features.names() == ["depth 1", "depth 2", "kernels 1", "expands 1", "kernels 2", "expands 2"]
     # depths, then kernels and expands of each stage: from the smallest's to the largest's
     assert sums[0].tolist() == pytest.approx([0, 1, (5 - 3) / 7, (4 - 3) / 9, (8 - 3) / 7, (9 - 3) / 9])
     assert not sums[1].any()
@@ -88,8 +89,8 @@ def test_features_of_a_subnet_by_hand() -> None:
     assert features.products(rows)[0, 1] == sums[0, 0] * sums[0, 1]
     assert features.products(rows).shape[1] == 6 * 7 // 2
     choices = features.choices(rows)
-    assert choices[0].sum() == 2 + 3 * 2  # two depths; kernel and expand of three blocks
-    assert choices[1].sum() == 2 + 2 * 2
+    assert choices[0].sum() == 2 + 3 * 2 + 1  # two depths; kernel and expand of three blocks; the resolution
+    assert choices[1].sum() == 2 + 2 * 2 + 1
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from pipeline.search.encoding import Encoding, Rows
+from pipeline.predictor.encoding import Encoding, Rows
 from pipeline.supernet.part import StageSpace
 
 
@@ -28,21 +29,20 @@ class Features:
         columns = [
             (rows[:, column] == place) & active[:, column]
             for column, count in enumerate(self.encoding.counts)
-            if count > 1 or self.encoding.dimensions[column].block is not None
             for place in range(count)
         ]
-        return np.stack(columns, axis=1).astype(np.float64) if columns else np.zeros((len(rows), 0))
+        return np.stack(columns, axis=1).astype(np.float64)
 
     def sums(self, rows: Rows) -> np.ndarray:
         """float64 [N, columns]: from 0 to 1."""
-        space = self.encoding.space
-        found, ends = (
-            np.stack(list(self._sums(each)), axis=1)
-            for each in (rows, self.encoding.encode([space.smallest(), space.largest()]))
-        )
+        found, ends = (np.stack([column for _, column in self._sums(each)], axis=1) for each in (rows, self._ends))
         least, most = ends.min(axis=0), ends.max(axis=0)
         varies = most > least
         return (found - least)[:, varies] / (most - least)[varies]
+
+    def names(self) -> list[str]:
+        """Of the sums, in their order."""
+        return [name for name, column in self._sums(self._ends) if np.ptp(column)]
 
     def products(self, rows: Rows) -> np.ndarray:
         """float64 [N, columns]: from 0 to 1."""
@@ -50,19 +50,19 @@ class Features:
         first, second = np.triu_indices(sums.shape[1])
         return sums[:, first] * sums[:, second]
 
-    def lengths(self) -> dict[str, int]:
-        """How many columns each group has."""
-        row = self.encoding.encode([self.encoding.space.smallest()])
-        return {name: getattr(self, name)(row).shape[1] for name in ("choices", "sums", "products")}
+    @cached_property
+    def _ends(self) -> Rows:
+        space = self.encoding.space
+        return self.encoding.encode([space.smallest(), space.largest()])
 
-    def _sums(self, rows: Rows) -> Iterator[np.ndarray]:
+    def _sums(self, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
         encoding = self.encoding
         for column, each in enumerate(encoding.dimensions):
             if each.what in ("stem", "width", "depth", "head", "resolution"):
-                yield encoding.chosen(rows, column).astype(np.float64)
+                yield encoding.name(column), encoding.chosen(rows, column).astype(np.float64)
         for index, stage in enumerate(encoding.space.stages):
-            yield self._over_blocks(rows, index, stage, "kernel")
-            yield self._over_blocks(rows, index, stage, "expand")
+            for what in ("kernel", "expand"):
+                yield f"{what}s {index + 1}", self._over_blocks(rows, index, stage, what)
 
     def _over_blocks(self, rows: Rows, index: int, stage: StageSpace, what: str) -> np.ndarray:
         encoding = self.encoding
