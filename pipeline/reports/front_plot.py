@@ -24,12 +24,13 @@ def front_plot(
 
     Args:
         cost: the axis's label.
-        measured: costs and validation top-1, per cent, of all subnets that were measured.
+        measured: costs and validation top-1, per cent, of all subnets that were measured; may be none.
         lines: by name, rows of `cost`, `validation_top1` and `test_top1`.
     """
     with svg_figure(path, (7, 4.2), _STYLE) as figure:
         axes = figure.add_subplot()
-        axes.plot(*measured, ".", color="#c3cad3", markersize=4, label="measured, validation")
+        if measured[0]:
+            axes.plot(*measured, ".", color="#c3cad3", markersize=4, label="measured, validation")
         for (name, rows), colour in zip(lines.items(), COLOURS, strict=False):
             for key, images in _IMAGES.items():
                 style = "o-" if images == "validation" else "s--"

@@ -115,6 +115,18 @@ def test_again_nothing_is_measured_and_other_searches_begin_with_what_is_known(
     assert front_of(run) == first
 
 
+def test_the_front_is_a_section_of_the_report(unbroken: Path, tmp_path: Path) -> None:
+    assert deps("report", unbroken, "--output", tmp_path).returncode == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "## Searched subnets" in text
+    for row in front_of(unbroken)["front"]:
+        assert re.search(rf"\| {re.escape(row['subnet'])} .*{row['validation_top1']:.2f}.*{row['test_top1']:.2f}", text)
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    front = run / "search" / "front.json"
+    front.write_text(front.read_text().replace("validation_top1", "validation", 1))
+    assert "its content is not that of its checksum" in refused(deps("report", run, "--output", tmp_path))
+
+
 @pytest.mark.parametrize("after", [1, 5, 17])
 def test_a_search_that_was_killed_goes_on_to_the_same_front(
     after: int, run: Path, unbroken: Path, measured: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
