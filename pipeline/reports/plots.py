@@ -192,6 +192,40 @@ def cost_plot(
     return _draw(path, draw)
 
 
+def ends_plot(
+    path: Path,
+    approaches: Sequence[Approach],
+    looks: Looks,
+    cost: Callable[[RunRecord], float | None],
+    accuracy: Callable[[RunRecord], float | None],
+    quantity: str,
+    measured: str,
+) -> Path:
+    """What runs came to against what they cost in all: a faint marker for each run, and the mean of each approach with
+    ± one deviation."""
+
+    def draw(axes: Axes) -> None:
+        for approach in approaches:
+            found = [(cost(run), accuracy(run)) for run in approach.runs]
+            points = [(spent, reached) for spent, reached in found if spent is not None and reached is not None]
+            x, y = spread([spent for spent, _ in points]), spread([reached for _, reached in points])
+            if x is None or y is None:
+                continue
+            colour, marker = looks.colour(approach), looks.marker(approach)
+            if len(points) > 1:
+                axes.plot(*zip(*points, strict=True), marker, color=colour, alpha=0.3, markersize=4, markeredgewidth=0)
+            bars = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 1.0}
+            axes.errorbar(x.mean, y.mean, fmt=marker, color=colour, markersize=7, label=label(approach.name), **bars)
+        axes.margins(0.12)
+        if axes.get_xlim()[1] >= 1e6:
+            axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set_xlabel(quantity)
+        axes.set_ylabel(measured)
+        axes.legend(loc="best")
+
+    return _draw(path, draw)
+
+
 def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
     """The full model's held-out accuracy around the start of shrinking, by epochs from there."""
 
