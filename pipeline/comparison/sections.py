@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.comparison.choice import Choice
-from pipeline.comparison.folder import LOGS, RECIPES
+from pipeline.comparison.folder import LOGS, RECIPES, RUNS
 from pipeline.comparison.results import Result, differences
 from pipeline.comparison.statistics import Difference
 from pipeline.comparison.sweep import Sweep
@@ -168,7 +168,9 @@ def trained(results: Sequence[Result], folder: Path) -> list[Block]:
         f"The recipe of each run, every key written out, is in {RECIPES}/, what it printed in {LOGS}/. A run is "
         "repeated by ",
         Code(again),
-        f"; learning curves are on the page of deps report {folder}/runs/*.",
+        "; learning curves are on the page of ",
+        Code(f"deps report {folder}/{RUNS}/* --output {folder}/report"),
+        ".",
         note=True,
     )
     return [Heading("What was trained"), Table(header, rows, labels=3), text]

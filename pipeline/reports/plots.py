@@ -213,7 +213,7 @@ def ends_plot(
                 continue
             colour, marker = looks.colour(approach), looks.marker(approach)
             if len(points) > 1:
-                axes.plot(*zip(*points, strict=True), marker, color=colour, alpha=0.3, markersize=4, markeredgewidth=0)
+                axes.plot(*zip(*points, strict=True), marker, color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
             bars = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 1.0}
             axes.errorbar(x.mean, y.mean, fmt=marker, color=colour, markersize=7, label=label(approach.name), **bars)
         axes.margins(0.12)
