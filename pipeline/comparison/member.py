@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.comparison.folder import CHOICE, LOGS, RECIPES, RUNS
-from pipeline.errors import UsageError
+from pipeline.errors import RunFailure, UsageError
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.writing import write_recipe
 from pipeline.run.layout import EVALUATION, VALIDATION
@@ -46,8 +46,11 @@ class Member:
         return self.recipe.folder
 
     def is_trained(self) -> bool:
-        """Whether its training has ended."""
-        return is_saved(self.folder)
+        """Whether its training has ended; so it has where the weights are damaged, which whoever reads them tells."""
+        try:
+            return is_saved(self.folder)
+        except RunFailure:
+            return True
 
     def next_task(self) -> Task | None:
         """What is to be done next; None where it is trained and evaluated."""

@@ -112,7 +112,9 @@ def _planned(results: Sequence[Result]) -> list[Block]:
             continue
         measured = spread([_training_macs(run) for run in each.approach.runs])
         cells = (
-            [macs_text(measured.mean), f"{measured.mean / each.planned_macs - 1:+.2%}"] if measured else [NONE, NONE]
+            [macs_text(measured.mean), f"{100 * (measured.mean / each.planned_macs - 1):+.2f} %"]
+            if measured
+            else [NONE, NONE]
         )
         steps = f"{each.approach.runs[0].info.steps:,}"
         rows.append([each.label, steps, macs_text(each.planned_macs), *cells])
