@@ -22,7 +22,7 @@ _RUNNING = LIVE - WAITING
 
 @dataclass(frozen=True)
 class JobOfRun:
-    """A job that a run was in, or the task of it that it was.
+    """A job that a run was in, or the run's task of it where it is an array.
 
     Attributes:
         place: in the array; 0 of a job that is none.

@@ -52,6 +52,6 @@ def _copy(to: Path) -> None:
     for package in PACKAGES:
         try:
             shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
-        except shutil.Error as error:  # of all files, without the reason in its own words
+        except shutil.Error as error:  # its arguments list all files that failed, each with its reason
             _, _, reason = error.args[0][0]
             raise OSError(errno.EIO, reason) from None

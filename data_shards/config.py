@@ -21,34 +21,39 @@ _COMMAND = re.compile(r"pipe:[^\0\ud800-\udfff]*\{\}[^\0\ud800-\udfff]*")
 class DataConfig(BaseModel):
     """Where the images are and how they are read.
 
-    `shards`: folder of a packed data set. `reader`: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the
-    GPU where there is one) or `auto`, which is `dali` where it is installed, there is a GPU and DALI does all that is
-    asked. `workers`: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, the number
-    of threads that read and of as many that decode, at least one. `prefetch`: batches that each worker has ready.
-    `auto` takes both from the machine (`loading.machine_share`).
+    What is `auto` follows from the machine (`loading.choice`, `loading.automatic`). Whatever shows samples as they are
+    stored shows them by `evaluation_crop` and `evaluation_interpolation`, recalibration too: its statistics should be
+    of what is evaluated.
 
-    `evaluation_crop`: side of the square that evaluation shows, as a share of the short side (0.875 is ImageNet's
-    convention). `evaluation_interpolation`: `fast` cuts that square and resizes it, as training does with its windows;
-    `bilinear` and `bicubic` give the pixels of torchvision's Resize and CenterCrop on PIL images, by which published
-    accuracies were measured. They are the Python reader's, whichever reader `auto` takes for training. All that is
-    shown as stored is shown so, images for recalibration too: statistics should be of what is evaluated.
-
-    `on_corrupt`: what happens at a damaged training sample: `fail` ends the run; `skip` shows another sample, with its
-    own label, in its place (see `loading.substitution`). `max_corrupt`: the share of the training samples that may be
-    found damaged before a run that skips them fails after all. Samples from which results are computed are never
-    skipped: evaluation fails where one is damaged, since its figures would be those of another data set.
-
-    `validation_samples`: number of training images that are kept out of training. What is chosen while a run goes on
-    is then chosen on them, and training does not read the test split. Which images they are follows from the number of
-    training images alone (see `open_data.validation_ids`).
-
-    `access`: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through the
-    webdataset library (`python`) or DALI's own reader (`dali`), and shuffles `shuffle_block` samples at a time. That is
-    for storage where random access is slow. The order of the samples then depends on the number of processes too, and
-    with `python` on `workers`, which must be a number (see `streaming.sampler`). `stream_from`: where the training
-    shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a command that writes a shard, in which
-    `{}` stands for `train/train-000000.tar`. The names of shards have no characters that mean anything to a shell, in
-    quotation marks or not, so that the recipe alone decides what runs.
+    Attributes:
+        shards: folder of a packed data set.
+        reader: `python` (libjpeg-turbo and OpenCV), `dali` (NVIDIA DALI; on the GPU where there is one) or `auto`,
+            which is `dali` where it is installed, there is a GPU and DALI does all that is asked.
+        workers: processes that read ahead, per rank; 0 reads in the training process itself; for DALI, the number of
+            threads that read and of as many that decode, at least one.
+        prefetch: batches that each worker has ready.
+        evaluation_crop: side of the square that evaluation shows, as a share of the short side (0.875 is ImageNet's
+            convention).
+        evaluation_interpolation: `fast` cuts that square and resizes it, as training does with its windows; `bilinear`
+            and `bicubic` give the pixels of torchvision's Resize and CenterCrop on PIL images, by which published
+            accuracies were measured. They are the Python reader's, whichever reader `auto` takes for training.
+        on_corrupt: what happens at a damaged training sample: `fail` ends the run; `skip` shows another sample, with
+            its own label, in its place (see `loading.substitution`).
+        max_corrupt: the share of the training samples that may be found damaged before a run that skips them fails
+            after all. Samples from which results are computed are never skipped: evaluation fails where one is damaged,
+            as its figures would be those of another data set.
+        validation_samples: number of training images that are kept out of training. While a run goes on, accuracy is
+            then measured and checkpoints are chosen on them, and training does not read the test split. Which images
+            they are follows from the number of training images alone (see `open_data.validation_ids`).
+        access: `random` reads each sample at its place; `sequential` reads shards from one end to the other, through
+            the webdataset library (`python`) or DALI's own reader (`dali`), for storage where random access is slow.
+            The order of the samples then depends on the number of processes too, and with `python` on `workers`, which
+            must be a number (see `streaming.sampler`).
+        shuffle_block: number of samples that sequential access shuffles at a time.
+        stream_from: where the training shards are, if not in the folder: a URL that ends in `/`, or `pipe:` and a
+            command that writes a shard, in which `{}` stands for `train/train-000000.tar`. The names of shards have no
+            characters that mean anything to a shell, in quotation marks or not, so that the recipe alone decides what
+            runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""The mark of what may be another in a later start of the same training."""
+"""The mark of a key that may have another value in a later start of the same run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class _MayChange:
 
 MAY_CHANGE = _MayChange()
 
-# The type of a configuration's key, as in `workers: MayChange[int]`, of which another value changes nothing of what is
-# trained: a run may be gone on with under another, and runs that differ in it are of one approach.
+# The type of a configuration's key (`workers: MayChange[int]`) whose value changes nothing of what is trained: a run
+# may be resumed with another value, and runs that differ in it are of one approach.
 MayChange = Annotated[T, MAY_CHANGE]

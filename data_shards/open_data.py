@@ -29,7 +29,7 @@ class Data(NamedTuple):
 
 
 def open_data(config: DataConfig) -> Data:
-    """Opens the training split, wherever it is, and the test split, which is always in the folder.
+    """Open the training split, wherever it is, and the test split, which is always in the folder.
 
     Raises:
         ShardUsageError: as `open_split` does; also where training shards are elsewhere and the test split is damaged,

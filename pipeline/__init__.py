@@ -1,4 +1,4 @@
-"""Training of once-for-all supernets by delayed ε-shrinking (DεpS), from recipe to evaluated subnets."""
+"""Training of once-for-all supernets, by delayed ε-shrinking (DεpS) and others, from recipe to evaluated subnets."""
 
 import importlib
 import os

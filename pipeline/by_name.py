@@ -32,7 +32,7 @@ class ByName:
         return core_schema.no_info_before_validator_function(self.named, handler(source))
 
     def named(self, content: Any) -> Any:
-        """A section's content with the name that is meant."""
+        """A section's content, with the default name where it has none."""
         return {self.key: self.default, **content} if self.default and isinstance(content, Mapping) else content
 
 
@@ -57,6 +57,6 @@ def members(field: FieldInfo) -> dict[str, type[BaseModel]]:
 
 
 def member(field: FieldInfo, content: Mapping[str, Any]) -> type[BaseModel] | None:
-    """The one that a section's content names; None where it names none that there is."""
+    """The model that a section's content names; None where there is none of that name."""
     mark = mark_of(field)
     return members(field).get(str(mark.named(content).get(mark.key))) if mark else None

@@ -18,7 +18,7 @@ from pipeline.errors import UsageError
 
 app = typer.Typer(
     cls=CommandGroup,
-    help="Once-for-all training by delayed ε-shrinking (DεpS): one supernet, thousands of subnets.",
+    help="Once-for-all training, by delayed ε-shrinking (DεpS) and others: one supernet, thousands of subnets.",
     epilog="Start with [bold]make demo[/bold], or: deps train recipes/digits.yaml --dry-run",
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -354,7 +354,7 @@ def plan_command(
     With a budget, the other way round: the recipe scaled to it, its proportions kept, on --gpus (1) accelerators.
     """
     from pipeline.forecast.budget import budget_of, print_budget
-    from pipeline.forecast.plan import print_plan
+    from pipeline.forecast.costs import print_costs
     from pipeline.recipe.reading import load_recipe
 
     asked = sorted({*(gpus or ()), *(count * gpus_per_node for count in nodes or ())})
@@ -363,7 +363,7 @@ def plan_command(
         print_budget(loaded, budget, gpu, gpus_per_node, asked, link, network, measured, save, write, as_json)
         return
     counts = asked or [1 << power for power in range(10)]
-    print_plan(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
+    print_costs(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 
 bench_app = typer.Typer(cls=CommandGroup, help="Measure speed on this machine.")

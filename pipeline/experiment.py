@@ -119,14 +119,14 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         # Before anything of a run is read: an earlier start of it may be about to save and leave.
         processes.on_main(lambda: lock.take() if recipe.folder.exists() else None)
         left = take_up_run(recipe, schedule, resume, processes)
-        has_begun = left.checkpoint is not None and left.checkpoint.progress.entered > 0
+        has_begun = left.checkpoint is not None and left.checkpoint.counters.entered > 0
         start = processes.together(lambda: check_start(recipe, schedule.space, has_begun))
         loader = experiment.loader(data, left.step, processes)
         engine = build(recipe, schedule, processes)
         processes.barrier()
         # All have read what earlier starts left, and nothing is left to refuse: now the main process may write.
         kernels = engine.supernet.operations(processes.device.type).name
-        about = run_folder.describe(recipe, schedule, processes, experiment.identity, kernels, start)
+        about = run_folder.new_description(recipe, schedule, processes, experiment.identity, kernels, start)
         processes.on_main(lock.take)
         processes.on_main(lambda: run_folder.write(recipe, about))
         if left.checkpoint:
@@ -148,7 +148,7 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
                 weights = engine.full_state().weights
                 origin = origin_of_trained(start)
                 processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights, origin))
-        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.progress.step, schedule, stopped))):
+        for line in filter(None, (skipped.summary(), farewell(recipe, trainer.counters.step, schedule, stopped))):
             display.say(line)
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
         processes.barrier()  # leave together: a launcher ends the others as soon as one has gone

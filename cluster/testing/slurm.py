@@ -187,9 +187,10 @@ def _kill_what_is_left(folder: Path) -> None:
 
 
 def _belongs(process: psutil.Process, folder: Path) -> bool:
-    """Whether a process is a job's, which has this SLURM's configuration in its environment, or the daemon of one.
+    """Whether a process belongs to a job of this SLURM, or is the daemon of one.
 
-    That clears its environment, and rewrites its name; it logs into this SLURM's folder.
+    A job's processes have this SLURM's configuration in their environment. The daemon clears its environment and
+    rewrites its name, but logs into this SLURM's folder.
     """
     if process.info["name"].startswith("slurmstepd"):
         return any(Path(file.path).is_relative_to(folder) for file in process.open_files())

@@ -143,7 +143,7 @@ def draw_auto_augment(policy: str, draws: Draws) -> AutoAugmentDraws:
 
 
 def auto_augment(images: np.ndarray, policy: str, draws: Draws) -> None:
-    """Changes images as a policy says, in place.
+    """Change images as a policy says, in place.
 
     Args:
         images: uint8 RGB [B, H, W, 3].

@@ -28,9 +28,12 @@ def _require_ratios(key: str, limits: tuple[float, float]) -> None:
 class RandomErasing(BaseModel):
     """A rectangle of the image is painted over (random erasing, Zhong et al., AAAI 2020).
 
-    `probability`: that it is done to an image. `area`: range of the rectangle's area, as a share of the image's.
-    `aspect`: range of its width over its height. `fill`: `mean` paints ImageNet's mean colour, which is zero once
-    normalised; `colour` paints a colour drawn for each image.
+    Attributes:
+        probability: that it is done to an image.
+        area: range of the rectangle's area, as a share of the image's.
+        aspect: range of its width over its height.
+        fill: `mean` paints ImageNet's mean colour, which is zero once normalised; `colour` paints a colour drawn for
+            each image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,13 +53,17 @@ class RandomErasing(BaseModel):
 class Augmentation(BaseModel):
     """How training images are varied.
 
-    `crop`: `none` shows the centre square; `padded` moves it by up to `padding` pixels, and the image is continued
-    beyond its border by reflection; `random_resized` shows a window of random area (`scale`, as a share of the image)
-    and aspect (`ratio`, width over height). `flip`: mirrors an image with probability one half. `auto_augment`: the
-    name of a published policy. `colour_jitter`: how far brightness, contrast and saturation may be from 1, and hue from
-    0 (in turns of the colour circle). `mixup` and `cutmix`: the α of Beta(α, α), from which an image's own share in the
-    mixture is drawn; 0 is off; with both on, each pair of images gets one of them, with equal odds.
-    `mix_probability`: that a pair is mixed at all.
+    Attributes:
+        crop: `none` shows the centre square; `padded` moves it by up to `padding` pixels, and the image is continued
+            beyond its border by reflection; `random_resized` shows a window of random area (`scale`, as a share of the
+            image) and aspect (`ratio`, width over height).
+        flip: mirrors an image with probability one half.
+        auto_augment: the name of a published policy.
+        colour_jitter: how far brightness, contrast and saturation may be from 1, and hue from 0 (in turns of the colour
+            circle).
+        mixup, cutmix: the α of Beta(α, α), from which an image's own share in the mixture is drawn; 0 is off; with both
+            on, each pair of images gets one of them, with equal odds.
+        mix_probability: that a pair is mixed at all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -18,7 +18,11 @@ Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
 
 
 class WholeResize(NamedTuple):
-    """How each of B images is resized as a whole. `sizes`: int64 [B, 2], height and width in pixels it then has."""
+    """How each of B images is resized as a whole.
+
+    Attributes:
+        sizes: int64 [B, 2], height and width in pixels it then has.
+    """
 
     sizes: np.ndarray
     interpolation: Interpolation
@@ -27,10 +31,13 @@ class WholeResize(NamedTuple):
 class Crops(NamedTuple):
     """What to show of each of B images.
 
-    `windows`: int32 [B, 4], each x, y, width, height, in pixels of the stored image. A window may reach beyond the
-    image, which then continues by reflection. `flips`: bool [B], whether to mirror left and right. `resolution`: side
-    in pixels to which each window is resized. `first`: where given, the whole image is resized first; windows
-    are then `resolution` square and lie in it, and nothing is mirrored.
+    Attributes:
+        windows: int32 [B, 4], each x, y, width, height, in pixels of the stored image. A window may reach beyond the
+            image, which then continues by reflection.
+        flips: bool [B], whether to mirror left and right.
+        resolution: side in pixels to which each window is resized.
+        first: where given, the whole image is resized first; windows are then `resolution` square and lie in it, and
+            nothing is mirrored.
     """
 
     windows: np.ndarray

@@ -29,17 +29,17 @@ def invert(image: np.ndarray) -> np.ndarray:
 
 
 def posterize(image: np.ndarray, bits: int) -> np.ndarray:
-    """Keeps the `bits` highest of each value's eight bits."""
+    """Keep the `bits` highest of each value's eight bits."""
     return _by_table(image, _VALUES & ~(0xFF >> bits))
 
 
 def solarize(image: np.ndarray, threshold: int) -> np.ndarray:
-    """Inverts the values from `threshold` (0 … 256) on."""
+    """Invert the values from `threshold` (0 … 256) on."""
     return _by_table(image, np.where(threshold > _VALUES, _VALUES, 255 - _VALUES))
 
 
 def auto_contrast(image: np.ndarray) -> np.ndarray:
-    """Stretches each channel to the whole of 0 … 255."""
+    """Stretch each channel to the whole of 0 … 255."""
     present = _histograms(image) > 0  # [3, 256]
     low, high = present.argmax(axis=1)[:, None], 255 - present[:, ::-1].argmax(axis=1)[:, None]
     scale = 255 / np.maximum(high - low, 1)
@@ -48,7 +48,7 @@ def auto_contrast(image: np.ndarray) -> np.ndarray:
 
 
 def equalize(image: np.ndarray) -> np.ndarray:
-    """Maps each channel so that its values become about equally frequent."""
+    """Map each channel so that its values become about equally frequent."""
     histograms = _histograms(image)  # [3, 256]
     highest = 255 - (histograms > 0)[:, ::-1].argmax(axis=1)
     # The pixels for each step of the result; those of the highest value need none.
@@ -103,7 +103,7 @@ def translate_y(image: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turns the image counter-clockwise about its centre."""
+    """Turn the image counter-clockwise about its centre."""
     height, width = image.shape[:2]
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = width / 2, height / 2

@@ -25,7 +25,7 @@ import torch
 from data_shards import DISTRIBUTION
 from data_shards.augmentation.crops import Crops
 from data_shards.decoding import dali_graphs
-from data_shards.decoding.encoded import EncodedBatch, read_batches_ahead
+from data_shards.decoding.encoded import EncodedBatch, encoded_batches
 from data_shards.decoding.fraction import shown_edges
 from data_shards.decoding.python import decode
 from data_shards.errors import ShardDamage, ShardUsageError
@@ -42,7 +42,7 @@ def installed() -> bool:
 
 
 def require_dali() -> None:
-    """Checks that DALI is there.
+    """Check that DALI is there.
 
     Raises:
         ShardUsageError: it is not; the message names the extra to install.
@@ -82,7 +82,7 @@ def read_batches(
         ShardDamage: for the first sample that cannot be read or decoded, when its batch is due.
     """
     where = device()
-    batches = read_batches_ahead(split, requests, threads, threads * prefetch)
+    batches = encoded_batches(split, requests, threads, threads * prefetch)
     source = _Source(split, batches, _input_count(beyond_border))
     names = _Inputs._fields[: _input_count(beyond_border)]
     pipeline = dali_graphs.decoding(source, names, largest, threads, prefetch, where.index)
@@ -144,11 +144,14 @@ class _Source:
 class _Inputs(NamedTuple):
     """What DALI is given for a batch. Places and sizes are in pixels, in the order (down, across).
 
-    `images`: encoded, uint8 [bytes] each. `part`, `part_shape`: the part of each image to decode, int32 [B, 2].
-    `begin`, `end`: the window in the decoded part, float32 [B, 2]; where the image is to be mirrored, it begins on the
-    right and ends on the left. `size`: to which the window is resized, float32 [B, 2]. `beside`, `above`: the strips
-    that continue the part beyond the image's border by reflection, int32 [B, 4]: start and length, in the mirrored
-    part, of the strip before it and of the strip behind it.
+    Attributes:
+        images: encoded, uint8 [bytes] each.
+        part, part_shape: the part of each image to decode, int32 [B, 2].
+        begin, end: the window in the decoded part, float32 [B, 2]; where the image is to be mirrored, it begins on the
+            right and ends on the left.
+        size: to which the window is resized, float32 [B, 2].
+        beside, above: the strips that continue the part beyond the image's border by reflection, int32 [B, 4]: start
+            and length, in the mirrored part, of the strip before it and of the strip behind it.
     """
 
     images: list[np.ndarray]

@@ -1,4 +1,4 @@
-"""Reads encoded images and checks them, so that no decoder meets a bad one; for DALI, by threads, ahead of it.
+"""Reads encoded images and checks them, so that no decoder meets a bad one; for DALI, in threads that prefetch.
 
 Threads are enough, no processes are needed: of the time that reading a sample takes, with its CRC-32, only 5 to 10 µs
 are the interpreter's.
@@ -19,7 +19,13 @@ from data_shards.store.index import Split
 
 
 class EncodedBatch(NamedTuple):
-    """Samples that were read. `ids`: int64 [B]. `crops`: what to show of them. `images`: the bytes stored of each."""
+    """Samples that were read.
+
+    Attributes:
+        ids: int64 [B].
+        crops: what to show of them.
+        images: the bytes stored of each.
+    """
 
     ids: np.ndarray
     crops: Crops
@@ -47,7 +53,7 @@ def read_encoded(split: Split, ids: np.ndarray) -> list[bytes]:
     return [read_image(split, sample) for sample in ids.tolist()]
 
 
-def read_batches_ahead(
+def encoded_batches(
     split: Split, requests: Iterable[tuple[np.ndarray, Crops]], threads: int, ahead: int
 ) -> Generator[EncodedBatch, None, None]:
     """The batches asked for, in order, while the next ones are read.

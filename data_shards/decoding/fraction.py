@@ -14,8 +14,9 @@ EIGHTHS = (1, 2, 3, 4)  # of the size: the fractions at which decoding is faster
 class Reduced(NamedTuple):
     """An image decoded at `eighths`/8 of its size.
 
-    `height`, `width`: of what is decoded, in pixels. `window`: the window in these pixels, rounded: x, y, width,
-    height.
+    Attributes:
+        height, width: of what is decoded, in pixels.
+        window: the window in these pixels, rounded: x, y, width, height.
     """
 
     eighths: int

@@ -49,7 +49,7 @@ def decode(encoded: bytes, window: Sequence[int], flip: bool, resolution: int) -
 
 
 def read_batch(split: Split, ids: np.ndarray, crops: Crops) -> np.ndarray:
-    """Reads and decodes samples.
+    """Read and decode samples.
 
     Args:
         ids: of the samples, int [B].

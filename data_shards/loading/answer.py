@@ -11,11 +11,13 @@ from data_shards.errors import ShardDamage
 
 
 class Batch(NamedTuple):
-    """Images with their labels, as a reader hands them over.
+    """Images with their labels, as a reader hands them over: on the CPU, but for images that DALI decoded on a GPU.
 
-    `images`: uint8 RGB [B, resolution, resolution, 3]. `labels` and `ids`: int64 [B]. `draws`: what the device has yet
-    to do to the images, float32 [B, COLUMNS] (see `augmentation.draws`); [B, 0] where that is nothing, as in
-    evaluation. All are on the CPU; images that DALI has decoded on a GPU are there.
+    Attributes:
+        images: uint8 RGB [B, resolution, resolution, 3].
+        labels, ids: int64 [B].
+        draws: what the device has yet to do to the images, float32 [B, COLUMNS] (see `augmentation.draws`); [B, 0]
+            where that is nothing, as in evaluation.
     """
 
     images: torch.Tensor

@@ -17,8 +17,8 @@ from data_shards.decoding import dali as dali_reader
 from data_shards.decoding.python import read_batch
 from data_shards.errors import ShardDamage
 from data_shards.loading.answer import Answer, Batch
+from data_shards.loading.automatic import automatic_prefetch, automatic_workers
 from data_shards.loading.choice import choose_reader
-from data_shards.loading.machine_share import batches_ahead, workers_here
 from data_shards.loading.substitution import healthy_ids
 from data_shards.randomness import Draws
 from data_shards.store.index import Split
@@ -29,8 +29,11 @@ from data_shards.streaming.split import StreamedSplit
 class Request(NamedTuple):
     """A batch that a reader is asked for. All that is random about the answer follows from the request.
 
-    `epoch`: None for evaluation, which shows samples as they are stored. `ids`: int64 [B]. `resolution`: side of the
-    images in pixels. `blocks`: where shards are streamed, what has to be read for this batch, in stored order.
+    Attributes:
+        epoch: None for evaluation, which shows samples as they are stored.
+        ids: int64 [B].
+        resolution: side of the images in pixels.
+        blocks: where shards are streamed, what has to be read for this batch, in stored order.
     """
 
     epoch: int | None
@@ -55,8 +58,8 @@ class BatchReader(Dataset):
     def __init__(self, split: Split, config: DataConfig, seed: int, substitute: bool, streams: bool = False):
         self.split, self.config, self.seed, self.substitute = split, config, seed, substitute
         self.name = choose_reader(config.reader, config.augmentation, split)
-        self.workers = workers_here() if config.workers == "auto" else config.workers
-        self.prefetch = batches_ahead(self.workers) if config.prefetch == "auto" else config.prefetch
+        self.workers = automatic_workers() if config.workers == "auto" else config.workers
+        self.prefetch = automatic_prefetch(self.workers) if config.prefetch == "auto" else config.prefetch
         if streams:
             # With DALI, requests are drawn up well before their samples are read, and once more after damage.
             ahead = (max(self.workers, 1) + 1) * self.prefetch + 4 if self.name == "dali" else 1
@@ -86,7 +89,7 @@ class BatchReader(Dataset):
             return damage
 
     def expect(self, request: Request) -> None:
-        """Begins to read ahead what the request and those after it need, where shards are streamed."""
+        """Begin to read what the request and those after it need, where shards are streamed."""
         if isinstance(self.split, StreamedSplit):
             self.split.expect(request.blocks)
 

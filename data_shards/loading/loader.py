@@ -12,7 +12,7 @@ from data_shards.config import DataConfig
 from data_shards.errors import ShardDamage, ShardUsageError
 from data_shards.loading.answer import Batch
 from data_shards.loading.batch_reader import BatchReader, Request
-from data_shards.loading.reading_ahead import prepare_workers, read_ahead
+from data_shards.loading.prefetching import prefetched, prepare_workers
 from data_shards.sampler import EpochSampler
 from data_shards.store.index import Split
 from data_shards.streaming.sampler import StreamSampler
@@ -82,7 +82,7 @@ class TrainLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = read_ahead(self._reader, _Requests(len(self._steps), self._requests), self._per_rank, self.skipped)
+        batches = prefetched(self._reader, _Requests(len(self._steps), self._requests), self._per_rank, self.skipped)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -166,7 +166,7 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         requests = [Request(None, ids, self._resolution) for ids in self._pieces]
-        return read_ahead(self._reader, requests, max(map(len, self._pieces), default=0), self.skipped)
+        return prefetched(self._reader, requests, max(map(len, self._pieces), default=0), self.skipped)
 
 
 class _Requests:

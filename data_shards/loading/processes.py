@@ -72,7 +72,7 @@ def reader_context(preload: str) -> ForkServerContext:
 
 
 def end_with_trainer(worker: int) -> None:
-    """Called in a reader process when it starts: has it end when the trainer dies, or terminates it.
+    """Have this reader process, which has just started, end when the trainer dies or terminates it.
 
     It also ends where the trainer cannot fetch what it has handed over. A thread of the library serves the trainer
     there: by itself it would report whatever goes wrong and go on, while the trainer waits.

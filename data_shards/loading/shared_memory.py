@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from data_shards.config import DataConfig
 from data_shards.errors import ShardUsageError
+from data_shards.loading.automatic import automatic_prefetch, automatic_workers
 from data_shards.loading.choice import choose_reader
-from data_shards.loading.machine_share import batches_ahead, workers_here
 from data_shards.store.index import Split
 
 PLACE = "/dev/shm"
@@ -49,8 +49,8 @@ def fit_shared_memory(
     Raises:
         ShardUsageError: the recipe names more than there is room for.
     """
-    workers = workers_here() if config.workers == "auto" else config.workers
-    prefetch = batches_ahead(workers) if config.prefetch == "auto" else config.prefetch
+    workers = automatic_workers() if config.workers == "auto" else config.workers
+    prefetch = automatic_prefetch(workers) if config.prefetch == "auto" else config.prefetch
     one = sum(3 * images * side**2 for images, side in batches)  # bytes of a batch of each loader
     room = max(free // (processes * one) - _TAKEN, 0)  # for batches that are ready
     if workers * prefetch <= room or choose_reader(config.reader, config.augmentation, split) == "dali":

@@ -35,7 +35,7 @@ class AugmentedLook(NamedTuple):
 
 
 def read_look(recipe: Path) -> AugmentedLook:
-    """Reads `data` and `seed` of a recipe, and nothing else of it.
+    """Read `data` and `seed` of a recipe, and nothing else of it.
 
     Raises:
         ShardUsageError: the file is not a recipe, or something is wrong in its `data`.

@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def count(split: Split) -> Counts:
-    """Counts the samples of a split, in all and by class."""
+    """Count the samples of a split, in all and by class."""
     per_class = np.bincount(split.labels, minlength=split.num_classes)
     return Counts(len(split), split.num_classes, int(per_class.min()), float(per_class.mean()), int(per_class.max()))
 
@@ -51,7 +51,7 @@ def comfortable_side(split: Split, ids: np.ndarray) -> int:
 
 
 def write_sheet(sheet: np.ndarray, path: Path) -> None:
-    """Writes a sheet, uint8 RGB [H, W, 3], as a PNG file.
+    """Write a sheet, uint8 RGB [H, W, 3], as a PNG file.
 
     Raises:
         OSError: the file cannot be written.

@@ -37,7 +37,7 @@ class PackingFolder:
         self.shards, self.records = self.root / "shards", self.root / "records"
 
     def prepare(self, splits: list[str]) -> None:
-        """Makes the folders that are missing, and removes what is neither a shard nor a record.
+        """Make the folders that are missing, and remove what is neither a shard nor a record.
 
         Raises:
             ShardDamage: that cannot be done.
@@ -51,7 +51,7 @@ class PackingFolder:
                 (self.shards / split).mkdir(parents=True, exist_ok=True)
 
     def keep_only(self, files: set[Path]) -> None:
-        """Removes all other files from `shards`: they were left there by another attempt to pack something."""
+        """Remove all other files from `shards`: they were left there by another attempt to pack something."""
         for path in list(self.shards.rglob("*")):
             if path.is_file() and path not in files:
                 path.unlink()
@@ -60,7 +60,7 @@ class PackingFolder:
                 folder.rmdir()
 
     def publish(self) -> None:
-        """Moves what is in `shards` to `OUT`, the manifest last. Then `OUT` is a packed data set, whatever happens.
+        """Move what is in `shards` to `OUT`, the manifest last. Then `OUT` is a packed data set, whatever happens.
 
         Raises:
             ShardDamage: something cannot be moved.
@@ -79,7 +79,7 @@ class PackingFolder:
         return {split for split in manifest.splits if not (self.shards / split).exists()}
 
     def remove(self) -> None:
-        """Removes what is in the folder. Where some of it stays, that does no harm: it is no part of the data set."""
+        """Remove what is in the folder. Where some of it stays, that does no harm: it is no part of the data set."""
         with suppress(OSError):
             self._clear(set())
 
@@ -138,7 +138,7 @@ def holds_pack(out: Path) -> bool:
 
 
 def clear_left_over(out: Path) -> None:
-    """Removes the packing folder where an attempt was killed when `out` was complete already."""
+    """Remove the packing folder where an attempt was killed when `out` was complete already."""
     folder = PackingFolder(out)
     if folder.root.exists():
         with suppress(ShardUsageError, OSError), locked(folder.root):

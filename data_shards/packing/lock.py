@@ -41,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _taken(folder: Path) -> Callable[[], None] | None:
-    """Takes the lock: the function that releases it; None if the folder was removed by its last holder meanwhile."""
+    """Take the lock: the function that releases it; None if the folder was removed by its last holder meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     try:

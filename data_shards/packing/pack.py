@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
+from data_shards.packing.contents import shard_contents
 from data_shards.packing.folder import PackingFolder, clear_left_over, holds_pack, packing_folder, writing
 from data_shards.packing.packer import FinishedShard, ShardPacker
-from data_shards.packing.plan import shard_plans
 from data_shards.sources import Source, Undecodable
 from data_shards.store.durable_file import write_durably
 from data_shards.store.index import open_split
@@ -39,7 +39,7 @@ def pack(
     threads: int | None = None,
     on_corrupt: Literal["fail", "skip"] = "fail",
 ) -> bool:
-    """Packs `source` into the folder `out`.
+    """Pack `source` into the folder `out`.
 
     Everything is written to `out/.packing`, and moved when it is complete, the manifest last. An attempt that fails or
     is killed leaves nothing that passes for a data set; the next one takes over the shards that are finished. The bytes
@@ -81,7 +81,7 @@ def pack(
         packer = ShardPacker(source, folder, threads or os.cpu_count() or 1)
         left_out = packer.still_undecodable() if on_corrupt == "skip" else {}
         while True:
-            shards, found = packer.pack(list(shard_plans(source.splits, left_out, samples_per_shard)))
+            shards, found = packer.pack(list(shard_contents(source.splits, left_out, samples_per_shard)))
             if not found:
                 break
             if on_corrupt == "fail":
@@ -146,7 +146,7 @@ def _manifest(
     shards: dict[str, list[FinishedShard]],
     left_out: dict[str, dict[int, Undecodable]],
 ) -> Manifest:
-    """Writes the indexes, removes files that belong to no split, and returns the manifest."""
+    """Write the indexes, remove files that belong to no split, and return the manifest."""
     known = {folder.shards / split / shard.record.entry.name for split, parts in shards.items() for shard in parts}
     folder.keep_only(known)
     splits, changed = {}, Counter()

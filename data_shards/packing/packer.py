@@ -13,8 +13,8 @@ import numpy as np
 from rich.progress import Progress, TaskID
 
 from data_shards.errors import ShardUsageError
+from data_shards.packing.contents import ShardContents
 from data_shards.packing.folder import PackingFolder, writing
-from data_shards.packing.plan import ShardPlan
 from data_shards.packing.record import RecordFiles, ShardRecord
 from data_shards.packing.writer import ShardWriter
 from data_shards.sources import Sample, Source, Undecodable
@@ -40,7 +40,7 @@ class _Stopped(Exception):  # noqa: N818 (nothing went wrong here)
 
 
 class ShardPacker:
-    """Packs shards of one source into one folder. When shards are planned again, those that stay the same are kept."""
+    """Packs shards of one source into one folder. Packed anew, a shard whose contents are the same is kept."""
 
     def __init__(self, source: Source, folder: PackingFolder, threads: int):
         self.source, self.folder, self.threads = source, folder, threads
@@ -48,8 +48,8 @@ class ShardPacker:
         self._stop = threading.Event()
         self._error: BaseException | None = None  # the first of any thread
 
-    def pack(self, plans: list[ShardPlan]) -> tuple[dict[str, list[FinishedShard]], Undecodables]:
-        """Packs shards. After an error threads stop at their next image; shards that are finished are kept.
+    def pack(self, wanted: list[ShardContents]) -> tuple[dict[str, list[FinishedShard]], Undecodables]:
+        """Pack shards. After an error threads stop at their next image; shards that are finished are kept.
 
         Returns:
             The finished shards by split, in order; and the undecodable images of the others.
@@ -57,18 +57,18 @@ class ShardPacker:
         Raises:
             ShardDamage: a shard cannot be written; also whatever the source raises.
         """
-        shards: dict[str, list[FinishedShard]] = {split: [] for split in self.source.splits}
+        finished: dict[str, list[FinishedShard]] = {split: [] for split in self.source.splits}
         found: Undecodables = {}
         with sample_progress() as progress, ThreadPoolExecutor(self.threads) as pool:
-            task = progress.add_task(f"packing {self.source.name}", total=sum(len(plan.positions) for plan in plans))
+            task = progress.add_task(f"packing {self.source.name}", total=sum(len(each.positions) for each in wanted))
             try:
-                for plan, result in zip(
-                    plans, pool.map(lambda plan: self._guarded(plan, progress, task), plans), strict=True
+                for shard, result in zip(
+                    wanted, pool.map(lambda each: self._guarded(each, progress, task), wanted), strict=True
                 ):
                     if isinstance(result, FinishedShard):
-                        shards[plan.split].append(result)
+                        finished[shard.split].append(result)
                     else:
-                        found.setdefault(plan.split, {}).update(result)
+                        found.setdefault(shard.split, {}).update(result)
             except _Stopped:
                 assert self._error is not None, "a thread stops because another one met an error"
                 raise self._error from None
@@ -76,7 +76,7 @@ class ShardPacker:
                 self._stop.set()  # for an interruption; otherwise all threads have finished
         self._stop.clear()
         self._note(found)
-        return shards, found
+        return finished, found
 
     def still_undecodable(self) -> Undecodables:
         """Images that an earlier attempt could not decode, and that cannot be decoded now either."""
@@ -92,11 +92,8 @@ class ShardPacker:
         """Positions of images that earlier attempts could not decode, by split."""
         try:
             return json.loads((self.folder.records / _UNDECODABLE_NAME).read_text(encoding="utf-8"))
-        except (
-            OSError,
-            ValueError,
-        ):  # no earlier attempt, or one that was killed while it wrote: they will be met again
-            return {}
+        except (OSError, ValueError):
+            return {}  # no earlier attempt, or one that was killed while it wrote: these images will be met again
 
     def _note(self, found: Undecodables) -> None:
         if found:
@@ -105,12 +102,14 @@ class ShardPacker:
             with writing(self.folder.records):
                 (self.folder.records / _UNDECODABLE_NAME).write_text(json.dumps(both), encoding="utf-8")
 
-    def _guarded(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
+    def _guarded(
+        self, shard: ShardContents, progress: Progress, task: TaskID
+    ) -> FinishedShard | dict[int, Undecodable]:
         """`_shard`, but an error makes the other threads stop."""
         if self._stop.is_set():
             raise _Stopped
         try:
-            return self._shard(plan, progress, task)
+            return self._shard(shard, progress, task)
         except _Stopped:
             raise
         except BaseException as error:
@@ -118,21 +117,21 @@ class ShardPacker:
             self._stop.set()
             raise
 
-    def _shard(self, plan: ShardPlan, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
-        """Packs one shard, unless it is finished already; the images that cannot be decoded, where there are any."""
-        fingerprint = self._fingerprint(plan)
-        files = RecordFiles(self.folder.records, plan.name)
-        path = self.folder.shards / plan.split / f"{plan.name}.tar"
+    def _shard(self, shard: ShardContents, progress: Progress, task: TaskID) -> FinishedShard | dict[int, Undecodable]:
+        """Pack one shard, unless it is finished already; where images cannot be decoded, return these instead."""
+        fingerprint = self._fingerprint(shard)
+        files = RecordFiles(self.folder.records, shard.name)
+        path = self.folder.shards / shard.split / f"{shard.name}.tar"
         if fingerprint not in self._finished and (record := files.read(fingerprint, path)):
             self._finished[fingerprint] = FinishedShard(record, files)
         if fingerprint in self._finished:
-            progress.advance(task, len(plan.positions))
+            progress.advance(task, len(shard.positions))
             return self._finished[fingerprint]
         undecodable: dict[int, Undecodable] = {}
         changed: Counter[str] = Counter()
-        with writing(path), ShardWriter(path, plan.number, plan.first) as writer:
+        with writing(path), ShardWriter(path, shard.number, shard.first) as writer:
             for position, sample in zip(
-                plan.positions.tolist(), self.source.samples(plan.split, plan.positions), strict=True
+                shard.positions.tolist(), self.source.samples(shard.split, shard.positions), strict=True
             ):
                 if self._stop.is_set():
                     raise _Stopped
@@ -141,7 +140,7 @@ class ShardPacker:
                     writer.discard()
                     progress.advance(task)
                     continue
-                self._check(plan.split, position, sample)
+                self._check(shard.split, position, sample)
                 if not undecodable:
                     writer.write(sample)
                     if sample.change is not None:
@@ -155,7 +154,7 @@ class ShardPacker:
         return self._finished[fingerprint]
 
     def _check(self, split: str, position: int, sample: Sample) -> None:
-        """Checks a sample: whatever source it comes from, nothing is packed that could not be read.
+        """Check a sample: whatever source it comes from, nothing is packed that could not be read.
 
         Raises:
             ShardUsageError: its label, its image or the size of its image is wrong.
@@ -170,7 +169,7 @@ class ShardPacker:
         if (height, width) != (sample.height, sample.width):
             raise ShardUsageError(f"{place} is {width}×{height} pixels, not {sample.width}×{sample.height} as it says")
 
-    def _fingerprint(self, plan: ShardPlan) -> str:
+    def _fingerprint(self, shard: ShardContents) -> str:
         """A hash of all that decides a shard's bytes."""
-        what = f"{FORMAT} {self.source.name} {plan.split} {plan.number} {plan.first} {len(plan.positions)} "
-        return hashlib.sha256(what.encode() + self.source.identity(plan.split, plan.positions)).hexdigest()
+        what = f"{FORMAT} {self.source.name} {shard.split} {shard.number} {shard.first} {len(shard.positions)} "
+        return hashlib.sha256(what.encode() + self.source.identity(shard.split, shard.positions)).hexdigest()

@@ -18,8 +18,11 @@ _BLOCK = 1 << 20  # bytes read at once
 class ShardRecord(BaseModel):
     """What is known of a finished shard.
 
-    `fingerprint`: hash of all that decides its content. `entry`: its line in the manifest. `rows_sha256`: of its part
-    of the index, which lies beside the record, in hex. `changed`: number of images, by what was done to them.
+    Attributes:
+        fingerprint: hash of all that decides its content.
+        entry: its line in the manifest.
+        rows_sha256: of its part of the index, which lies beside the record, in hex.
+        changed: number of images, by what was done to them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +40,7 @@ class RecordFiles:
         self._json, self._rows = folder / f"{shard}.json", folder / f"{shard}.npy"
 
     def write(self, fingerprint: str, entry: ShardEntry, rows: np.ndarray, changed: dict[str, int]) -> ShardRecord:
-        """Writes the record. The shard must have its final name by then.
+        """Write the record. The shard must have its final name by then.
 
         Raises:
             OSError: the record cannot be written.

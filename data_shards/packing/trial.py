@@ -13,7 +13,7 @@ from data_shards.store.durable_file import write_durably
 
 
 def try_out(out: Path, folder: Path) -> None:
-    """Writes files in `folder`, and renames files and folders; in the end `folder` is removed.
+    """Write files in `folder`, and rename files and folders; in the end `folder` is removed.
 
     Args:
         out: the place that messages name.

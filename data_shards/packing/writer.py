@@ -64,11 +64,11 @@ class ShardWriter:
             self._part.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Has what was written removed at the end of the context."""
+        """Have what was written removed at the end of the context."""
         self._discarded = True
 
     def write(self, sample: Sample) -> None:
-        """Appends a sample."""
+        """Append a sample."""
         key = sample_key(self._first + len(self._rows))
         with self._named(f"sample {key}"):
             offset = self._member(f"{key}.{extension_of(sample.encoded)}", sample.encoded)
@@ -101,7 +101,7 @@ class ShardWriter:
         )
 
     def _member(self, name: str, payload: bytes) -> int:
-        """Appends a member; returns the place of its payload, in bytes."""
+        """Append a member; return the place of its payload, in bytes."""
         member = tarfile.TarInfo(name)  # owner 0, time 0, mode 0644
         member.size = len(payload)
         offset = self._file.tell() + tarfile.BLOCKSIZE  # names this short have a header of one block

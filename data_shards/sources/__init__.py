@@ -12,8 +12,11 @@ import numpy as np
 class Sample(NamedTuple):
     """An image to pack.
 
-    `encoded`: its bytes, as JPEG or PNG. `label`: its class. `height`, `width`: in pixels. `change`: what was done to
-    the source's file ("resized", "CMYK JPEG re-encoded"); None where its bytes were kept.
+    Attributes:
+        encoded: its bytes, as JPEG or PNG.
+        label: its class.
+        height, width: in pixels.
+        change: what was done to the source's file ("resized", "CMYK JPEG re-encoded"); None where its bytes were kept.
     """
 
     encoded: bytes
@@ -24,7 +27,12 @@ class Sample(NamedTuple):
 
 
 class Undecodable(NamedTuple):
-    """An image that cannot be decoded. `name`: in the source. `reason`: why, in words."""
+    """An image that cannot be decoded.
+
+    Attributes:
+        name: in the source.
+        reason: why, in words.
+    """
 
     name: str
     reason: str

@@ -112,7 +112,7 @@ class _Unzipped:
         return content
 
     def check_rest(self) -> None:
-        """Reads to the end, where gzip compares its checksum."""
+        """Read to the end, where gzip compares its checksum."""
         while self.read(_LARGEST_HEADER):
             pass
 

@@ -19,8 +19,9 @@ _LONGEST_NAME = 100  # of a class
 class CifarImages(NamedTuple):
     """Images and their labels.
 
-    `pixels`: uint8 [B, 3072], first all red values, then all green ones, then all blue ones, each row by row. `labels`:
-    int64 [B].
+    Attributes:
+        pixels: uint8 [B, 3072], first all red values, then all green ones, then all blue ones, each row by row.
+        labels: int64 [B].
     """
 
     pixels: np.ndarray
@@ -30,9 +31,13 @@ class CifarImages(NamedTuple):
 class _Form(NamedTuple):
     """One of the published archives.
 
-    `folder`: that it unpacks to. `classes`: how many. `splits`: files by split. `meta`: the file that names the
-    classes. In a python archive, `names_key` and `labels_key`: of class names and labels in the pickles. In a binary
-    archive, `label_bytes`: number of bytes before the pixels of a record; the last of them is the label.
+    Attributes:
+        folder: that it unpacks to.
+        classes: how many.
+        splits: files by split.
+        meta: the file that names the classes.
+        names_key, labels_key: keys of the class names and the labels in the pickles of a python archive.
+        label_bytes: number of bytes before the pixels in a record of a binary archive; the last one is the label.
     """
 
     archive: str
@@ -93,7 +98,7 @@ _FORMS = {
 
 
 def read_cifar(name: str, src: Path) -> tuple[tuple[str, ...], dict[str, CifarImages]]:
-    """Reads a CIFAR archive.
+    """Read a CIFAR archive.
 
     Args:
         name: `cifar10` or `cifar100`.

@@ -72,7 +72,7 @@ def image_files(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def check_image_name(name: str, place: str) -> None:
-    """Checks that a file is an image by its name.
+    """Check that a file is an image by its name.
 
     Args:
         place: what messages call the file.

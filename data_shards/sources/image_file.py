@@ -33,8 +33,9 @@ _ONLY_THE_END = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before mark
 class Preparation:
     """How image files are prepared.
 
-    `short_side`: larger images are shrunk until their short side has so many pixels; None keeps all sizes. `quality`:
-    of JPEGs that are encoded anew, 1 to 100.
+    Attributes:
+        short_side: larger images are shrunk until their short side has so many pixels; None keeps all sizes.
+        quality: of JPEGs that are encoded anew, 1 to 100.
 
     Raises:
         ShardUsageError: a number is out of range.
@@ -55,7 +56,7 @@ class Preparation:
         return {**sizes, "quality": self.quality}
 
     def sample(self, file: bytes, label: int) -> Sample:
-        """Makes a sample of an image file.
+        """Make a sample of an image file.
 
         Args:
             file: its bytes.
@@ -102,7 +103,7 @@ def _decode_jpeg(file: bytes) -> _Decoded:
 
 
 def _decode_other(file: bytes) -> _Decoded:
-    """Decodes anything but a JPEG of grey or of three colours."""
+    """Decode anything but a JPEG of grey or of three colours."""
     if not file:
         raise ValueError("the file is empty (zero bytes)")
     try:

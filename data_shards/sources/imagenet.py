@@ -130,7 +130,7 @@ def _add_validation(
     labels: dict[str, int],
     labels_file: Path | None,
 ) -> None:
-    """Adds the validation images of the classes in `labels`."""
+    """Add the validation images of the classes in `labels`."""
     in_folders = validation.is_dir() and any(entry.is_dir() for entry in entries(validation))
     if in_folders:
         if labels_file is not None:

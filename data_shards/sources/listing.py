@@ -59,7 +59,7 @@ class Listing:
         return self._columns[:, 0]
 
     def add_file(self, entry: os.DirEntry[str], label: int) -> None:
-        """Adds a file below the folder.
+        """Add a file below the folder.
 
         Raises:
             ShardUsageError: it is not a regular file, or a link that leads nowhere.
@@ -74,7 +74,7 @@ class Listing:
         self._add(below, label, 0, status.st_size, status.st_mtime_ns)
 
     def add_member(self, member: TarMember, label: int) -> None:
-        """Adds a member of the tar."""
+        """Add a member of the tar."""
         self._add(member.name, label, member.offset, member.size, self._tar_modified)
 
     def _add(self, path: str, label: int, offset: int, size: int, modified: int) -> None:
@@ -82,7 +82,7 @@ class Listing:
         self._added.extend((label, offset, size, modified))
 
     def mix(self, seed: int) -> None:
-        """Puts the files into a random order, which follows from `seed` and their keys.
+        """Put the files into a random order, which follows from `seed` and their keys.
 
         Raises:
             ShardUsageError: two files have the same key.

@@ -14,7 +14,12 @@ from data_shards.store.regular_file import open_regular
 
 
 class TarMember(NamedTuple):
-    """A file in a tar. `offset`: where its bytes begin in the outermost file. `size`: how many there are."""
+    """A file in a tar.
+
+    Attributes:
+        offset: where its bytes begin in the outermost file.
+        size: how many there are.
+    """
 
     name: str
     offset: int

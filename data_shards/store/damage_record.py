@@ -34,7 +34,7 @@ class DamageRecord:
         return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
     def add(self, damages: Iterable[ShardDamage]) -> list[ShardDamage]:
-        """Adds damage to samples.
+        """Add damage to samples.
 
         Returns:
             Of each shard that had no damage before, the first.
@@ -49,7 +49,7 @@ class DamageRecord:
         return first
 
     def check(self) -> None:
-        """Checks that there is no more damage than allowed.
+        """Check that there is no more damage than allowed.
 
         Raises:
             ShardDamage: there is; the message tells the counts.
@@ -73,7 +73,7 @@ class DamageRecord:
         return {"damaged_samples": len(self), "by_shard": self.by_shard, "shards": shards}
 
     def read(self, content: Any) -> None:
-        """Adds what `to_json` wrote.
+        """Add what `to_json` wrote.
 
         Raises:
             ValueError: `content` is not of that form.

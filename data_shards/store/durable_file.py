@@ -11,7 +11,7 @@ class WriteError(OSError):
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file; it is on the disk when this returns.
+    """Write a file; it is on the disk when this returns.
 
     Raises:
         WriteError: the file cannot be written.

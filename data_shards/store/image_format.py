@@ -35,7 +35,7 @@ def format_name(encoded: bytes) -> str:
 
 
 def check_size(height: int, width: int) -> None:
-    """Checks the size of an image, in pixels, which must be neither empty nor too large.
+    """Check the size of an image, in pixels, which must be neither empty nor too large.
 
     Raises:
         ValueError: images of this size are not packed, not verified and not read.
@@ -78,7 +78,7 @@ def stored_size(encoded: bytes) -> tuple[int, int]:
 
 
 def decode_whole(encoded: bytes) -> np.ndarray:
-    """Decodes a stored image: uint8 RGB [H, W, 3].
+    """Decode a stored image: uint8 RGB [H, W, 3].
 
     Raises:
         ValueError: it is not a whole JPEG or PNG.

@@ -126,7 +126,7 @@ class Split:
 
 
 def open_split(root: Path | str, split: str) -> Split:
-    """Opens one split for reading.
+    """Open one split for reading.
 
     Checked are, without reading the shards, that they are there and how long they are, the index's length and checksum,
     and that its rows can be about these shards.
@@ -172,7 +172,7 @@ def find_split(root: Path, split: str) -> tuple[SplitEntry, tuple[str, ...]]:
 
 
 def read_index(path: Path, entry: SplitEntry, classes: int) -> np.ndarray:
-    """Reads an index: [samples] of `INDEX_DTYPE`, read-only.
+    """Read an index: [samples] of `INDEX_DTYPE`, read-only.
 
     Args:
         entry: the split's part of the manifest.

@@ -31,7 +31,13 @@ INDEX_DTYPE = np.dtype(
 
 
 class StrangeRows(NamedTuple):
-    """Rows that cannot be right. `first`: the first such sample. `count`: how many. `reason`: what is wrong with it."""
+    """Rows that cannot be right.
+
+    Attributes:
+        first: the first such sample.
+        count: how many.
+        reason: what is wrong with it.
+    """
 
     first: int
     count: int

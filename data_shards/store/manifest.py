@@ -114,7 +114,12 @@ class LeftOut(_Entry):
 
 
 class PackingNotes(_Entry):
-    """How shards differ from the source. `changed`: number of images, by what was done to them. `left_out`: images."""
+    """How shards differ from the source.
+
+    Attributes:
+        changed: number of images, by what was done to them.
+        left_out: images that could not be decoded.
+    """
 
     changed: dict[str, int]
     left_out: tuple[LeftOut, ...]
@@ -123,8 +128,10 @@ class PackingNotes(_Entry):
 class Manifest(_Entry):
     """A packed data set.
 
-    `checksum`: the SHA-256, in hex, of the file with zeros in the checksum's place; `write` fills it in. `options`: all
-    that decides the content (sizes, seed …). `notes`: None where images are as in the source.
+    Attributes:
+        checksum: the SHA-256, in hex, of the file with zeros in the checksum's place; `write` fills it in.
+        options: all that decides the content (sizes, seed …).
+        notes: None where images are as in the source.
     """
 
     format: int = Field(ge=FORMAT)  # older ones have no checksum, and come no further than that
@@ -142,7 +149,7 @@ class Manifest(_Entry):
         return self
 
     def write(self, root: Path) -> None:
-        """Writes ROOT/manifest.json, which is by convention the last file of a data set to be written.
+        """Write ROOT/manifest.json, which is by convention the last file of a data set to be written.
 
         Raises:
             WriteError: it cannot be written.
@@ -153,7 +160,7 @@ class Manifest(_Entry):
 
 
 def read_manifest(root: Path) -> Manifest:
-    """Reads ROOT/manifest.json.
+    """Read ROOT/manifest.json.
 
     Raises:
         ShardUsageError: there is none, or its format is that of another version.

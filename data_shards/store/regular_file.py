@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
-    """Opens the regular file at `path`; links are followed.
+    """Open the regular file at `path`; links are followed.
 
     Args:
         flags: as `os.open` takes them; by default the file is opened for reading.

@@ -15,7 +15,11 @@ BLOCK = tarfile.BLOCKSIZE
 
 
 class Member(NamedTuple):
-    """A file in a tar. `payload`: its bytes, fewer than `size` where the tar ends within it."""
+    """A file in a tar.
+
+    Attributes:
+        payload: its bytes, fewer than `size` where the tar ends within it.
+    """
 
     name: str
     offset: int  # of the payload

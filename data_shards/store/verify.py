@@ -28,9 +28,13 @@ _Problems: TypeAlias = dict[int, tuple[int | None, str]]  # by sample: place in 
 class Damage:
     """Something that is not as it was packed.
 
-    `shard`: path of the file. `key`: of the first sample concerned; None where no sample can be named. `offset`: place
-    in the file, in bytes. `reason`: what is wrong. `samples`: how many samples are lost or altered by it, consecutive
-    ones from `key` on; 0 where none is known to be.
+    Attributes:
+        shard: path of the file.
+        key: of the first sample concerned; None where no sample can be named.
+        offset: place in the file, in bytes.
+        reason: what is wrong.
+        samples: how many samples are lost or altered by it, consecutive ones from `key` on; 0 where none is known to
+            be.
     """
 
     shard: str
@@ -48,7 +52,7 @@ class Damage:
 
 
 def verify(root: Path | str, threads: int | None = None) -> list[Damage]:
-    """Checks every file of a data set.
+    """Check every file of a data set.
 
     Checked are each index's checksum, each shard's length and SHA-256, the structure of each tar, and each sample: its
     CRC-32, its label, and whether the image decodes to the size that the index gives.
@@ -125,7 +129,7 @@ class _SplitCheck:
         return damages
 
     def _walk(self, walk: TarWalk, entry: ShardEntry, first: int) -> tuple[_Problems, list[Damage]]:
-        """Reads a shard: what is wrong with its samples, and what is wrong between them."""
+        """Read a shard: what is wrong with its samples, and what is wrong between them."""
         problems: _Problems = {}
         others: list[Damage] = []
         seen: set[tuple[int, str]] = set()

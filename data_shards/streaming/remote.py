@@ -79,7 +79,7 @@ class RemoteSplit(Split):
 
 
 def open_remote(root: Path, split: str, stream_from: str) -> RemoteSplit:
-    """Opens one split for reading, as `open_split` does; but shards are not looked at before they are read.
+    """Open one split for reading, as `open_split` does; but shards are not looked at before they are read.
 
     Raises:
         ShardUsageError: for a missing data set or split.

@@ -67,7 +67,7 @@ class StreamSampler(EpochSampler):
         return self._order(step).ids(shown[skipped : skipped + count])
 
     def blocks(self, step: int, rank: int) -> tuple[Block, ...]:
-        """The blocks from which a rank's samples of a step are drawn, and the block after them, to be read ahead."""
+        """The blocks from which a rank's samples of a step are drawn, and the block after them, to be read in time."""
         count = self.per_rank(rank, self.world)
         begin, first, length = self._stretch(step, rank)
         last = min((first + count - 1) // self.block + 1, (length - 1) // self.block)

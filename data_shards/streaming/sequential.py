@@ -39,7 +39,7 @@ class SequentialReader:
         self._early: tuple[str, bytes] | None = None  # what the stream gave before its turn
 
     def read(self, first: int, end: int) -> Iterator[tuple[int, bytes | ShardDamage]]:
-        """Reads samples `first` up to, and without, `end`, all of one shard.
+        """Read samples `first` up to, and without, `end`, all of one shard.
 
         Yields:
             Id of each sample, and its encoded image or what is wrong with it.
@@ -62,7 +62,7 @@ class SequentialReader:
             yield sample, found
 
     def close(self) -> None:
-        """Closes the shard that is open."""
+        """Close the shard that is open."""
         if self._stream is not None:
             self._stream.close()
         self._stream = self._early = None

@@ -1,4 +1,4 @@
-"""A split that reads blocks of samples ahead, through streams, and then gives the samples out one by one."""
+"""A split that reads blocks of samples through streams, before they are needed, and gives them out one by one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class StreamedSplit(Split):
         return self._split.place(shard)
 
     def expect(self, blocks: tuple[Block, ...]) -> None:
-        """Begins to read these blocks, those that it has not begun yet; drops those that are expected no more."""
+        """Begin to read those of these blocks that are not begun yet, and drop those that are expected no more."""
         with self._lock:
             self._expected.append(blocks)
             self._wanted = set(chain.from_iterable(self._expected))

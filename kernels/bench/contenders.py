@@ -18,7 +18,7 @@ from kernels.losses.choice import losses_for
 from kernels.operations import Operations
 
 
-class Contender(Protocol):
+class OperationContender(Protocol):
     """Computes units of work from operands that it has laid out as it likes them.
 
     Attributes:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.bench.cases import Case
-from kernels.bench.contenders import Contender, plain_unit
+from kernels.bench.contenders import OperationContender, plain_unit
 from kernels.bench.operands import Operands, operands
 
 CHECK_BATCH = 4  # shapes are otherwise those that are measured
@@ -36,7 +36,7 @@ def gradients(outputs: Sequence[Tensor], of: Operands, given: Sequence[Tensor]) 
     return {name: gradient for name, gradient in zip(wanted, found, strict=True) if gradient is not None}
 
 
-def errors(contender: Contender, case: Case, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+def errors(contender: OperationContender, case: Case, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Relative error |difference| / |truth| (Euclidean norms) of the output and of each operand's gradient."""
     small = replace(case, batch=min(case.batch, CHECK_BATCH))
     made = operands(small, device, dtype)
@@ -55,7 +55,7 @@ def errors(contender: Contender, case: Case, device: torch.device, dtype: torch.
     return result | {f"gradient of {name}": _error(found.get(name), wanted[name]) for name in wanted}
 
 
-def complaint(contender: Contender, found: dict[str, float]) -> str | None:
+def complaint(contender: OperationContender, found: dict[str, float]) -> str | None:
     """What is wrong, in one line; None where nothing is."""
     # `not <=` also catches what is no number.
     wrong = {name: error for name, error in found.items() if not error <= contender.tolerance}

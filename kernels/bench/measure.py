@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kernels.bench.cases import DIRECTIONS, Case, Direction, least_work
-from kernels.bench.contenders import Contender, Eager, OfaStyle, Ours
+from kernels.bench.contenders import Eager, OfaStyle, OperationContender, Ours
 from kernels.bench.correctness import complaint, errors, gradients, leaves, output_gradients
 from kernels.bench.operands import operands
 from kernels.bench.timing import Clock, Limits
@@ -17,14 +17,14 @@ from kernels.bench.timing import Clock, Limits
 _WARM_UPS = 3  # Triton's tuning, oneDNN's and cuDNN's choice of algorithms
 
 
-def contenders_on(device: torch.device, dtype: torch.dtype) -> list[Contender]:
+def contenders_on(device: torch.device, dtype: torch.dtype) -> list[OperationContender]:
     """Ours first: the others' times are given as multiples of it."""
     return [Ours(device, dtype), Eager(device, dtype), OfaStyle(device)]
 
 
 def measure(
     cases: Iterable[Case],
-    contenders: Sequence[Contender],
+    contenders: Sequence[OperationContender],
     device: torch.device,
     dtype: torch.dtype,
     repeats: int,
@@ -54,7 +54,12 @@ def measure(
 
 
 def _seconds(
-    case: Case, contenders: Sequence[Contender], clock: Clock, device: torch.device, dtype: torch.dtype, repeats: int
+    case: Case,
+    contenders: Sequence[OperationContender],
+    clock: Clock,
+    device: torch.device,
+    dtype: torch.dtype,
+    repeats: int,
 ) -> dict[str, dict[Direction, float]]:
     """Median seconds by contender and direction."""
     made = operands(case, device, dtype)

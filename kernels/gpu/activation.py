@@ -1,6 +1,6 @@
 """Activations, their derivatives and the prologue they are part of, for tiles in float32.
 
-Which activation is known when a kernel is compiled; None stands for no prologue at all.
+The activation is fixed when a kernel is compiled; None stands for no prologue at all.
 """
 
 from __future__ import annotations

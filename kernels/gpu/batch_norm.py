@@ -3,7 +3,7 @@
 Vectors over channels, in float64 until they are stored.
 """
 
-# A size is a tensor to Triton, not to a type checker.
+# In a kernel a parameter annotated `int` is a tensor, which a type checker does not know.
 # pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _statistics(moments, channel, channels, count, epsilon):
     """Mean, variance and 1 / sqrt(variance + epsilon) of some channels. A variance that is not a number stays so."""
     inside = channel < channels
     mean = tl.load(moments + channel, inside, 0.0) / count
-    variance = tl.load(moments + channels + channel, inside, 1.0) / count - mean * mean  # outside, not zero either
+    variance = tl.load(moments + channels + channel, inside, 1.0) / count - mean * mean  # beyond the last: not zero
     variance = tl.where(variance < 0, 0.0, variance)  # rounding must not make it negative
     return mean, variance, 1 / tl.sqrt(variance + epsilon)
 

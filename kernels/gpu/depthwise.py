@@ -7,7 +7,7 @@ n-th block of strips and keeps the kernel, and its sums over all of them, in reg
 sum; the partials are added up in a fixed order, so that results are the same from run to run.
 """
 
-# Triton's language is Python to read, not to a type checker: a range known when compiling, a branch that is.
+# To a type checker Triton's language is not Python: it knows no loops and branches that compilation resolves.
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportOperatorIssue=false
 
 from __future__ import annotations

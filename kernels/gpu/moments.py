@@ -5,7 +5,7 @@ So a mean far larger than the deviation costs no digits; squares of the values t
 about zero follow from these sums, the pivot and the number of values, once per worker and in float64.
 """
 
-# Triton's sums are tensors.
+# In a kernel, sums are tensors, which a type checker does not know.
 # pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ sum; the partials are added up in a fixed order, so that results are the same fr
 fit in one tile, as in the large early layers, the worker also keeps its block of the weight.
 """
 
-# Triton's language is Python to read, not to a type checker: a range known when compiling, a branch that is.
+# To a type checker Triton's language is not Python: it knows no loops and branches that compilation resolves.
 # pyright: reportArgumentType=false, reportPossiblyUnboundVariable=false
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A tile is [BLOCK_P, BLOCK_C]: strips side by side, by channels. A patch of such tiles is a tuple, row by row.
 """
 
-# Triton's language is Python to read, not to a type checker: a range known when compiling is no iterable to it.
+# To a type checker Triton's language is not Python: it knows no loops that compilation unrolls.
 # pyright: reportGeneralTypeIssues=false
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.bench.contenders import Contender, batch, build, exact
+from pipeline.bench.contenders import StepContender, batch, build, exact
 from pipeline.methods.phases import StepPlan
 from pipeline.supernet.space import Space
 
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def agreements(
-    contenders: Mapping[str, Contender],
+    contenders: Mapping[str, StepContender],
     space: Space,
     plan: StepPlan,
     weights: Mapping[str, Tensor],
@@ -47,10 +47,11 @@ def agreements(
 ) -> dict[str, Agreement]:
     """Let each contender, which has not taken a step yet, take its first one, and compare.
 
-    On CUDA, twins of them in float32 are compared, and of those that are timed in bfloat16 the losses.
+    On CUDA, where they are timed in bfloat16, losses and gradients are compared on float32 twins of them, and on those
+    that are timed the losses alone.
 
     Args:
-        compiled_batch: number of images for these losses: what is compiled is checked as it is timed.
+        compiled_batch: number of images for the latter: what is compiled is checked at a size that is timed.
     """
     images, labels = batch(space, _IMAGES, device)
     truth = _FirstStep(exact(space, plan, weights, device), images.double(), labels)
@@ -76,7 +77,7 @@ def agreements(
 class _FirstStep:
     """Losses of the subnets and gradient by parameter of a contender's first step."""
 
-    def __init__(self, contender: Contender, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, contender: StepContender, images: Tensor, labels: Tensor) -> None:
         self.losses: Sequence[float] = [float(loss) for loss in contender.step(contender.lay_out(images), labels)]
         self.gradient = contender.first_gradient()
 

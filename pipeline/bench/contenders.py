@@ -32,7 +32,7 @@ from pipeline.training.sandwich import sandwich_step
 _OPTIMIZER = SgdConfig(weight_decay=0)
 
 
-class Contender(Protocol):
+class StepContender(Protocol):
     """Trains on one batch at a time.
 
     Attributes:
@@ -132,14 +132,14 @@ class PlainNetworks:
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`network` as one graph for each batch size: the fastest that compilation can be had."""
-    # They share their class's code, and beyond this number of graphs for one piece of code nothing more is compiled.
+    """`network` compiled to one graph for each batch size, which is how compilation is fastest."""
+    # All networks share their class's code, of which torch compiles no more graphs than this.
     torch._dynamo.config.recompile_limit = 64
     return torch.compile(network, dynamic=False, fullgraph=True)
 
 
 # Kernels and class of each; ours first, whose time the ratios are to.
-_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Any, StepPlan], Contender]]] = {
+_CONTENDERS: dict[str, tuple[KernelChoice, Callable[[Any, StepPlan], StepContender]]] = {
     "ours": ("auto", SupernetStep),
     "strong eager": ("reference", SupernetStep),
     "plain networks": ("reference", PlainNetworks),
@@ -162,7 +162,7 @@ def build(
     weights: Mapping[str, Tensor],
     device: torch.device,
     float32: bool = False,
-) -> Contender:
+) -> StepContender:
     """The contender `name`, with a copy of `weights`.
 
     Args:

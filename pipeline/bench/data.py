@@ -14,9 +14,9 @@ from pipeline.bench.plots import data_plot
 from pipeline.bench.progress import progress
 from pipeline.bench.reading import rounds
 from pipeline.bench.reading.aims import Aim, aims
-from pipeline.bench.reading.contenders import CONTENDERS
 from pipeline.bench.reading.dali_sequential import write_indexes
 from pipeline.bench.reading.photographs import QUALITY, make_photographs
+from pipeline.bench.reading.readers import READERS
 from pipeline.bench.reading.shown import BATCH, PREFETCH, RESOLUTION
 from pipeline.bench.reading.start import SAMPLES, SHARDS, measure_starts
 from pipeline.bench.reading.training_wait import measure_wait
@@ -45,8 +45,12 @@ _COLUMNS = {
 class Extent:
     """How much is measured.
 
-    `images` of each data set; `rounds` of turns of `turn_seconds`; `samples` in `shards` of the starts, by so many
-    `ranks`; `steps` of the training.
+    Attributes:
+        images: of each data set.
+        rounds: of turns of `turn_seconds`, one for each contender.
+        samples, shards: of the data set that is started with.
+        ranks: numbers of processes that start.
+        steps: of the training.
     """
 
     images: int = 4096
@@ -163,7 +167,7 @@ def _title(found: Mapping[str, Any]) -> str:
 
 def _print(found: Mapping[str, Any]) -> None:
     print_figures(_title(found), found["contenders"], _COLUMNS)
-    for name, contender in CONTENDERS.items():
+    for name, contender in READERS.items():
         print(f"{name}: {contender.description}")
     bits = ", ".join(f"{data['bits_per_pixel']:.1f} at {data['data_set']}" for data in found["data_sets"])
     print(

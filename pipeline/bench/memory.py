@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.bench.contenders import Contender, batch, build, initial_weights, sandwich_plan
+from pipeline.bench.contenders import StepContender, batch, build, initial_weights, sandwich_plan
 from pipeline.errors import RunFailure
 from pipeline.recipe.named_space import named_space
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def peak_on_cuda(contender: Contender, images: Tensor, labels: Tensor) -> int:
+def peak_on_cuda(contender: StepContender, images: Tensor, labels: Tensor) -> int:
     """Bytes that a step of `contender` allocates at most, on top of what was allocated before."""
     images = contender.lay_out(images)
     torch.cuda.synchronize()

@@ -19,7 +19,7 @@ from pipeline.supernet.supernet import Supernet
 def network_cases(space: Space, batch: int) -> list[Case]:
     """What the full model asks for, whose activations are the largest, at its resolution; by operation.
 
-    Of depthwise convolutions, the one with the largest input of each stride is there in every kernel size.
+    For each stride, the depthwise convolution with the largest input comes in every kernel size.
 
     Args:
         batch: images of the cases.

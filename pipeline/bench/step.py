@@ -13,7 +13,7 @@ from pipeline.bench.agreement import Agreement, agreements
 from pipeline.bench.contenders import (
     CONTENDERS,
     DESCRIPTIONS,
-    Contender,
+    StepContender,
     SupernetStep,
     build,
     fed,
@@ -129,7 +129,7 @@ def place_of(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in PLACE}
 
 
-def _peak(network: str, name: str, contender: Contender, images: Tensor, labels: Tensor) -> int | None:
+def _peak(network: str, name: str, contender: StepContender, images: Tensor, labels: Tensor) -> int | None:
     if images.device.type == "cuda":
         return peak_on_cuda(contender, images, labels)
     return peak_on_cpu(network, len(images), name)

@@ -9,7 +9,7 @@ from pipeline.console.tables import print_table
 
 
 class _Nothing:
-    """A figure that there is none of, in whatever format."""
+    """Stands for a missing figure, in whatever format."""
 
     def __format__(self, specification: str) -> str:
         return "–"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data_shards.loading.batch_reader import Batch
 from kernels.bench.timing import Clock
-from pipeline.bench.contenders import Contender, SupernetStep, fed
+from pipeline.bench.contenders import StepContender, SupernetStep, fed
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import Slot
 from pipeline.training.sandwich import sandwich_step
@@ -22,7 +22,7 @@ _SEEN_STEPS = 2
 
 
 def median_seconds(
-    contenders: Mapping[str, Contender],
+    contenders: Mapping[str, StepContender],
     batch: Batch,
     device: torch.device,
     repeats: int,
@@ -36,7 +36,7 @@ def median_seconds(
     """
     clock = Clock(device, flush=False)
 
-    def step(contender: Contender) -> None:
+    def step(contender: StepContender) -> None:
         images, labels = fed(batch, device)
         contender.step(contender.lay_out(images), labels)
 

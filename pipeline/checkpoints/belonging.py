@@ -1,8 +1,8 @@
-"""Whether a checkpoint can be of a run: its progress of the run's schedule, its tensors of the run's network."""
+"""Whether a checkpoint can be of a run: its counters of the run's schedule, its tensors of the run's network."""
 
 from __future__ import annotations
 
-from pipeline.checkpoints.checkpoint import Checkpoint, Misfit, Progress
+from pipeline.checkpoints.checkpoint import Checkpoint, Counters, Misfit
 from pipeline.methods.schedule import Schedule
 from pipeline.supernet.belonging import difference, without_memory
 from pipeline.tracking.ledger import LedgerError, LedgerRecord
@@ -25,18 +25,18 @@ def misfit_of(schedule: Schedule) -> Misfit:
             LedgerRecord.from_json(checkpoint.ledger)
         except LedgerError as error:
             return str(error)
-        return _beside_the_schedule(checkpoint.progress, schedule)
+        return _beside_the_schedule(checkpoint.counters, schedule)
 
     return misfit
 
 
-def _beside_the_schedule(progress: Progress, schedule: Schedule) -> str | None:
-    if progress.step > schedule.steps:
-        return f"it tells of step {progress.step}, the run has {schedule.steps}"
-    if progress.passed_over > progress.step:
-        return f"it tells of {progress.passed_over} steps passed over of {progress.step}"
-    # A run that went back is at a later step than its weights, which enter the phases since before its next one.
-    entered = len(schedule.entries(progress.step - 1))
-    if progress.entered > entered or (progress.entered < entered and not progress.roll_backs):
-        return f"at step {progress.step} the entries of {entered} phases are done, it tells of {progress.entered}"
+def _beside_the_schedule(counters: Counters, schedule: Schedule) -> str | None:
+    if counters.step > schedule.steps:
+        return f"it tells of step {counters.step}, the run has {schedule.steps}"
+    if counters.passed_over > counters.step:
+        return f"it tells of {counters.passed_over} steps passed over of {counters.step}"
+    # After a roll-back the weights are behind the run's step: phases that began in between are entered before its next.
+    entered = len(schedule.entries(counters.step - 1))
+    if counters.entered > entered or (counters.entered < entered and not counters.roll_backs):
+        return f"at step {counters.step} the entries of {entered} phases are done, it tells of {counters.entered}"
     return None

@@ -1,6 +1,6 @@
 """Checkpoints: the unsharded training state in one safetensors file, named whole by a sidecar with its checksum.
 
-`checkpoints/step-000000123.safetensors` is written beside and renamed, then `step-000000123.json` (step, progress,
+`checkpoints/step-000000123.safetensors` is written beside and renamed, then `step-000000123.json` (counters,
 bytes, SHA-256, and a checksum over all of these, which thereby covers both files): the newest sidecar is the pointer to
 the newest whole checkpoint. A file without a sidecar was never finished. One that holds something else than was
 written, or what cannot be of this run, is damaged, and the one before it is taken.
@@ -46,14 +46,14 @@ class CheckpointConfig(BaseModel):
 
 
 @dataclass
-class Progress:
-    """How far a run is: all that a checkpoint holds of it besides the engine's state.
+class Counters:
+    """How far a run is, counted: all that a checkpoint holds of it besides the engine's state.
 
     Attributes:
         step: optimizer steps done.
         entered: how many of the phases that change the state on being entered have done so.
         roll_backs: how often it has gone back to a checkpoint.
-        passed_over: how many of its steps the weights were not trained by, as it went back behind them.
+        passed_over: how many of the steps done have no part in the weights, as the run went back past them.
     """
 
     step: int = 0
@@ -71,14 +71,14 @@ class Checkpoint:
         accuracy: held-out top-1 in per cent, mean of the full model and the smallest subnet; None if not evaluated.
     """
 
-    progress: Progress
+    counters: Counters
     state: TrainingState
     ledger: dict[str, Any]
     accuracy: float | None = None
 
     @property
     def step(self) -> int:
-        return self.progress.step
+        return self.counters.step
 
 
 def save_checkpoint(run_folder: Path, checkpoint: Checkpoint, keep: int, keep_best: bool = False) -> Path:
@@ -99,11 +99,11 @@ def prepare_checkpoint(
     tensors = {f"weights/{name}": tensor.contiguous() for name, tensor in checkpoint.state.weights.items()}
     tensors |= {f"momentum/{name}": tensor.contiguous() for name, tensor in checkpoint.state.momentum.items()}
     tensors |= {f"teacher/{name}": tensor.contiguous() for name, tensor in (checkpoint.state.teacher or {}).items()}
-    content, progress = save(tensors), asdict(checkpoint.progress)
+    content, counters = save(tensors), asdict(checkpoint.counters)
 
     def write() -> Path:
         sidecar = _Sidecar(
-            **progress, **Digest.of(content)._asdict(), ledger=checkpoint.ledger, accuracy=checkpoint.accuracy
+            **counters, **Digest.of(content)._asdict(), ledger=checkpoint.ledger, accuracy=checkpoint.accuracy
         )
         _write(folder, path, content, sidecar, keep, keep_best)
         return path
@@ -136,7 +136,7 @@ def load_best_checkpoint(run_folder: Path, warnings: list[str], misfit: Misfit =
         warnings: gets a line for each that does not tell its accuracy any more, as it is damaged or was not finished.
 
     Raises:
-        UsageError: where none was evaluated. RunFailure: where it is damaged, or no one tells any more.
+        UsageError: where none was evaluated. RunFailure: where it is damaged, or none tells its accuracy any more.
     """
     best = _best(_newest_first(run_folder / CHECKPOINTS), damaged := [])
     if best is None and damaged:
@@ -287,7 +287,7 @@ def _load(sidecar_path: Path, misfit: Misfit) -> Checkpoint:
     try:
         tensors = load(read_whole(path, Digest(sidecar.bytes, sidecar.sha256)))
         checkpoint = Checkpoint(
-            progress=Progress(sidecar.step, sidecar.entered, sidecar.roll_backs, sidecar.passed_over),
+            counters=Counters(sidecar.step, sidecar.entered, sidecar.roll_backs, sidecar.passed_over),
             state=TrainingState(
                 dict(_part(tensors, "weights/")),
                 dict(_part(tensors, "momentum/")),

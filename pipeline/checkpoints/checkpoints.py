@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints.belonging import misfit_of
-from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointConfig, Progress, prepare_checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointConfig, Counters, prepare_checkpoint
 from pipeline.checkpoints.roll_back import RollBack, roll_back
 from pipeline.checkpoints.writer import CheckpointWriter
 from pipeline.engines.protocol import TrainingState
@@ -27,7 +27,7 @@ class Checkpoints:
         taken_up: what the run goes on from; None where it begins.
 
     Attributes:
-        progress: how far the run is.
+        counters: how far the run is.
         accuracy: held-out, of the steps done; see `Checkpoint`. None where they were not evaluated.
     """
 
@@ -39,7 +39,7 @@ class Checkpoints:
         taken_up: Checkpoint | None,
         processes: Processes,
     ) -> None:
-        self.progress = taken_up.progress if taken_up else Progress()
+        self.counters = taken_up.counters if taken_up else Counters()
         self.accuracy = taken_up.accuracy if taken_up else None
         self._folder, self._config, self._schedule = run_folder, config, schedule
         self._processes = processes
@@ -55,42 +55,42 @@ class Checkpoints:
 
     @property
     def unwritten(self) -> bool:
-        """Whether this process could not write one, as `finish` tells. For one process to ask."""
+        """Whether writing a checkpoint has failed on this process, which `finish` raises; may be asked by one alone."""
         return self._writer.failed
 
     @property
     def up_to_date(self) -> bool:
-        """Whether there is one of the steps done."""
-        return self._saved_step == self.progress.step
+        """Whether the steps done have their checkpoint, written or under way."""
+        return self._saved_step == self.counters.step
 
     def step_done(self) -> None:
-        self.progress.step += 1
+        self.counters.step += 1
         self.accuracy = None
 
     def evaluated(self, accuracy: float) -> None:
-        """The held-out accuracy of the steps done, which their checkpoint is to tell, also where there is one."""
+        """Note the held-out accuracy of the steps done, for their checkpoint: one that is there is written again."""
         self.accuracy, self._saved_step = accuracy, None
 
     def begin(self, state: TrainingState, ledger: Callable[[], dict[str, Any]]) -> None:
-        """Begin to write the one of the steps done, once the one before is written.
+        """Begin to write the checkpoint of the steps done, once the one before it is written.
 
         Args:
             ledger: the cost so far, asked for on the main process alone.
 
         Raises:
-            RunFailure: where the one before could not be written; PeerFailure on the other processes.
+            RunFailure: where the one before it could not be written; PeerFailure on the other processes.
         """
 
         def write() -> None:
-            checkpoint = Checkpoint(self.progress, state, ledger(), self.accuracy)
+            checkpoint = Checkpoint(self.counters, state, ledger(), self.accuracy)
             config = self._config
             self._writer.begin(prepare_checkpoint(self._folder, checkpoint, config.keep, config.keep_best))
 
         self._processes.on_main(write)
-        self._saved_step = self.progress.step
+        self._saved_step = self.counters.step
 
     def finish(self) -> None:
-        """Wait for the one under way.
+        """Wait for the checkpoint that is being written.
 
         Raises:
             RunFailure: where it could not be written; PeerFailure on the other processes.
@@ -98,18 +98,18 @@ class Checkpoints:
         self._processes.on_main(self._writer.finish)
 
     def go_back(self, failure: RunFailure) -> RollBack:
-        """Take up the newest one for what has failed since, as `roll_back` says; its state is the engine's to load."""
+        """Go back to the newest checkpoint, see `roll_back`; the caller loads its state into the engine."""
         self.finish()
         most, misfit = self._config.roll_backs, misfit_of(self._schedule)
-        back = roll_back(self._folder, most, self._processes, self.progress, failure, misfit)
-        self.progress, self.accuracy = back.progress, None
+        back = roll_back(self._folder, most, self._processes, self.counters, failure, misfit)
+        self.counters, self.accuracy = back.counters, None
         return back
 
     def metrics(self) -> dict[str, float]:
-        """Of a run that has gone back: how often, and how many steps its weights lack."""
-        if not self.progress.roll_backs:
+        """How often the run has gone back, and how many steps its weights lack; nothing where it has not."""
+        if not self.counters.roll_backs:
             return {}
         return {
-            "optim/roll_backs": float(self.progress.roll_backs),
-            "optim/steps_passed_over": float(self.progress.passed_over),
+            "optim/roll_backs": float(self.counters.roll_backs),
+            "optim/steps_passed_over": float(self.counters.passed_over),
         }

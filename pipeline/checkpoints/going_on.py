@@ -34,10 +34,10 @@ def _check_same(run_folder: Path, found: list[tuple[str, int | None]]) -> None:
     for rank, (host, step) in enumerate(others, start=1):
         if step != first:
             raise RunFailure(
-                f"run folder {run_folder.absolute()}: process {rank} on {host} finds {_described(step)}, process 0 on "
-                f"{first_host} {_described(first)}: it must be one folder that all processes share and can read"
+                f"run folder {run_folder.absolute()}: process {rank} on {host} finds {_found(step)}, process 0 on "
+                f"{first_host} {_found(first)}: it must be one folder that all processes share and can read"
             )
 
 
-def _described(step: int | None) -> str:
+def _found(step: int | None) -> str:
     return "no checkpoint" if step is None else f"the checkpoint of step {step}"

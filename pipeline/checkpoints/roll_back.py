@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpoints.checkpoint import Misfit, Progress, of_any_run, remove_newer
+from pipeline.checkpoints.checkpoint import Counters, Misfit, of_any_run, remove_newer
 from pipeline.checkpoints.going_on import take_up
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import PeerFailure, RunFailure
@@ -24,7 +24,7 @@ class RollBack:
     """
 
     state: TrainingState
-    progress: Progress
+    counters: Counters
     lines: tuple[str, ...]
 
 
@@ -32,7 +32,7 @@ def roll_back(
     run_folder: Path,
     most: int,
     processes: Processes,
-    progress: Progress,
+    counters: Counters,
     failure: RunFailure,
     misfit: Misfit = of_any_run,
 ) -> RollBack:
@@ -49,10 +49,10 @@ def roll_back(
             PeerFailure on all processes but the main one, which tells it.
     """
     told_once = RunFailure if processes.is_main else PeerFailure
-    if progress.roll_backs >= most:
-        so_often = f"the run has gone back {progress.roll_backs}× already; " if progress.roll_backs else ""
+    if counters.roll_backs >= most:
+        so_often = f"the run has gone back {counters.roll_backs}× already; " if counters.roll_backs else ""
         raise told_once(
-            f"{failure}; nothing was saved since. {so_often}checkpoint.roll_backs={progress.roll_backs + 1} with "
+            f"{failure}; nothing was saved since. {so_often}checkpoint.roll_backs={counters.roll_backs + 1} with "
             "--resume passes over the steps since the last checkpoint; a lower learning rate needs a new run: name=…"
         )
     warnings: list[str] = []
@@ -63,10 +63,10 @@ def roll_back(
     if checkpoint is None:
         raise told_once(f"{failure}; there is no checkpoint yet to go back to, see checkpoint.every")
     processes.on_main(lambda: remove_newer(run_folder, checkpoint.step))
-    first, end, count = checkpoint.step, progress.step, progress.roll_backs + 1
+    first, end, count = checkpoint.step, counters.step, counters.roll_backs + 1
     told = (
         f"{failure}: back to the checkpoint of step {first}; steps {first} to {end - 1} are passed over "
         f"(roll-back {count} of {most})"
     )
-    passed = checkpoint.progress.passed_over + end - first
-    return RollBack(checkpoint.state, Progress(end, checkpoint.progress.entered, count, passed), (*warnings, told))
+    passed = checkpoint.counters.passed_over + end - first
+    return RollBack(checkpoint.state, Counters(end, checkpoint.counters.entered, count, passed), (*warnings, told))

@@ -19,8 +19,8 @@ def imported_data(space: Space, shards: Path, convention: str) -> DataConfig:
     """The images of `shards`, for subnets of `space`.
 
     Args:
-        convention: a name out of `CONVENTIONS`; NONE for whole images; AUTO for the one that was first of those who
-            publish the network's layout, for images as large as theirs, else for whole images.
+        convention: a name out of `CONVENTIONS`; NONE for whole images; AUTO for the first one published for the
+            network's layout (`ofa`, `attentive_nas`), but NONE where its images are small.
 
     Raises:
         UsageError: naming the legal conventions.

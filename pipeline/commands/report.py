@@ -32,8 +32,8 @@ def print_report(runs: Sequence[Path], output: Path | None, as_json: bool) -> No
 def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
     """Write the report of `runs` into `output` (default: `report/` in the only run's folder).
 
-    A report of one run, in its folder, becomes an artifact of it in MLflow, where it was tracked; a server that does
-    not answer is said so, and the report stays.
+    A report of one run, in its folder, becomes an artifact of it in MLflow, where it was tracked. Where the
+    server does not answer, a warning says so, and the report stays.
 
     Raises:
         UsageError: where a run is missing or malformed, several runs come without `output`, or it cannot be written.

@@ -1,4 +1,4 @@
-"""What every engine's configuration has, and what it tells of its engine to those who plan with it."""
+"""What every engine's configuration has, and what it tells of its engine: processes, sharding, traffic."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BaseEngineConfig(BaseModel, ABC, extra="forbid", frozen=True):
 
     @property
     def shards_weights(self) -> bool:
-        """Whether a weight moves: it is whole, and in one place, only while it is used."""
+        """Whether weights are sharded, so that each is whole, and at one address, only while it is used."""
         return False
 
     def check_processes(self, count: int) -> None:

@@ -26,8 +26,10 @@ class EngineError(UsageError):
 class TrainingState:
     """Weights (with batch-norm statistics) and momentum by parameter name, unsharded, on the CPU.
 
-    The canonical form: every engine at every world size gives and takes it. `teacher`: weights that were frozen to be
-    learned from; None where the method has none, or not yet.
+    The canonical form: every engine at every world size gives and takes it.
+
+    Attributes:
+        teacher: weights that were frozen to be learned from; None where the method has none, or not yet.
     """
 
     weights: dict[str, Tensor]

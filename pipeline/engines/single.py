@@ -32,7 +32,7 @@ class SingleConfig(BaseEngineConfig, frozen=True):
             raise EngineError(f"engine.name: 'single' cannot run on {count} processes; legal: ddp, fsdp, deepspeed")
 
     def all_reduces(self, subnets: int) -> float:
-        return 1.0  # of those who take its place on many
+        return 1.0  # of the engine that takes its place on many processes
 
     def build(self, supernet: Supernet, optimizer: OptimizerConfig, batch_per_process: int) -> Engine:
         return SingleEngine(supernet, optimizer)

@@ -10,10 +10,11 @@ from pipeline.duration import Duration
 class EvaluationConfig(BaseModel):
     """When and on what subnets are evaluated.
 
-    `every`: between evaluations of the full model and the smallest subnet on held-out data. `full_when_shrinking`:
-    between extra evaluations of the full model during the ramp, and at least the first epoch, after shrinking begins,
-    where its accuracy may dip; 0 for none. `recalibration_samples`: training images that a subnet's batch-norm
-    statistics are recomputed from.
+    Attributes:
+        every: between evaluations of the full model and the smallest subnet on held-out data.
+        full_when_shrinking: between extra evaluations of the full model during the ramp, and at least the first epoch,
+            after shrinking begins, where its accuracy may dip; 0 for none.
+        recalibration_samples: training images that a subnet's batch-norm statistics are recomputed from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

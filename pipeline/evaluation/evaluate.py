@@ -27,7 +27,13 @@ from pipeline.supernet.supernet import Supernet
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Over `samples` images: top-1 and top-5 in per cent, and the mean cross-entropy."""
+    """Of a network on held-out images.
+
+    Attributes:
+        top1, top5: in per cent.
+        loss: mean cross-entropy.
+        samples: number of images.
+    """
 
     top1: float
     top5: float
@@ -38,7 +44,7 @@ class Accuracy:
 class Evaluator:
     """Evaluates on held-out images, recalibrating on a fixed sample of those that training is shown.
 
-    All processes must call its methods together; each works on its share, and all get the same result.
+    All processes must call its methods together; each works on its part, and all get the same result.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Batch-norm recalibration: a subnet's statistics, recomputed from training images before it is used (METHOD §1)."""
+"""Batch-norm recalibration: a subnet's statistics, recomputed from training images (Yu and Huang, ICCV 2019)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         layer.train()
     for number, images in enumerate(batches, start=1):
         for layer in layers:
-            # A cumulative average, for which torch's own word is None: then it asks the device for the number.
+            # A cumulative average. torch's own, `momentum=None`, would wait for the device to tell the number.
             layer.momentum = 1 / number
         network(images)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -1,8 +1,8 @@
 """JSON files of ours: written whole with a checksum, read strictly. What they hold is what was written, or is refused.
 
 The member `checksum` is the SHA-256 of the others, in a form that does not depend on spaces and order: a person may
-lay the file out anew. A file without it is one that an earlier version wrote, or that somebody took it out of to
-change the rest on purpose.
+lay the file out anew. Where it is missing, an earlier version wrote the file, or somebody took it out to change
+the rest on purpose.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from typing import Literal
 from pipeline.console.quantities import with_prefix
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
+from pipeline.forecast.costs import links_of, step_times
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.hours import RunHours
 from pipeline.forecast.lengths import CountedMacs, Lengths, scaled
-from pipeline.forecast.plan import links_of, step_times
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe, resolved
 from pipeline.recipe.writing import write_recipe
@@ -114,7 +114,7 @@ def print_budget(
     """Print the run that the budget pays for, with all that is assumed; write its recipe where that is asked for.
 
     Args:
-        gpu, per_node, within, between, measured, save: as of `print_plan`; not asked for by a budget of MACs.
+        gpu, per_node, within, between, measured, save: as of `print_costs`; not asked for by a budget of MACs.
         counts: of accelerators; one at most.
 
     Raises:

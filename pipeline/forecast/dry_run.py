@@ -54,7 +54,7 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         engine = build(recipe.model_copy(update={"batch_size": count * processes.world}), schedule, processes)
         seconds = seconds_per_step(recipe, engine, schedule, processes, count)
         phases = [
-            _describe(phase, schedule, recipe.batch_size, seconds[phase.name] / count) for phase in schedule.phases
+            _phase_row(phase, schedule, recipe.batch_size, seconds[phase.name] / count) for phase in schedule.phases
         ]
         hours = sum(phase["hours"] for phase in phases)
         price = recipe.cost.price_per_gpu_hour if processes.device.type == "cuda" else None
@@ -124,7 +124,7 @@ def _trial_images(space: Space, per_process: int) -> int:
     return in_pairs(min(affordable, per_process))
 
 
-def _describe(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
+def _phase_row(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_image: float) -> dict[str, Any]:
     steps = phase.end - phase.start
     per_image = macs_per_image(phase, schedule)
     names = Counter(phase.slot_names)

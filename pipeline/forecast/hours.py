@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data_shards.errors import ShardUsageError
 from data_shards.open_data import open_data
-from pipeline.forecast.plan import Links, gradient_bytes, run_seconds
+from pipeline.forecast.costs import Links, gradient_bytes, run_seconds
 from pipeline.forecast.step_times import StepTimes
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe
@@ -22,7 +22,7 @@ class RunHours:
     Args:
         schedule: of the recipe.
         times: of steps, on one accelerator.
-        links, per_node: see `plan`.
+        links, per_node: as of `costs`.
         count: of accelerators.
     """
 

@@ -1,4 +1,4 @@
-"""Step times of one process on one machine, measured once and kept: what plans for many processes are made from."""
+"""Step times of one process on one machine, measured once and kept, from which the costs of runs are told."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ class StepTime(BaseModel):
 class StepTimes(BaseModel):
     """What was measured: the machine, what its steps compute, and the step time of each phase by its name.
 
-    `evaluation` is of the full model, on so many images, reading included; None where the data was not there.
-    `start_seconds` are from the start of a process to its first step. Files of earlier versions tell neither.
+    Attributes:
+        computes: see `computed`.
+        images: of the two trial steps that the times were measured on.
+        evaluation: of the full model, by the number of images, reading included; None where the data was not there, and
+            in files of earlier versions.
+        start_seconds: from the start of a process to its first step; 0 in files of earlier versions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

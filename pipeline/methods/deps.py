@@ -1,4 +1,4 @@
-"""DεpS: the full model alone, then ε-shrinking, then the sandwich (ECCV 2024, §3; METHOD §2). Ablations are keys."""
+"""DεpS: the full model alone, then ε-shrinking, then the sandwich (ECCV 2024, §3). Ablations are recipe keys."""
 
 from __future__ import annotations
 

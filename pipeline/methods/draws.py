@@ -14,9 +14,13 @@ from pipeline.supernet.subnet import Subnet
 
 
 class Key(NamedTuple):
-    """Of what a slot's subnet is drawn: the run's seed, the global step, and the slot's place in the step.
+    """What a slot's subnet is drawn from.
 
-    `candidate`: which of several, in a slot that picks one of them.
+    Attributes:
+        seed: of the run.
+        step: of the run, from 0.
+        slot: its place in the step.
+        candidate: which of several, in a slot that picks one of them.
     """
 
     seed: int

@@ -34,7 +34,7 @@ def enter(engine: Engine, entries: Iterable[Entry]) -> None:
 class Reorganise:
     """Channels sorted by importance, momentum with them: the full model trains on as if nothing had been.
 
-    OFA (Cai et al., ICLR 2020, §3.3); METHOD §2.2.
+    OFA (Cai et al., ICLR 2020, §3.3).
 
     Attributes:
         trained: the restriction of `space` whose subnets train already, which keep their channels; None for the full

@@ -19,8 +19,10 @@ Network = Literal["full", "teacher"]  # whose soft labels are learned from: the 
 class Targets(NamedTuple):
     """What there is to learn from in a step.
 
-    `labels`: int64 [N], or float [N, classes] whose rows sum to one. `full`: logits [N, classes] of this step's full
-    model, detached; None until its sub-step is done. `teacher`: logits of the frozen teacher; None where there is none.
+    Attributes:
+        labels: int64 [N], or float [N, classes] whose rows sum to one.
+        full: logits [N, classes] of this step's full model, detached; None until its sub-step is done.
+        teacher: logits of the frozen teacher; None where there is none.
     """
 
     labels: Tensor
@@ -56,7 +58,9 @@ class LabelCrossEntropy:
 
 @dataclass(frozen=True)
 class SoftCrossEntropy:
-    """τ² · CE with another network's soft labels, alone (METHOD §2.5).
+    """τ² · CE with another network's soft labels, alone.
+
+    Of the step's full model it is in-place distillation (Yu and Huang, ICCV 2019).
 
     Attributes:
         of: whose soft labels.

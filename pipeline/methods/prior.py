@@ -1,7 +1,8 @@
 """Subnets near a number of MACs, drawn as often as a space has them there (AttentiveNAS, Wang et al., CVPR 2021, §3.2).
 
-A table of random subnets is sorted into bins of MACs. A bin is drawn by its share of the table; then, for each choice
-by itself, a value by its share among the bin's subnets, until all choices together fall into the bin.
+Random subnets are sorted by their MACs into the bins of a table. A bin is drawn with its frequency in the table. Then
+each choice draws a value by itself, with its frequency among the bin's subnets; all of them anew, until the subnet that
+they make falls into the bin.
 
 The table is drawn again wherever it is needed, of the run's seed alone: so all processes and every resumed start have
 the same one, and none can be lost or damaged.
@@ -33,7 +34,7 @@ class NearTarget:
 
     Attributes:
         bin_macs: width of a bin; None for a seventieth of the way from the smallest subnet to the full model.
-        table: number of random subnets that the shares are of.
+        table: number of random subnets in it, which the frequencies are counted over.
     """
 
     space: Space
@@ -61,7 +62,7 @@ class NearTarget:
         return max((most - least) / _BINS, 1.0)
 
     def _near(self, chosen: Mapping[Dimension, Sequence[Any]], generator: torch.Generator) -> Subnet:
-        """A subnet with every value by its share, whatever its MACs."""
+        """A subnet with each value drawn with its frequency, whatever the MACs of all together."""
         values = ((each, of[_below(len(of), generator)]) for each, of in chosen.items())
         return self.space.assemble(dict(values))
 

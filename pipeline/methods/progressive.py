@@ -28,9 +28,9 @@ class Published(NamedTuple):
     """What a phase has where the recipe does not say.
 
     Attributes:
-        epochs: of the published schedule; of a run of another length, its share.
+        epochs: of the published schedule; scaled to runs of another length.
         rate: greatest learning rate, over the teacher's.
-        warmup: share of the phase.
+        warmup: as a fraction of the phase.
         subnets: trained per step.
     """
 
@@ -47,7 +47,7 @@ class PhaseConfig(BaseModel):
 
     phase: str
     duration: Duration | None = Field(
-        default=None, description="by default its published share of what phases with a duration leave"
+        default=None, description="by default its published part of what phases with a duration leave"
     )
     learning_rate: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="by default its published part of learning_rate.base"

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 import torch.distributed as dist
 
 BEAT_SECONDS = 1.0
-# Counts at most as silence between two looks: more is time in which this process did not run itself, as when the whole
-# run is suspended, or its machine.
+# The most that counts as silence between two looks: for longer this process did not run itself, as when the whole run,
+# or its machine, was suspended.
 _AWAKE = 2 * BEAT_SECONDS
 # Silence after which a peer is blamed for a collective operation that has failed.
 _BLAMED_AFTER = 3 * BEAT_SECONDS
-# Who serves the store, unless the launcher does: its silence shows in the store's.
+# The rank that serves the store, unless the launcher does: where it is silent, so is the store.
 _STORE_OF = 0
 
 

@@ -27,9 +27,9 @@ def normal(name: str) -> str:
 
 
 def norm_of(name: str) -> str | None:
-    """The batch norm that a counter or statistic is beside of, which no network computes with; None for another name.
+    """Normal name of the batch norm that a counter or statistic lies beside; None where `name` is none of these.
 
-    Its normal name.
+    They are those that no network computes with.
     """
     match = _BESIDES.fullmatch(name)
     return None if match is None else normal(match[1])

@@ -24,8 +24,8 @@ _DEEPEST = 20  # parents of an override's key
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the YAML file `path`, with `key=value` overrides (`schedule.epsilon_ramp=0`) applied.
 
-    An override of a section's name (`engine.name=ddp`) takes the section over: keys of what the recipe named, which the
-    new one does not have, are left out. Those that overrides set never are; they are refused where they are not legal.
+    An override of a section's name (`engine.name=ddp`) leaves out the recipe's keys that only the section of the old
+    name has. Keys that overrides set are never left out, but refused where the new one does not have them.
 
     Raises:
         UsageError: one line that names file, key, value and what is legal.
@@ -56,7 +56,7 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         problems = error.errors()
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UsageError(f"{source}: {_describe(problems[0])}{more}") from None
+        raise UsageError(f"{source}: {_line_about(problems[0])}{more}") from None
 
 
 class _Change(NamedTuple):
@@ -82,7 +82,7 @@ def _parse(override: str) -> _Change:
 
 
 def _take_sections_over(content: dict[str, Any], changes: Iterable[_Change]) -> None:
-    """Leave out of each section whose name changes what only the member has that the recipe named."""
+    """Where a change names another member of a section, leave out the keys that only the recipe's member has."""
     for change in changes:
         section = change.parents[0] if len(change.parents) == 1 else ""
         field, keys = Recipe.model_fields.get(section), content.get(section)
@@ -147,7 +147,7 @@ def _place(location: Sequence[str | int]) -> _Place:
     return _Place(".".join(key), model, choices, name, naming)
 
 
-def _describe(problem: Any) -> str:
+def _line_about(problem: Any) -> str:
     location, given = problem["loc"], problem["input"]
     place = _place(location)
     if problem["type"] == "extra_forbidden":

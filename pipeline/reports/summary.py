@@ -76,11 +76,8 @@ def group(runs: Sequence[RunRecord]) -> list[Approach]:
         members.setdefault((run.info.approach, tuple(sorted(_distinction(run).items()))), []).append(run)
     approaches = []
     for (name, distinction), found in members.items():
-        others = [dict(other) for other_name, other in members if other_name == name]
-        differing = [
-            f"{key.split('.')[-1]} {value}" for key, value in distinction if any(o.get(key) != value for o in others)
-        ]
-        own_name = f"{name} ({', '.join(differing[:3])})" if differing else name
+        others = [dict(other) for other_name, other in members if other_name == name and other != distinction]
+        own_name = _told_apart(name, dict(distinction), others)
         approaches.append(Approach(own_name, tuple(sorted(found, key=lambda run: run.info.seed))))
     for approach in approaches:
         for one, other in pairwise(approach.runs):
@@ -90,6 +87,26 @@ def group(runs: Sequence[RunRecord]) -> list[Approach]:
                     "one seed trained twice is not two seeds"
                 )
     return approaches
+
+
+def _told_apart(name: str, own: dict[str, str], others: Sequence[dict[str, str]]) -> str:
+    """The name with what differs from the others of that name: up to three keys, more where those are not enough.
+
+    Network and method come first; keys that not all have, as each network and method has its own, come last.
+    """
+    differing = [key for key in own if any(other.get(key) != own[key] for other in others)]
+    foremost = ("space.network", "schedule.name")
+    differing.sort(key=lambda key: (key not in foremost, not all(key in other for other in others)))
+    count = next(
+        (
+            count
+            for count in range(3, len(differing))
+            if not any(all(other.get(key) == own[key] for key in differing[:count]) for other in others)
+        ),
+        len(differing),
+    )
+    told = ", ".join(f"{key.split('.')[-1]} {own[key]}" for key in differing[:count])
+    return f"{name} ({told})" if told else name
 
 
 def _distinction(run: RunRecord) -> dict[str, str]:

@@ -24,7 +24,7 @@ class RunPhase(BaseModel):
     start: int = Field(ge=0)
     end: int = Field(ge=0)
     slots: tuple[str, ...]
-    macs_per_image: float = Field(default=1.0, ge=0)  # runs that began before phases told their MACs count steps
+    macs_per_image: float = Field(default=1.0, ge=0)  # in files of earlier versions, whose work counts as steps
 
     @model_validator(mode="before")
     @classmethod

@@ -75,7 +75,7 @@ def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
             )
 
 
-def describe(
+def new_description(
     recipe: Recipe,
     schedule: Schedule,
     processes: Processes,
@@ -83,7 +83,7 @@ def describe(
     kernels: str,
     start: RunStart | None = None,
 ) -> RunDescription:
-    """The description of a run that starts now."""
+    """What `run.json` tells of a run that starts now."""
     return RunDescription(
         name=recipe.name,
         approach=recipe.approach,

@@ -10,7 +10,7 @@ from pipeline.tracking.ledger import LedgerRecord
 
 
 def logged_steps(folder: Path, steps: int, ledger: LedgerRecord | None) -> int:
-    """The step up to which figures were logged at least: a ledger and a checkpoint each come after the row of theirs.
+    """The step up to which figures were logged at least: ledger and checkpoint are written after their step's row.
 
     Args:
         steps: of the whole run, which one that has written its weights has done.

@@ -1,7 +1,7 @@
 """MACs and parameters of a subnet, from its shapes alone.
 
 MACs are multiply-accumulates of convolution and linear layers at batch 1, without biases and batch norm;
-parameters are all trainable ones of the extracted network (METHOD: the sizes that the literature reports).
+parameters are all trainable ones of the extracted network (these are the sizes that the literature reports).
 """
 
 from __future__ import annotations

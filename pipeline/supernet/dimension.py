@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from pipeline.supernet.subnet import Subnet, SubnetError
 
 MOST_SIDE = 4096  # of an input, pixels
-What = Literal["stem", "width", "depth", "kernel", "expand", "head", "resolution"]  # is chosen
+What = Literal["stem", "width", "depth", "kernel", "expand", "head", "resolution"]  # what is chosen
 
 
 class Dimension(NamedTuple):

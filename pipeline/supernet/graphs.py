@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet
 
-# Captured ones, from a trunk's features to logits; for training.
+# By subnet, what was captured: from a trunk's features to logits, in training.
 Graphs = dict[Subnet, Callable[[Tensor], Tensor]]
 
 

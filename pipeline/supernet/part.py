@@ -19,7 +19,7 @@ class LayerSpace:
         widths: legal numbers of its outputs, ascending; one that is there twice is drawn twice as often. None where
             they follow from its inputs.
         expand: outputs per input where there are no widths.
-        tells_width: whether subnets say their width also where there is one: of a space that has more.
+        tells_width: whether subnets state the width even if only one is legal, as in part of a space with several.
     """
 
     name: str
@@ -35,12 +35,12 @@ class LayerSpace:
 
     @property
     def choices(self) -> tuple[int, ...]:
-        """What a subnet chooses."""
+        """What a subnet may choose."""
         return self.widths
 
     @property
     def is_chosen(self) -> bool:
-        """Whether subnets say which of them it is."""
+        """Whether subnets state their choice."""
         return self.tells_width or len(self.choices) > 1
 
     def narrowed(self, most: Mapping[str, int]) -> LayerSpace:
@@ -68,8 +68,8 @@ class StageSpace:
         per: whether kernel size and expand ratio are chosen for each block, or for all of a stage together.
         ties: the expand ratio that goes with each depth, which is no choice of its own then (CompOFA, Sahni et al.,
             ICLR 2021, §3.2).
-        tells_width, tells_depth: whether subnets say their width, and as a part of the stem their depth, also where
-            there is one: of a space that has more.
+        tells_width, tells_depth: whether subnets state the width, and in the stem the depth, even if only one is
+            legal, as in part of a space with several.
     """
 
     block: str
@@ -91,12 +91,12 @@ class StageSpace:
 
     @property
     def choices(self) -> tuple[int, ...]:
-        """What a subnet chooses of it as a part of the stem: its depth."""
+        """What a subnet may choose of it in the stem: its depth."""
         return self.depths
 
     @property
     def is_chosen(self) -> bool:
-        """Whether subnets say which of them it is, as a part of the stem."""
+        """Whether subnets state their choice of it in the stem."""
         return self.tells_depth or len(self.choices) > 1
 
     def narrowed(self, most: Mapping[str, int]) -> StageSpace:

@@ -1,8 +1,8 @@
 """Sorting of channels by importance, so that leading-channel subnets keep the important ones.
 
-Done before narrower subnets train (METHOD §2.2; OFA, Cai et al., ICLR 2020, §3.3). The full model computes the same
-function afterwards, up to rounding; so do subnets that were trained before, where channels are sorted between the
-bounds that they use.
+Done before narrower subnets train (OFA, Cai et al., ICLR 2020, §3.3). The full model computes the same function
+afterwards, up to rounding; so do subnets that were trained before, where channels are sorted between the bounds that
+they use.
 """
 
 from __future__ import annotations

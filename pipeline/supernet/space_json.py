@@ -37,7 +37,7 @@ def space_from_dict(content: dict[str, Any]) -> Space:
 
 
 def _impossible(space: Space) -> str | None:
-    """Why nothing can be built of `space`, or not before hours or all memory have gone; None where it can."""
+    """Why no network can be built of `space`, or none of a size that ends in time; None where one can."""
     parts = (*space.stem, *space.stages, *space.head)
     layers = [part for part in parts if isinstance(part, LayerSpace)]
     stages = [part for part in parts if isinstance(part, StageSpace)]

@@ -39,7 +39,7 @@ def save_supernet(
     """Write both files into `folder` and return their paths.
 
     Raises:
-        OSError: where they cannot be written; each is as before or as it should be then.
+        OSError: where they cannot be written; each file is then the old one or the new one, whole.
     """
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
     description = {**asdict(space), _DIGEST: Digest.of(content)._asdict()}

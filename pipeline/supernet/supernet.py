@@ -32,7 +32,7 @@ class Supernet(nn.Module):
     """One set of weights for all subnets of a space.
 
     The subnet is an argument of every call, never hidden state. Dropout acts on the full model only, and only the
-    full model updates the running batch-norm statistics (METHOD §2); any other subnet's statistics come from
+    full model updates the running batch-norm statistics; any other subnet's statistics come from
     recalibration. A pass without gradients does neither: it is no training of the full model.
 
     Args:

@@ -86,8 +86,10 @@ def held_since() -> float:
 class Segment:
     """One start of the run: from the start of its processes to the last time the ledger was saved, or its job's end.
 
-    `held` is wall-clock seconds; `seconds` splits them by category (what is in no category is idle).
-    `training_macs` are those of all accelerators; None where an earlier version trained, which did not count them.
+    Attributes:
+        held: wall-clock seconds.
+        seconds: of these, by category; what is in none is idle.
+        training_macs: of all accelerators; None where an earlier version trained, which did not count them.
     """
 
     started: str  # ISO 8601, UTC
@@ -316,20 +318,6 @@ class Ledger:
         seconds = {category: max(0.0, value) for category, value in self._seconds.items()}
         current = Segment(self._started, self._accelerators, self._mark - self._held_from, seconds, self._macs)
         return LedgerRecord(self.unit, self.price_per_hour, (*self._earlier, current), self.step)
-
-    @property
-    def hours(self) -> float:
-        """See `LedgerRecord.hours`."""
-        return self.record().hours
-
-    @property
-    def dollars(self) -> float | None:
-        """See `LedgerRecord.dollars`."""
-        return self.record().dollars
-
-    def hours_by_category(self) -> dict[str, float]:
-        """See `LedgerRecord.hours_by_category`."""
-        return self.record().hours_by_category()
 
     def save(self) -> None:
         """Write the file, whole or not at all. Call it often: what is not saved at a SIGKILL was paid, yet not counted.

@@ -123,7 +123,7 @@ class MlflowRun:
 
     def check_not_deleted(self, error: Exception) -> None:
         """Raises DeletedError where that is why a call failed with `error`."""
-        if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":  # so MLflow says of what is not active
+        if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":  # of what is deleted, too
             self._exists(self.run_id)
 
     def _find_or_create(self, experiment: str, name: str, key: str, artifacts: str | None) -> str:

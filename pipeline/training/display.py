@@ -19,10 +19,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class TrainingProgress:
-    """Progress of one run on the error stream; shows nothing unless `visible`.
+    """A progress bar of one run on the error stream; shows nothing unless `visible`.
 
     Args:
-        steps: of the whole run; `done`: before this start.
+        steps: of the whole run.
+        done: steps before this start.
         held_out: a word for the images that accuracy is measured on.
     """
 

@@ -13,9 +13,9 @@ from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracking
 from pipeline.training.display import TrainingProgress
 from pipeline.training.feed import Read
+from pipeline.training.log_interval import LogInterval
 from pipeline.training.pace import Pace
 from pipeline.training.sandwich import StepResult
-from pipeline.training.window import Window
 
 
 class Figures:
@@ -36,7 +36,7 @@ class Figures:
         display: TrainingProgress,
         processes: Processes,
     ) -> None:
-        self.window = Window(processes, batch_size, ledger)
+        self.interval = LogInterval(processes, batch_size, ledger)
         self.pace = Pace(processes)
         self.evaluator = evaluator
         self.ledger = ledger
@@ -46,7 +46,7 @@ class Figures:
 
     def add(self, plan: StepPlan, result: StepResult, read: Read) -> None:
         """Add a step of which the device may not have done anything yet."""
-        self.window.add(plan, result, read.began, waited=read.met - read.began)
+        self.interval.add(plan, result, read.began, waited=read.met - read.began)
         worked = read.waited + result.worked_until - read.met
         self.pace.add(worked, held=time.perf_counter() - read.began)
 
@@ -57,7 +57,7 @@ class Figures:
             NotFinite: for a loss or gradient that is not finite.
         """
         began = time.perf_counter()
-        figures = self.window.read()
+        figures = self.interval.read()
         self.pace.add_wait(time.perf_counter() - began)
         return figures
 
@@ -65,7 +65,7 @@ class Figures:
         """Accuracy and loss of the full model, and of the smallest subnet.
 
         Args:
-            full_is_trained: whether the steps of now train the full model; else its running statistics are outdated,
+            full_is_trained: whether the current steps train the full model; else its running statistics are outdated,
                 and it is recalibrated.
 
         Raises:

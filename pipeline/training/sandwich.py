@@ -1,7 +1,7 @@
 """One training step: every slot's subnet on the same batch, then one update.
 
 The gradient is the sum over the slots of scale · ∇loss: for DεpS ∇L_full + ε·(∇L_smallest + Σ ∇L_random), a sum and not
-a mean (METHOD §2.3; the sandwich rule is BigNAS's, Yu et al., ECCV 2020, §3.1).
+a mean (ECCV 2024, §3; the sandwich rule is BigNAS's, Yu et al., ECCV 2020, §3.1).
 """
 
 from __future__ import annotations

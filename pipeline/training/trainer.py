@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from data_shards.randomness import Purpose
-from pipeline.checkpoints.checkpoint import Progress
+from pipeline.checkpoints.checkpoint import Counters
 from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.engines.protocol import Engine
 from pipeline.methods.draws import step_bits
@@ -21,9 +21,9 @@ from pipeline.processes.group import FAILURES
 from pipeline.recipe.recipe import Recipe
 from pipeline.training.feed import Feed, Read
 from pipeline.training.figures import Figures
+from pipeline.training.log_interval import NotFinite
 from pipeline.training.milestones import milestones
 from pipeline.training.sandwich import sandwich_step
-from pipeline.training.window import NotFinite
 
 
 class Trainer:
@@ -46,8 +46,8 @@ class Trainer:
         self.charge = figures.ledger.charge
 
     @property
-    def progress(self) -> Progress:
-        return self.checkpoints.progress
+    def counters(self) -> Counters:
+        return self.checkpoints.counters
 
     def train(self) -> signal.Signals | None:
         """Train to the end; the signal where one asked to stop before. Either way, a checkpoint is written.
@@ -60,7 +60,7 @@ class Trainer:
         """
         with self.figures.display, self.checkpoints:
             self._make_up_evaluation()
-            while self.progress.step < self.schedule.steps:
+            while self.counters.step < self.schedule.steps:
                 with self.charge("data_wait"), self._saving_on_failure():
                     read = self.feed.read(self.checkpoints.unwritten)
                 if read.unwritten:
@@ -68,7 +68,7 @@ class Trainer:
                 if read.stop:
                     self._save_whole()
                     return read.stop
-                self.step(self.schedule.at(self.progress.step), read)
+                self.step(self.schedule.at(self.counters.step), read)
                 self._after_step()
             self._save_whole()
         return None
@@ -86,10 +86,10 @@ class Trainer:
 
     def _enter_phases(self, step: int) -> None:
         """Do what phases do on being entered, for those since the last step: once in a run's life each."""
-        for phase in self.schedule.entries(step)[self.progress.entered :]:
-            self.figures.window.wait()
+        for phase in self.schedule.entries(step)[self.counters.entered :]:
+            self.figures.interval.wait()
             enter(self.engine, phase.enter)
-            self.progress.entered += 1
+            self.counters.entered += 1
 
     def _seed_dropout(self, step: int) -> None:
         # A function of the step, so that a resumed run drops the same features.
@@ -97,7 +97,7 @@ class Trainer:
 
     def _after_step(self) -> None:
         """Log, evaluate and save where that is due."""
-        done = self.progress.step
+        done = self.counters.step
         if self.milestones.logs(done):
             figures = self._read_figures()  # before an evaluation, which is for nothing if a loss was not finite
             with self._saving_on_failure(figures):
@@ -110,14 +110,14 @@ class Trainer:
 
     def _make_up_evaluation(self) -> None:
         """Evaluate what was taken up, where damaged data kept the earlier start from it."""
-        done = self.progress.step
+        done = self.counters.step
         if done and self.checkpoints.accuracy is None and self.milestones.evaluates(done):
             self._log(self._evaluate())
             self._save()
 
     def _evaluate(self) -> dict[str, float]:
         """Held-out figures of the steps done, as far as they are due."""
-        done = self.progress.step
+        done = self.counters.step
         if not self.milestones.evaluates_full(done):
             return {}
         both = self.milestones.evaluates(done)
@@ -144,7 +144,7 @@ class Trainer:
             return {}
 
     def _log(self, figures: dict[str, float]) -> None:
-        done = self.progress.step
+        done = self.counters.step
         metrics = figures | self.feed.skipped.metrics() | self.checkpoints.metrics()
         self.figures.log(done, self.schedule.phase(done - 1).name, metrics)
 
@@ -167,7 +167,7 @@ class Trainer:
         """Have a checkpoint of the steps done written, once it is known that their losses are finite."""
         if self.checkpoints.up_to_date:
             return
-        if not self.figures.window.empty:
+        if not self.figures.interval.empty:
             self._log(self._read_figures())
         with self.charge("checkpoint"):
             self.checkpoints.begin(self.engine.full_state(), self.figures.keep)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.checkpoints.checkpoint import Checkpoint, Progress, load_newest_checkpoint, save_checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint, Counters, load_newest_checkpoint, save_checkpoint
 from pipeline.engines import build_engine
 from pipeline.engines.protocol import Engine
 from pipeline.methods.entries import freeze_teacher
@@ -34,7 +34,7 @@ def save(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     state = engine.full_state()
     if processes.is_main:
         folder = out / f"{processes.world}-{cell.engine}"
-        save_checkpoint(folder, Checkpoint(Progress(SAVED, 1), state, LEDGER), keep=1)
+        save_checkpoint(folder, Checkpoint(Counters(SAVED, 1), state, LEDGER), keep=1)
 
 
 def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
@@ -43,7 +43,7 @@ def resume(engine: Engine, cell: Cell, processes: Processes, out: Path) -> None:
     for folder in sorted(out.glob("?-*")):
         checkpoint = load_newest_checkpoint(folder, warnings := [])
         assert checkpoint is not None
-        assert (checkpoint.step, checkpoint.progress.entered, checkpoint.ledger, warnings) == (
+        assert (checkpoint.step, checkpoint.counters.entered, checkpoint.ledger, warnings) == (
             SAVED,
             1,
             LEDGER,

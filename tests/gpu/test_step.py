@@ -83,7 +83,7 @@ def test_a_whole_step_with_everything_on_never_waits_for_the_device(digits: Path
     read = [(trainer.schedule.at(step), trainer.feed.read(False)) for step in range(6)]  # two of each phase
     for plan, batch in read:  # compiles, and tunes
         trainer.step(plan, batch)
-    trainer.figures.window.wait()
+    trainer.figures.interval.wait()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.tracking import ledger
-from pipeline.training import feed, figures, window
+from pipeline.training import feed, figures, log_interval
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         clock = SimpleNamespace(perf_counter=self, monotonic=self, time=self)
-        for module in (ledger, feed, figures, window):
+        for module in (ledger, feed, figures, log_interval):
             monkeypatch.setattr(module, "time", clock)
 
     def __call__(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.bench.reading import contenders
+from pipeline.bench.reading import readers
 from pipeline.bench.reading.start import SAMPLES
 
 # Greatest CPU time of the Python reader as a multiple of decoding alone, by the data set's largest side in pixels.
@@ -14,7 +14,13 @@ _MIB = 2**20
 
 
 class Aim(NamedTuple):
-    """`measured` is None where the run has no figure for it."""
+    """What a figure is to reach.
+
+    Attributes:
+        aim: what is measured, in words.
+        at_most: whether `limit` bounds it from above; else from below.
+        measured: None where the run has no figure for it.
+    """
 
     aim: str
     limit: float
@@ -52,9 +58,9 @@ def aims(
             values = [by_name[each].get(key) for each in (one, other)]
             return None if None in values else values[0] / values[1]
 
-        cpu = ratio("cpu_us_per_image", contenders.PYTHON_IN_PROCESS, contenders.DECODE)
-        to_webdataset = ratio("images_per_second", contenders.PYTHON, contenders.WEBDATASET)
-        to_dali = ratio("images_per_second", contenders.DALI, contenders.DALI_SEQUENTIAL)
+        cpu = ratio("cpu_us_per_image", readers.PYTHON_IN_PROCESS, readers.DECODE)
+        to_webdataset = ratio("images_per_second", readers.PYTHON, readers.WEBDATASET)
+        to_dali = ratio("images_per_second", readers.DALI, readers.DALI_SEQUENTIAL)
         limit = _PYTHON_TO_DECODE[data["sides_px"][1]]
         found += [
             Aim(f"{name}: CPU time of the Python reader over decoding alone", limit, True, cpu),

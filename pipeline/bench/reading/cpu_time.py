@@ -10,9 +10,9 @@ import psutil
 
 
 def cpu_seconds() -> float:
-    """User and system time so far of this process, its threads, its descendants. Those of others to 10 ms.
+    """User and system time so far of this process, its threads and its descendants; of the latter to 10 ms.
 
-    A process that ended counts for the one that waited for it, which is among them.
+    The time of a descendant that has ended is in that of the process that waited for it.
     """
     waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = time.process_time() + waited_for.ru_utime + waited_for.ru_stime

@@ -28,7 +28,7 @@ def sequential(data: Photographs, workers: int, endless: bool) -> Generator[Show
 
 
 def write_indexes(data: Photographs) -> None:
-    """Writes what DALI's `wds2idx` would of each shard, SHARD.idx beside it, from our index."""
+    """Write what DALI's `wds2idx` would of each shard, SHARD.idx beside it, from our index."""
     split = open_split(data.shards, "train")
     for number, shard in enumerate(split.entry.shards):
         ids = np.flatnonzero(split.index["shard"] == number)

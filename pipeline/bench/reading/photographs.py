@@ -33,7 +33,13 @@ _LEAVES = 8  # things in a picture
 
 
 class Photographs(NamedTuple):
-    """A data set: `folder`/train/CLASS/FILE and, packed from them, `shards`; `sides`: the range of the sides in px."""
+    """A data set of generated JPEGs.
+
+    Attributes:
+        folder: with the files, as train/CLASS/FILE.
+        shards: folder of the data set packed from them.
+        sides: the range of the pictures' sides, pixels.
+    """
 
     name: str
     sides: tuple[int, int]
@@ -67,7 +73,7 @@ def photograph(generator: np.random.Generator, label: int, sides: tuple[int, int
 
 
 def make_photographs(root: Path, sides: tuple[int, int], images: int, shards: int) -> Photographs:
-    """Draws `images` training pictures and a few held-out ones below `root`, and packs them into `shards` shards.
+    """Draw `images` training pictures and a few held-out ones below `root`, and pack them into `shards` shards.
 
     Always the same for the same arguments.
     """

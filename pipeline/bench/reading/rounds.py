@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from pipeline.bench.reading.contenders import CONTENDERS, DECODE, left_out
 from pipeline.bench.reading.photographs import Photographs
+from pipeline.bench.reading.readers import DECODE, READERS, left_out
 from pipeline.bench.reading.turns import Player, Turn
 
 
@@ -24,14 +24,14 @@ def measure_readers(
     status: dict[tuple[str, str], str] = {}
     turns: dict[tuple[str, str], list[Turn]] = {}
     with ExitStack() as closing:
-        players = {name: closing.enter_context(Player(name, workers)) for name in CONTENDERS if left_out(name) is None}
+        players = {name: closing.enter_context(Player(name, workers)) for name in READERS if left_out(name) is None}
         for data in data_sets:
-            for name in CONTENDERS:
+            for name in READERS:
                 advance(f"checking {name}, {data.name}")
                 status[data.name, name] = _checked(name, players, data)
         for number in range(rounds):
             for data in data_sets:
-                for name in CONTENDERS:
+                for name in READERS:
                     advance(f"round {number + 1}: {name}, {data.name}")
                     if status[data.name, name] == "ok":
                         turns.setdefault((data.name, name), []).append(players[name].turn(data, seconds))
@@ -39,7 +39,7 @@ def measure_readers(
         {
             "data_set": data,
             "contender": name,
-            "workers": 0 if CONTENDERS[name].in_process else workers,
+            "workers": 0 if READERS[name].in_process else workers,
             "status": text,
             **_figures(turns.get((data, name), ()), turns.get((data, DECODE), ())),
         }
@@ -49,7 +49,7 @@ def measure_readers(
 
 def parts(data_sets: int, rounds: int) -> int:
     """How often `measure_readers` advances."""
-    return data_sets * len(CONTENDERS) * (1 + rounds)
+    return data_sets * len(READERS) * (1 + rounds)
 
 
 def _checked(name: str, players: Mapping[str, Player], data: Photographs) -> str:

@@ -23,8 +23,11 @@ _RIGHT_CASTS = 0.9
 class Shown(NamedTuple):
     """A batch.
 
-    `images`: uint8 [B, 160, 160, 3]; or float32 [B, 3, 160, 160], normalised; or, from one that only decodes, B arrays
-    uint8 [H, W, 3]. `labels`: [B]. `ids`: [B]; None from a contender that knows none.
+    Attributes:
+        images: uint8 [B, 160, 160, 3]; or float32 [B, 3, 160, 160], normalised; or, from one that only decodes, B
+            arrays uint8 [H, W, 3].
+        labels: [B].
+        ids: [B]; None from a contender that knows none.
     """
 
     images: torch.Tensor | Sequence[np.ndarray]
@@ -36,8 +39,10 @@ class Shown(NamedTuple):
 class Promise:
     """What a contender's pass over the data comes to.
 
-    `form`: of the images, see `Shown`. `sampled`: by our sampler, which tells the ids. `remainder`: whether images that
-    fill no batch are shown, too.
+    Attributes:
+        form: of the images, see `Shown`.
+        sampled: by our sampler, which tells the ids.
+        remainder: whether images that fill no batch are shown, too.
     """
 
     form: Literal["uint8", "normalised", "whole"] = "uint8"

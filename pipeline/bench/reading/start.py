@@ -40,10 +40,14 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Start(NamedTuple):
-    """One rank's start: seconds until the loader is ready, and until the ids of its first step are known.
+    """What one rank's start takes.
 
-    `cpu_seconds`: of the process. `peak_bytes`: of its memory. `added_bytes`: by how much the start raised it, above an
-    interpreter that has imported the same. Both None where the system does not tell (Linux does).
+    Attributes:
+        ready_seconds: until the loader is ready.
+        first_ids_seconds: until the ids of its first step are known.
+        cpu_seconds: of the process.
+        peak_bytes: of its memory; None where the system does not tell (Linux does).
+        added_bytes: by how much the start raised that, above an interpreter that has imported the same; or None.
     """
 
     ready_seconds: float
@@ -99,7 +103,7 @@ def make_large(root: Path, samples: int, shards: int) -> Path:
 
 
 def measure_starts(root: Path, samples: int, shards: int, worlds: Sequence[int]) -> list[dict[str, Any]]:
-    """One row for each number of ranks and for a start and a resume: of the slowest, of the one that takes most."""
+    """A row for each number of ranks, of a start and of a resume: the slowest rank's seconds, the greatest memory."""
     folder, rows = make_large(root, samples, shards), []
     for world in worlds:
         for step in (0, late_step(samples)):

@@ -22,10 +22,14 @@ _NOT_TRAINING = {"evaluation", "checkpoint"}
 
 
 class TrainingWait(NamedTuple):
-    """A run's `steps`, the seconds of its steps with their waits, the seconds of the waits, and their share.
+    """How long a run waited for data.
 
-    `wait_fraction`: of the whole run, with the start of the reader. `wait_fraction_later`: the median of what the run
-    logs as data/wait_fraction after its first log line.
+    Attributes:
+        steps: of the run.
+        training_seconds: of its steps, with their waits.
+        waited_seconds: of the waits.
+        wait_fraction: of the whole run, with the start of the reader.
+        wait_fraction_later: the median of what the run logs as data/wait_fraction after its first log line.
     """
 
     steps: int
@@ -36,14 +40,14 @@ class TrainingWait(NamedTuple):
 
 
 def measure_wait(root: Path, steps: int) -> dict[str, Any]:
-    """A row: `status`, and the figures of `training_wait`, where the recipe is at hand: it is not installed."""
+    """A row: `status`, and the figures of `training_wait` where the recipe is there, which is not installed."""
     if not RECIPE.exists():
         return {"status": f"left out: there is no recipes/{RECIPE.name} beside the packages"}
     return {"status": "ok", **training_wait(root, steps)._asdict()}
 
 
 def training_wait(root: Path, steps: int) -> TrainingWait:
-    """Trains digits100 by its recipe below `root` for `steps` steps: half of them the full model alone, then DεpS.
+    """Train digits100 by its recipe below `root` for `steps` steps: half of them the full model alone, then DεpS.
 
     Raises:
         RunFailure: where the training fails.

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, cast
 
 import torch
 
-from pipeline.bench.reading import contenders
+from pipeline.bench.reading import readers
 from pipeline.bench.reading.cpu_time import cpu_seconds
 from pipeline.bench.reading.photographs import Photographs
 from pipeline.bench.reading.shown import PREFETCH, Shown, complaint
@@ -41,7 +41,7 @@ class Player:
 
     def __init__(self, name: str, workers: int) -> None:
         self._name = name
-        workers = 0 if contenders.CONTENDERS[name].in_process else workers
+        workers = 0 if readers.READERS[name].in_process else workers
         command = [sys.executable, "-m", "pipeline.bench.reading.turns", name, str(workers)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -66,7 +66,7 @@ class Player:
             return f"its process ended with {self._process.wait()}"
 
     def turn(self, data: Photographs, seconds: float) -> Turn:
-        """Shows images for `seconds`, at the pace that it reaches after what it reads ahead.
+        """Show images for `seconds`, at the pace that it reaches after the first ones.
 
         Raises:
             RunFailure: where it fails now.
@@ -88,26 +88,26 @@ class Player:
 
 
 def _check(name: str, data: Photographs, workers: int) -> str | None:
-    contender = contenders.CONTENDERS[name]
+    contender = readers.READERS[name]
     return complaint(data, contender.promise, contender.read(data, workers, False))
 
 
 def _turn(name: str, data: Photographs, workers: int, seconds: float) -> Turn:
-    with closing(contenders.CONTENDERS[name].read(data, workers, True)) as batches:
-        _show(batches, _read_ahead(workers))
+    with closing(readers.READERS[name].read(data, workers, True)) as batches:
+        _show(batches, _under_way(workers))
         images, began, cpu = 0, time.perf_counter(), cpu_seconds()
         while time.perf_counter() - began < seconds:
             images += _show(batches, 1)
         return Turn(images, time.perf_counter() - began, cpu_seconds() - cpu)
 
 
-def _read_ahead(workers: int) -> int:
+def _under_way(workers: int) -> int:
     """Batches that may be under way at a time: the first so many come at another pace."""
     return (workers + 1) * (PREFETCH + 1)
 
 
 def _show(batches: Iterator[Shown], count: int) -> int:
-    """Takes `count` batches, and waits until they are there; returns the number of images."""
+    """Take `count` batches, and wait until they are there; return the number of images."""
     images = sum(len(shown.images) for shown in itertools.islice(batches, count))
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -138,8 +138,8 @@ class DeepSpeedEngine:
             for name, parameter in parameters.items():
                 parameter.copy_(state.weights[name])
         for name, parameter in parameters.items():
-            safe_set_local_fp32_param(parameter, _share(state.weights[name], parameter))
-            safe_set_local_optimizer_state(parameter, _share(state.momentum[name], parameter), MOMENTUM)
+            safe_set_local_fp32_param(parameter, _partition(state.weights[name], parameter))
+            safe_set_local_optimizer_state(parameter, _partition(state.momentum[name], parameter), MOMENTUM)
         for name, buffer in self.supernet.named_buffers():
             buffer.copy_(state.weights[name])
 
@@ -170,7 +170,7 @@ def import_deepspeed() -> Any:
         EngineError: where it is not installed.
     """
     if not torch.cuda.is_available():
-        # Where it looks for itself, it says on every process that it found none, or finds one that we do not use.
+        # Left to itself it says on every process that it found no accelerator, or finds one that we do not use.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it logs to the standard output, where results belong
@@ -178,7 +178,7 @@ def import_deepspeed() -> Any:
             import deepspeed.ops
     except ImportError as error:
         raise EngineError(f"engine.name: deepspeed cannot be imported ({error}); pip install deepspeed") from None
-    # Its calls of functions that torch has given other names.
+    # It calls functions that torch has renamed.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # DeepSpeed insists on what its launcher sets, also on one process that nobody launched.
     os.environ.setdefault("LOCAL_RANK", "0")
@@ -191,7 +191,8 @@ def import_deepspeed() -> Any:
 def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
     """`content`, once DeepSpeed has found no value of a wrong type in it, and what it asks for is installed.
 
-    DeepSpeed raises whatever parsing comes upon; and a missing package on the main process alone, the others waiting.
+    DeepSpeed raises errors of any kind while it parses; and that a package is missing, on the main process alone, while
+    the others wait.
     """
     try:
         deepspeed.DeepSpeedConfig(copy.deepcopy(content))
@@ -203,8 +204,8 @@ def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _share(whole: Tensor, parameter: Any) -> Tensor:
-    """This process's part of `whole`, as stage 3 cuts it: in equal parts, the last filled up with zeros."""
+def _partition(whole: Tensor, parameter: Any) -> Tensor:
+    """This process's partition of `whole`, as stage 3 cuts it: into equal ones, the last filled up with zeros."""
     size = parameter.ds_tensor.numel()
     flat = F.pad(whole.flatten().to(parameter.device), (0, size * dist.get_world_size() - whole.numel()))
     return flat.narrow(0, size * dist.get_rank(), size)

@@ -31,7 +31,7 @@ from pipeline.supernet.supernet import Supernet, Trunk
 
 class FsdpEngine:
     def __init__(self, supernet: Supernet, config: OptimizerConfig) -> None:
-        # torch's own calls of functions that it has given other names.
+        # torch itself calls functions that it has renamed.
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         self.supernet = supernet
         self.teacher = FrozenTeacher(supernet)

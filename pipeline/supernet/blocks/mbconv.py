@@ -92,9 +92,9 @@ class ElasticMBConv(ElasticBlock):
         if shape.squeeze_excite:
             y = self.squeeze_excite(operations, y, shape.reduced)
         y = self.project_bn(operations, self.project(operations, y, shape.outputs), full, "identity")
-        return self.add(operations, y, self._shortcut(operations, x, shape, full), shape, full)
+        return self.add(operations, y, self._shortcut(operations, x, shape), shape, full)
 
-    def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape, full: bool) -> Tensor | None:
+    def _shortcut(self, operations: Operations, x: Tensor, shape: BlockShape) -> Tensor | None:
         if shape.shortcut == "none":
             return None
         x = _pooled(x, shape)

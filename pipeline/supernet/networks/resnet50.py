@@ -16,9 +16,7 @@ from pipeline.supernet.space import Space
 class ResNet50Config(NetworkConfig):
     """The recipe's `space` for ResNet50D.
 
-    Every key but `network` defaults to the network's own value, listed in `RESNETS`. `depths`: blocks that a stage may
-    have more than its fewest; `expands`: middle channels per output channel; `widths`: factors of the channels of stem
-    and stages.
+    Every key but `network` defaults to the network's own value, listed in `RESNETS`.
     """
 
     network: Literal["resnet50", "resnet50_32px", "resnet50_digits"]

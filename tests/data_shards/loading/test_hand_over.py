@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from data_shards.errors import ReaderLost, ShardDamage
-from data_shards.loading import reading_ahead
+from data_shards.loading import prefetching
 from data_shards.loading.answer import Answer, Batch
 from data_shards.loading.batch_reader import BatchReader
 from data_shards.loading.loader import DataConfig, EvaluationLoader
@@ -113,14 +113,14 @@ def failing(error):
 )
 def test_whatever_a_lost_reader_looks_like_is_told_in_one_line(error):
     answers = failing(error)
-    assert reading_ahead._next(answers) == 1
+    assert prefetching._next(answers) == 1
     with pytest.raises(ReaderLost, match=r"^a process that reads ahead on \S+ .*; [^;\n]+$"):
-        reading_ahead._next(answers)
+        prefetching._next(answers)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shape '[3]' is invalid"), ConnectionError("Caught ConnectionError")])
 def test_other_errors_are_not_taken_for_a_lost_reader(error):
     answers = failing(error)
-    assert reading_ahead._next(answers) == 1
+    assert prefetching._next(answers) == 1
     with pytest.raises(type(error), match=str(error)[:6]):
-        reading_ahead._next(answers)
+        prefetching._next(answers)

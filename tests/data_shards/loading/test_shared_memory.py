@@ -9,7 +9,7 @@ import pytest
 from data_shards.config import DataConfig
 from data_shards.errors import ShardUsageError
 from data_shards.loading import shared_memory
-from data_shards.loading.machine_share import batches_ahead
+from data_shards.loading.automatic import automatic_prefetch
 from data_shards.loading.shared_memory import fit_shared_memory, free_bytes
 
 IMAGES, SIDE = 128, 224
@@ -20,7 +20,7 @@ AUTO = 8  # workers for which the machine has cores
 @pytest.fixture(autouse=True)
 def readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with cores for `AUTO` workers, and the reader that the test asks for."""
-    monkeypatch.setattr(shared_memory, "workers_here", lambda: AUTO)
+    monkeypatch.setattr(shared_memory, "automatic_workers", lambda: AUTO)
     monkeypatch.setattr(shared_memory, "choose_reader", lambda wanted, augmentation, split: wanted)
 
 
@@ -46,7 +46,7 @@ def refusal(batches: int, **keys: Any) -> str:
 )
 def test_what_fits_is_left_as_it_is(keys: dict) -> None:
     workers = keys.get("workers", AUTO)
-    most = workers * keys.get("prefetch", batches_ahead(workers))
+    most = workers * keys.get("prefetch", automatic_prefetch(workers))
     assert fit(most + 2, **keys) == (keys.get("workers", "auto"), keys.get("prefetch", "auto"), None)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from data_shards.errors import ShardDamage, ShardUsageError, UndecodableImages
+from data_shards.packing.contents import kept_positions
 from data_shards.packing.pack import pack
-from data_shards.packing.plan import kept_positions
 from data_shards.sources.folder import folder
 from data_shards.sources.image_file import Preparation
 from data_shards.store.index import open_split

@@ -144,6 +144,8 @@ def _at(tree: Any, key: str) -> Any:
 def _same(stated: Any, taken: Any) -> bool:
     if isinstance(stated, list) and isinstance(taken, list):
         return len(stated) == len(taken) and all(map(_same, stated, taken))
+    if isinstance(stated, dict) and isinstance(taken, dict):  # in a list; what it does not state takes its default
+        return all(_same(value, taken.get(key)) for key, value in stated.items())
     if stated is False and taken == "off":
         return True
     if stated is None or stated == {}:  # "take the default"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kernels import reference
 from kernels.bench.cases import UNITS, Case
-from kernels.bench.contenders import Contender, Eager, OfaStyle, Ours
+from kernels.bench.contenders import Eager, OfaStyle, OperationContender, Ours
 from kernels.bench.correctness import complaint, errors
 from kernels.bench.measure import against, measure
 from kernels.bench.operands import Operands
@@ -79,7 +79,7 @@ def test_every_contender_computes_the_unit_and_all_gradients(make: Any, case: Ca
     [(TooLarge, "too large: "), (Forgetful, "forgetful: gradient of weight is off by inf"), (NotANumber, "nan")],
 )
 def test_a_wrong_contender_is_named_and_gives_no_figure(wrong: type[Eager], what: str) -> None:
-    contenders: list[Contender] = [plain_ours(), wrong(CPU, FLOAT)]
+    contenders: list[OperationContender] = [plain_ours(), wrong(CPU, FLOAT)]
     ((forward, backward),) = measure(SMALL[:1], contenders, CPU, FLOAT, repeats=1)
     for row, direction in ((forward, "forward"), (backward, "backward")):
         assert row["status"].startswith("FAILED: ")
@@ -90,7 +90,7 @@ def test_a_wrong_contender_is_named_and_gives_no_figure(wrong: type[Eager], what
 
 
 def test_a_row_has_times_ratios_and_the_floor() -> None:
-    contenders: list[Contender] = [plain_ours(), Eager(CPU, FLOAT), OfaStyle(CPU)]
+    contenders: list[OperationContender] = [plain_ours(), Eager(CPU, FLOAT), OfaStyle(CPU)]
     ((row, _),) = measure(SMALL[:1], contenders, CPU, FLOAT, repeats=1)
     assert row["status"] == "ok"
     assert row["strong_eager_ratio"] == row["strong_eager_seconds"] / row["ours_seconds"]

@@ -10,7 +10,7 @@ import pytest
 from data_shards.decoding import dali as dali_reader
 from pipeline.bench import data as data_benchmark
 from pipeline.bench.reading import rounds
-from pipeline.bench.reading.contenders import CONTENDERS
+from pipeline.bench.reading.readers import READERS
 from pipeline.bench.reading.turns import Turn
 from tests.support.command_line import deps, refused
 
@@ -33,14 +33,14 @@ def test_a_quick_run_measures_every_reader_the_starts_and_a_training(tmp_path: P
     assert [data["data_set"] for data in found["data_sets"]] == DATA_SETS
     assert all(1.5 < data["bits_per_pixel"] < 3 for data in found["data_sets"])
     rows = {(row["data_set"], row["contender"]): row for row in found["contenders"]}
-    assert set(rows) == {(data, name) for data in DATA_SETS for name in CONTENDERS}
+    assert set(rows) == {(data, name) for data in DATA_SETS for name in READERS}
     for (data, name), row in rows.items():
-        if CONTENDERS[name].dali and not dali_reader.installed():
+        if READERS[name].dali and not dali_reader.installed():
             assert row["status"] == "left out: NVIDIA DALI is not installed"
             assert not any(figure in row for figure in FIGURES)
             continue
         assert row["status"] == "ok", (data, name)
-        assert row["workers"] == (0 if CONTENDERS[name].in_process else 1)
+        assert row["workers"] == (0 if READERS[name].in_process else 1)
         assert all(row[figure] > 0 for figure in FIGURES)
         decoding = rows[data, "decode alone"]["cpu_us_per_image"]
         assert row["cpu_to_decode_ratio"] == pytest.approx(row["cpu_us_per_image"] / decoding)
@@ -120,7 +120,7 @@ def test_figures_are_medians_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> N
     assert folder["images_per_second"] == 50
     assert folder["cpu_us_per_image"] == pytest.approx(20_000)
     assert folder["cpu_to_decode_ratio"] == pytest.approx(4)
-    one_round = [name for name in CONTENDERS if name != "webdataset"]
+    one_round = [name for name in READERS if name != "webdataset"]
     assert asked == one_round * 3  # in turns, not one after the other
 
 

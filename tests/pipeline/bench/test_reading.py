@@ -14,7 +14,7 @@ import pytest
 from data_shards.sampler import EpochSampler
 from data_shards.store.index import open_split
 from data_shards.store.verify import verify
-from pipeline.bench.reading import contenders, ours, start
+from pipeline.bench.reading import ours, readers, start
 from pipeline.bench.reading.aims import aims
 from pipeline.bench.reading.cpu_time import cpu_seconds
 from pipeline.bench.reading.dali_sequential import write_indexes
@@ -59,7 +59,7 @@ def test_a_right_pass_is_taken_for_right(photographs: Photographs) -> None:
     assert complaint(photographs, Promise("whole", True), ours.decode_alone(photographs, 0, False)) is None
     # Not in this process: torch's loader forks its workers, and a pipeline of DALI that another test has left here, not
     # yet collected, waits for its threads for ever where a fork collects it.
-    with Player(contenders.FOLDER, 1) as player:
+    with Player(readers.FOLDER, 1) as player:
         assert player.complaint(photographs) is None
 
 
@@ -159,7 +159,7 @@ def test_cpu_time_does_not_count_the_parent_or_others() -> None:
 
 
 def test_a_player_shows_images_in_a_process_of_its_own_and_tells_what_fails_there(photographs: Photographs) -> None:
-    with Player(contenders.PYTHON_IN_PROCESS, 2) as player:
+    with Player(readers.PYTHON_IN_PROCESS, 2) as player:
         assert player.complaint(photographs) is None
         turn = player.turn(photographs, 0.05)
         assert isinstance(turn, Turn)
@@ -208,10 +208,10 @@ def test_a_start_that_fails_is_told(tmp_path: Path) -> None:
 def test_aims_are_met_missed_or_not_measured() -> None:
     data = [{"data_set": "64-256 px", "sides_px": (64, 256)}]
     figures = {
-        contenders.DECODE: (1.0, 100.0),
-        contenders.PYTHON_IN_PROCESS: (1.0, 260.0),
-        contenders.PYTHON: (300.0, 1.0),
-        contenders.WEBDATASET: (150.0, 1.0),
+        readers.DECODE: (1.0, 100.0),
+        readers.PYTHON_IN_PROCESS: (1.0, 260.0),
+        readers.PYTHON: (300.0, 1.0),
+        readers.WEBDATASET: (150.0, 1.0),
     }
     rows: list[dict[str, Any]] = [
         {"data_set": "64-256 px", "contender": name, "images_per_second": rate, "cpu_us_per_image": cpu}
@@ -219,7 +219,7 @@ def test_aims_are_met_missed_or_not_measured() -> None:
     ]
     rows += [
         {"data_set": "64-256 px", "contender": name, "status": "left out"}
-        for name in (contenders.DALI, contenders.DALI_SEQUENTIAL)
+        for name in (readers.DALI, readers.DALI_SEQUENTIAL)
     ]
     starts = [
         {"samples": start.SAMPLES, "first_ids_seconds": seconds, "added_bytes": added * 2**20}

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.checkpoints.checkpoint import (
     Checkpoint,
-    Progress,
+    Counters,
     load_best_checkpoint,
     load_newest_checkpoint,
     prepare_checkpoint,
@@ -22,8 +22,8 @@ from pipeline.errors import RunFailure, UsageError
 def checkpoint(step: int) -> Checkpoint:
     weights = {"stem.weight": torch.full((4, 3), float(step)), "stem_bn.running_mean": torch.arange(4.0)}
     momentum = {"stem.weight": torch.full((4, 3), step / 2)}
-    progress = Progress(step, entered=int(step > 1), roll_backs=1, passed_over=2 * step)
-    return Checkpoint(progress, TrainingState(weights, momentum), {"unit": "CPU process hours"})
+    counters = Counters(step, entered=int(step > 1), roll_backs=1, passed_over=2 * step)
+    return Checkpoint(counters, TrainingState(weights, momentum), {"unit": "CPU process hours"})
 
 
 def save(folder: Path, *steps: int, keep: int = 3) -> list[Path]:
@@ -44,7 +44,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     found, warnings = newest(tmp_path)
     assert found is not None
-    assert (found.progress, found.ledger, warnings) == (Progress(2, True, 1, 4), {"unit": "CPU process hours"}, [])
+    assert (found.counters, found.ledger, warnings) == (Counters(2, True, 1, 4), {"unit": "CPU process hours"}, [])
     for part in ("weights", "momentum"):
         expected, actual = getattr(checkpoint(2).state, part), getattr(found.state, part)
         assert actual.keys() == expected.keys()

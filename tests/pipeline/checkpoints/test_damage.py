@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from pipeline.checkpoints.belonging import misfit_of
 from pipeline.checkpoints.checkpoint import (
     Checkpoint,
-    Progress,
+    Counters,
     load_best_checkpoint,
     load_newest_checkpoint,
     save_checkpoint,
@@ -44,8 +44,8 @@ def state() -> TrainingState:
     return TrainingState(weights, {name: torch.zeros(tensor.shape) for name, tensor in NETWORK.named_parameters()})
 
 
-def checkpoint(step: int, **progress: int) -> Checkpoint:
-    return Checkpoint(Progress(step, len(SCHEDULE.entries(step - 1)), **progress), state(), LEDGER)
+def checkpoint(step: int, **counters: int) -> Checkpoint:
+    return Checkpoint(Counters(step, len(SCHEDULE.entries(step - 1)), **counters), state(), LEDGER)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_step_behind_the_end_of_the_run_is_told(tmp_path: Path) -> None:
 
 
 def test_a_run_that_went_back_may_be_at_a_step_where_its_channels_would_be_sorted(tmp_path: Path) -> None:
-    gone_back = Checkpoint(Progress(9, 0, roll_backs=1, passed_over=6), state(), LEDGER)
+    gone_back = Checkpoint(Counters(9, 0, roll_backs=1, passed_over=6), state(), LEDGER)
     assert taken_up(save_checkpoint(tmp_path, gone_back, keep=2)) == (9, [])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.checkpoints.checkpoint import Checkpoint, Progress, save_checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint, Counters, save_checkpoint
 from pipeline.checkpoints.roll_back import roll_back
 from pipeline.engines.protocol import TrainingState
 from pipeline.errors import RunFailure
@@ -25,7 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def complaint(recipe: Recipe) -> str:
     with pytest.raises(RunFailure) as refused:
-        roll_back(recipe.folder, 1, ALONE, Progress(step=6), RunFailure("loss is nan at step 5"))
+        roll_back(recipe.folder, 1, ALONE, Counters(step=6), RunFailure("loss is nan at step 5"))
     return str(refused.value)
 
 
@@ -43,13 +43,13 @@ def test_where_no_checkpoint_is_whole_the_loss_is_told_as_well(recipe: Recipe) -
 def test_damaged_checkpoints_that_it_goes_back_behind_do_not_count_among_those_to_keep(recipe: Recipe) -> None:
     state = TrainingState({"weight": torch.zeros(2)}, {"weight": torch.zeros(2)})
 
-    def save(progress: Progress) -> Path:
-        return save_checkpoint(recipe.folder, Checkpoint(progress, state, {}), keep=2)
+    def save(counters: Counters) -> Path:
+        return save_checkpoint(recipe.folder, Checkpoint(counters, state, {}), keep=2)
 
-    save(Progress(2))
-    save(Progress(4)).write_bytes(b"")
-    back = roll_back(recipe.folder, 1, ALONE, Progress(step=6), RunFailure("loss is nan at step 5"))
-    assert (back.progress.step, back.progress.passed_over) == (6, 4)
-    save(back.progress)
+    save(Counters(2))
+    save(Counters(4)).write_bytes(b"")
+    back = roll_back(recipe.folder, 1, ALONE, Counters(step=6), RunFailure("loss is nan at step 5"))
+    assert (back.counters.step, back.counters.passed_over) == (6, 4)
+    save(back.counters)
     saved = sorted(path.name for path in (recipe.folder / CHECKPOINTS).glob("*.safetensors"))
     assert saved == ["step-000000002.safetensors", "step-000000006.safetensors"]

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from pipeline.forecast.budget import Budget, budget_of, plan_budget
+from pipeline.forecast.costs import Links
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.hours import RunHours
 from pipeline.forecast.lengths import CountedMacs, Lengths, scaled
-from pipeline.forecast.plan import Links
 from pipeline.forecast.step_times import StepTime
 from pipeline.recipe.reading import load_recipe
 from pipeline.tracking.ledger import read_ledger

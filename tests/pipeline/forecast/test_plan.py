@@ -13,8 +13,8 @@ from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.errors import UsageError
 from pipeline.forecast import trial_steps
+from pipeline.forecast.costs import Links, _columns, costs, print_costs
 from pipeline.forecast.dry_run import schedule_without_data
-from pipeline.forecast.plan import Links, _columns, plan, print_plan
 from pipeline.forecast.step_times import StepTime, StepTimes, _line, computed
 from pipeline.methods.draws import Largest, Uniform
 from pipeline.methods.entries import freeze_teacher
@@ -61,7 +61,7 @@ def test_an_all_reduce_is_two_rings_and_their_hops() -> None:
 
 def test_hours_are_those_of_all_steps_and_dollars_those_of_all_accelerators() -> None:
     run = recipe("cost.price_per_gpu_hour=2")
-    one, two = plan(run, schedule_without_data(run), times(), Links(1e9, 1e9), 8, [1, 2, 3])
+    one, two = costs(run, schedule_without_data(run), times(), Links(1e9, 1e9), 8, [1, 2, 3])
     alone = 30 * (0.1 + 1.0) + 70 * (0.2 + 4.0)
     assert one["wall_hours"] == pytest.approx(alone / 3600)
     assert one["dollars"] == pytest.approx(2 * alone / 3600)
@@ -87,7 +87,7 @@ def test_what_an_engine_sends_in_a_step_of_one_subnet_and_of_four(
 ) -> None:
     run = recipe(f"engine={json.dumps(engine)}")
     schedule = schedule_without_data(run)
-    alone, two = plan(run, schedule, times(), LINKS, 8, [1, 2])
+    alone, two = costs(run, schedule, times(), LINKS, 8, [1, 2])
     half = LINKS.all_reduce(4 * 157_302, nodes=1, per_node=2) / 2
     assert alone["all_reduce_seconds"] == 0
     assert two["full_model_step_seconds"] == pytest.approx(0.1 + 0.01 * 50 + of_one * half, rel=1e-12)
@@ -96,7 +96,7 @@ def test_what_an_engine_sends_in_a_step_of_one_subnet_and_of_four(
 
 def test_a_number_that_does_not_divide_the_batch_has_no_row() -> None:
     run = recipe()
-    rows = plan(run, schedule_without_data(run), times(), LINKS, 2, [1, 2, 3, 4, 64])
+    rows = costs(run, schedule_without_data(run), times(), LINKS, 2, [1, 2, 3, 4, 64])
     assert [(row["accelerators"], row["nodes"]) for row in rows] == [(1, 1), (2, 1), (4, 2)]
 
 
@@ -113,7 +113,7 @@ def test_nodes_are_planned_for_with_all_of_their_accelerators(tmp_path: Path) ->
 def test_numbers_without_a_row_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times().save(tmp_path / "times.json")
     for counts, told in (([1, 3, 64, 4], ["left out: 3, 64; batch_size 100 cannot be split so"]), ([1, 4], [])):
-        print_plan(recipe(), "h200", 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
+        print_costs(recipe(), "h200", 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
         assumptions = json.loads(capsys.readouterr().out)["assumptions"]
         assert [line for line in assumptions if line.startswith("left out")] == told
 
@@ -126,12 +126,12 @@ def test_a_line_through_two_measurements_never_has_a_negative_part() -> None:
 
 def test_measured_here_saved_and_planned_from_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept, run = tmp_path / "times.json", recipe("batch_size=8", "kernels=reference")
-    print_plan(run, "cpu", 8, [1, 2], None, None, None, kept, as_json=True)
+    print_costs(run, "cpu", 8, [1, 2], None, None, None, kept, as_json=True)
     first = json.loads(capsys.readouterr().out)
     assert first["unit"] == "CPU process hours"
     assert [row["accelerators"] for row in first["rows"]] == [1, 2]
     assert all(row["wall_hours"] > 0 for row in first["rows"])
-    print_plan(run, "cpu", 8, [1, 2], None, None, kept, None, as_json=True)
+    print_costs(run, "cpu", 8, [1, 2], None, None, kept, None, as_json=True)
     assert json.loads(capsys.readouterr().out) == first
 
 
@@ -139,12 +139,12 @@ def test_another_gpu_is_planned_for_where_its_links_are_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times(machine="NVIDIA L40S").save(tmp_path / "times.json")
-    print_plan(recipe(), "L40S", 2, [4], 30.0, 12.5, tmp_path / "times.json", None, as_json=True)
+    print_costs(recipe(), "L40S", 2, [4], 30.0, 12.5, tmp_path / "times.json", None, as_json=True)
     planned = json.loads(capsys.readouterr().out)
     assert [row["nodes"] for row in planned["rows"]] == [2]
     assert "links: 30 GB/s within a node of 2, 12.5 GB/s between nodes, one way" in planned["assumptions"][1]
     with pytest.raises(UsageError, match=r"--gpu l40s: is none of .*; for others give --link and --network as well"):
-        print_plan(recipe(), "l40s", 2, [4], 30.0, None, tmp_path / "times.json", None, as_json=True)
+        print_costs(recipe(), "l40s", 2, [4], 30.0, None, tmp_path / "times.json", None, as_json=True)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_what_cannot_be_planned_is_refused(
 ) -> None:
     times().save(tmp_path / "times.json")
     with pytest.raises(UsageError, match=complaint):
-        print_plan(recipe(*overrides), gpu, 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
+        print_costs(recipe(*overrides), gpu, 8, counts, None, None, tmp_path / "times.json", None, as_json=True)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_is_refused_is_not_measured_first(
 ) -> None:
     monkeypatch.setattr(StepTimes, "measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(UsageError, match=re.escape(complaint)):
-        print_plan(recipe(), gpu, 8, counts, None, None, None, None, as_json=True)
+        print_costs(recipe(), gpu, 8, counts, None, None, None, None, as_json=True)
 
 
 @pytest.mark.parametrize("damage", ["of something else", "no time", "less than no time", "not a number"])
@@ -211,7 +211,7 @@ def test_steps_are_named_by_their_phase_whatever_phases_there_are(capsys: pytest
         schedule, names = schedule_without_data(run), phases.split(", ")
         each = {name: StepTime(fixed=number + 1.0, per_image=0) for number, name in enumerate(names)}
         measured = times().model_copy(update={"phases": each})
-        (row,) = plan(run, schedule, measured, LINKS, 8, [1])
+        (row,) = costs(run, schedule, measured, LINKS, 8, [1])
         found = {key: value for key, value in row.items() if key.endswith("_step_seconds")}
         assert found == {f"{name.replace(' ', '_')}_step_seconds": each[name].fixed for name in names}
         assert [heading for heading, _ in _columns(schedule).values() if heading.endswith(" step, s")] == [

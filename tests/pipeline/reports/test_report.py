@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -485,3 +486,20 @@ def test_phases_and_slots_of_any_method_are_shown_by_their_names(tmp_path, monke
     )
     assert [text.get_text() for text in axes.texts] == ["teacher", "elastic kernel", "elastic depth"]
     assert "subnet" in axes.get_legend_handles_labels()[1]
+
+
+def test_approaches_of_one_name_are_told_apart_by_network_first_and_never_alike(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+    own = [
+        {"model.dropout": "0.0", "model.a": "1", "model.b": "1", "space.depths": "[]", "space.network": "proxyless"},
+        {"model.dropout": "0.0", "model.a": "1", "model.b": "1", "space.depths": "[]", "space.network": "resnet50"},
+        {"model.dropout": "0.2", "model.a": "2", "model.b": "2", "space.network": "resnet50"},
+        {"model.dropout": "0.2", "model.a": "2", "model.b": "2", "model.c": "9", "space.network": "resnet50"},
+    ]
+    found = [approach.name for approach in group([replace(run, recipe=recipe) for recipe in own])]
+    assert found == [
+        "DεpS (network proxyless, a 1, b 1)",
+        "DεpS (network resnet50, a 1, b 1)",
+        "DεpS (network resnet50, a 2, b 2, dropout 0.2)",
+        "DεpS (network resnet50, a 2, b 2, dropout 0.2, c 9)",
+    ]

@@ -61,7 +61,7 @@ def test_a_whole_step_with_everything_on_never_waits_and_moves_each_part_of_a_ba
 
         def stop_at_last() -> None:
             after_step()
-            if trainer.progress.step == STEPS:
+            if trainer.counters.step == STEPS:
                 trainer.feed.stop_request.signal = signal.SIGTERM
 
         after_step = within(lines, trainer._after_step)
@@ -73,7 +73,7 @@ def test_a_whole_step_with_everything_on_never_waits_and_moves_each_part_of_a_ba
     assert len(steps.moved) == 3 * STEPS
     assert {place.partition(":")[0] for place in steps.moved} == {"pipeline/training/feed.py"}
     assert list(noted.rows) == [3, 6]
-    assert {wait.partition(":")[0] for wait in lines.found} == {"tolist at pipeline/training/window.py"}
+    assert {wait.partition(":")[0] for wait in lines.found} == {"tolist at pipeline/training/log_interval.py"}
     assert lines.moved == []
 
 

@@ -1,7 +1,7 @@
 """Figures of the steps since the last log line, read from the device once per line and not once per step.
 
-A step only gives out its work; the device does it later. So a line waits for all steps since the last one, and their
-time is told from the first one's beginning to the end of that wait.
+A step only launches its work; the device does it later. So a line waits for all steps since the last one, and their
+time is measured from the beginning of the first to the end of that wait.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Figures(NamedTuple):
     correct: int | None
 
 
-class Window:
+class LogInterval:
     """Collects step results until `read`.
 
     Args:
@@ -68,7 +68,7 @@ class Window:
                 self._figures += _on_host(list(steps))
 
     def read(self) -> dict[str, float]:
-        """Metrics by name, means over the collected steps and all processes; empties the window.
+        """Metrics by name, means over the collected steps and all processes; begins the next interval.
 
         All processes must call it together.
 
@@ -118,7 +118,7 @@ class Window:
                 found.append((plan.step, len(plan.slots), self.processes.rank, f"gradient norm is {norm} {where}"))
         if not any(self.processes.highest([len(found)])):
             return
-        # One process's loss makes the gradients of all not finite: told is where it began.
+        # A loss that is not finite makes the gradients of all processes so: the first place is told.
         _, _, rank, what = min(self.processes.gathered(found))
         raise NotFinite(f"{what}, on process {rank}")
 

@@ -11,10 +11,10 @@ _MOST_WORKERS = 16  # more are of use only to a GPU that is faster than so many 
 _LEAST_READY = 4  # batches, of all workers together, so that nobody waits for a slow one
 
 
-def workers_here() -> int:
+def automatic_workers() -> int:
     """Number of workers for this process.
 
-    With a GPU, that is this process's share of the machine's cores, less one, which trains. Without a GPU training
+    With a GPU, that is as many as this process has cores, less one, which trains. Without a GPU training
     takes the cores itself, and is so slow that one worker is enough.
     """
     if not torch.cuda.is_available():
@@ -40,6 +40,6 @@ def _number(name: str) -> int:
     return int(value) if value.isdecimal() else 0
 
 
-def batches_ahead(workers: int) -> int:
+def automatic_prefetch(workers: int) -> int:
     """Number of batches that each of `workers` has ready: two, or more where there are few workers."""
     return max(2, math.ceil(_LEAST_READY / max(workers, 1)))

@@ -24,7 +24,7 @@ from pipeline.tracking.ledger import unit_for
 _BYTES_PER_GRADIENT = 4  # gradients are fp32 also where autocast computes in bf16
 _LATENCY_SECONDS = 10e-6  # of one hop of a ring
 
-# Between these two stands the time of a step of each phase, by the phase's name.
+# Between these two stand the phases' columns (`_step_column`).
 _COLUMNS = {
     "accelerators": ("accelerators", ",d"),
     "nodes": ("nodes", ",d"),
@@ -41,9 +41,12 @@ _COLUMNS_BEHIND = {
 
 @dataclass(frozen=True)
 class Links:
-    """Bandwidths in GB/s, one way: between the accelerators of a node (each), and between nodes (each node's).
+    """Nominal bandwidths in GB/s, one way.
 
-    Nominal ones reach `share` of themselves in a collective operation.
+    Attributes:
+        within: of each accelerator, to the others of its node.
+        between: of each node, to the others.
+        share: what collective operations reach of both.
     """
 
     within: float
@@ -68,7 +71,7 @@ LINKS = {
 }
 
 
-def plan(
+def costs(
     recipe: Recipe, schedule: Schedule, times: StepTimes, links: Links, per_node: int, counts: Sequence[int]
 ) -> list[dict[str, Any]]:
     """A row of `_columns` for each number of accelerators among `counts` that the batch can be shared by."""
@@ -116,10 +119,10 @@ def _step_column(phase: Phase) -> str:
 
 
 def links_of(gpu: str, within: float | None, between: float | None) -> Links:
-    """Those of a kind of GPU.
+    """The links of a kind of GPU.
 
     Raises:
-        UsageError: it is not known, and they are not both given.
+        UsageError: where the kind is not known, and the bandwidths are not both given.
     """
     gpu = gpu.lower()
     if gpu in LINKS:
@@ -155,7 +158,7 @@ def gradient_bytes(space: Space) -> int:
 
 
 def run_seconds(schedule: Schedule, times: StepTimes, images: int, talking: Callable[[int], float]) -> float:
-    """Of all steps of a run, at `images` per accelerator.
+    """Seconds of all steps of a run, at `images` per accelerator.
 
     Args:
         talking: seconds that processes talk in a step of so many slots.
@@ -166,7 +169,7 @@ def run_seconds(schedule: Schedule, times: StepTimes, images: int, talking: Call
     )
 
 
-def print_plan(
+def print_costs(
     recipe: Recipe,
     gpu: str,
     per_node: int,
@@ -177,7 +180,7 @@ def print_plan(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the plan, with all that it assumes.
+    """Print the rows of `costs`, with all that they assume.
 
     Raises:
         UsageError: for a GPU that is not known, or that nothing was measured on.
@@ -190,7 +193,7 @@ def print_plan(
     times = step_times(recipe, schedule, gpu, measured)
     if save:
         times.save(save)
-    rows = plan(recipe, schedule, times, links, per_node, counts)
+    rows = costs(recipe, schedule, times, links, per_node, counts)
     unit = unit_for(times.device)
     last = schedule.phases[-1]
     sides = ", ".join(map(str, times.computes["resolutions"]))

@@ -26,11 +26,11 @@ class Requests(Sized, Iterable[Request], Protocol):
 
 
 def prepare_workers() -> None:
-    """Gets the server of the worker processes ready in the background, so that they start at once when needed."""
+    """Get the server of the worker processes ready in the background, so that they start at once when needed."""
     reader_context(BatchReader.__module__)
 
 
-def read_ahead(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
+def prefetched(reader: BatchReader, requests: Requests, largest: int, skipped: list[ShardDamage]) -> Iterator[Batch]:
     """The batches that are asked for, in order, each read before its turn.
 
     Args:

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
+from data_shards.loading.automatic import automatic_prefetch, automatic_workers, cores_here
 from data_shards.loading.loader import DataConfig, TrainLoader
-from data_shards.loading.machine_share import batches_ahead, cores_here, workers_here
 from data_shards.store.index import open_split
 
 LAUNCHERS = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")
@@ -46,21 +46,21 @@ def test_processes_with_gpus_share_the_cores_and_keep_one_each(
     monkeypatch, sixteen_cores_and_a_gpu, processes, workers
 ):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
-    assert workers_here() == workers
+    assert automatic_workers() == workers
 
 
 def test_many_cores_do_not_mean_as_many_workers(monkeypatch, sixteen_cores_and_a_gpu):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(256)))
-    assert workers_here() == 16
+    assert automatic_workers() == 16
 
 
 def test_without_a_gpu_the_cores_are_left_to_training(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert workers_here() == 1
+    assert automatic_workers() == 1
 
 
 def test_at_least_four_batches_are_ready_in_all():
-    assert [batches_ahead(workers) for workers in (0, 1, 2, 3, 8)] == [4, 4, 2, 2, 2]
+    assert [automatic_prefetch(workers) for workers in (0, 1, 2, 3, 8)] == [4, 4, 2, 2, 2]
 
 
 def test_a_recipe_that_leaves_it_open_gets_the_machines_and_one_that_does_not_its_own(digits100_root):
@@ -68,5 +68,5 @@ def test_a_recipe_that_leaves_it_open_gets_the_machines_and_one_that_does_not_it
         config = DataConfig(shards=digits100_root, **keys)
         return TrainLoader(open_split(digits100_root, "train"), config, 32, 10, 0, 0, 1, 0, 3).reader
 
-    assert reader() == f"python, workers {workers_here()}"
+    assert reader() == f"python, workers {automatic_workers()}"
     assert reader(workers=0) == "python, workers 0"

@@ -13,10 +13,15 @@ from pipeline.bench.reading.pil_pipelines import image_folder, webdataset
 from pipeline.bench.reading.shown import Promise, Shown
 
 
-class Contender(NamedTuple):
-    """`read(data, workers, endless)`: its batches, of one pass over the data or without end; to be closed early.
+class ReaderContender(NamedTuple):
+    """A way to read the pictures.
 
-    `in_process`: reads in the training process itself, without workers. `dali`: needs NVIDIA DALI.
+    Attributes:
+        description: for people.
+        read: of (data, workers, endless) its batches, of one pass over the data or without end; may be closed early.
+        promise: what a pass must show.
+        in_process: reads in the training process itself, without workers.
+        dali: needs NVIDIA DALI.
     """
 
     description: str
@@ -30,33 +35,33 @@ DECODE, PYTHON_IN_PROCESS, PYTHON = "decode alone", "python reader, in process",
 DALI, DALI_SEQUENTIAL, WEBDATASET, FOLDER = "dali reader", "DALI's own", "webdataset", "image folder"
 
 _NORMALISED = Promise("normalised", remainder=True)
-CONTENDERS = {
-    DECODE: Contender(
+READERS = {
+    DECODE: ReaderContender(
         "samples read at random and decoded whole by libjpeg-turbo, in one process, nothing else: the limit",
         ours.decode_alone,
         Promise("whole", sampled=True),
         in_process=True,
     ),
-    PYTHON_IN_PROCESS: Contender(
+    PYTHON_IN_PROCESS: ReaderContender(
         "`reader: python` without workers", ours.python_reader, Promise(sampled=True), in_process=True
     ),
-    PYTHON: Contender("`reader: python`", ours.python_reader, Promise(sampled=True)),
-    DALI: Contender(
+    PYTHON: ReaderContender("`reader: python`", ours.python_reader, Promise(sampled=True)),
+    DALI: ReaderContender(
         "`reader: dali`, which decodes what our sampler asks for", ours.dali_reader, Promise(sampled=True), dali=True
     ),
-    DALI_SEQUENTIAL: Contender(
+    DALI_SEQUENTIAL: ReaderContender(
         "DALI's reader of WebDataset shards in sequence, with its random crop and its own shuffling",
         sequential,
         Promise(),
         dali=True,
     ),
-    WEBDATASET: Contender("the webdataset library with PIL, as documented", webdataset, _NORMALISED),
-    FOLDER: Contender("torch's DataLoader over files in class folders, with PIL", image_folder, _NORMALISED),
+    WEBDATASET: ReaderContender("the webdataset library with PIL, as documented", webdataset, _NORMALISED),
+    FOLDER: ReaderContender("torch's DataLoader over files in class folders, with PIL", image_folder, _NORMALISED),
 }
 
 
 def left_out(name: str) -> str | None:
     """Why a contender cannot take part here; None where it can."""
-    if CONTENDERS[name].dali and not dali_reader.installed():
+    if READERS[name].dali and not dali_reader.installed():
         return "NVIDIA DALI is not installed"
     return None

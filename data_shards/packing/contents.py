@@ -1,4 +1,4 @@
-"""Which samples go into which shard; some may be left out, because they cannot be decoded."""
+"""How shards are filled with samples; some may be left out, because they cannot be decoded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 
-class ShardPlan(NamedTuple):
-    """A shard to pack.
+class ShardContents(NamedTuple):
+    """What goes into a shard.
 
-    `number`: of the shard in its split. `first`: id of its first sample. `positions`: of its samples in the source,
-    int64 [samples].
+    Attributes:
+        number: of the shard in its split.
+        first: id of its first sample.
+        positions: of its samples in the source, int64 [samples].
     """
 
     split: str
@@ -25,9 +27,9 @@ class ShardPlan(NamedTuple):
         return f"{self.split}-{self.number:06d}"
 
 
-def shard_plans(
+def shard_contents(
     splits: Mapping[str, int], left_out: Mapping[str, Collection[int]], samples_per_shard: int
-) -> Iterator[ShardPlan]:
+) -> Iterator[ShardContents]:
     """The shards of all splits, in order.
 
     Args:
@@ -38,7 +40,7 @@ def shard_plans(
     for split, samples in splits.items():
         positions = kept_positions(samples, left_out.get(split, ()))
         for number, first in enumerate(range(0, len(positions), samples_per_shard)):
-            yield ShardPlan(split, number, first, positions[first : first + samples_per_shard])
+            yield ShardContents(split, number, first, positions[first : first + samples_per_shard])
 
 
 def kept_positions(samples: int, left_out: Collection[int]) -> np.ndarray:
