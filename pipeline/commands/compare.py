@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.comparison.choice import Choice, choices
-from pipeline.comparison.contenders import Candidate, Contender, check_comparable, contenders_of
 from pipeline.comparison.display import Display
+from pipeline.comparison.entrants import Entrant, Variant, check_comparable, entrants_of
 from pipeline.comparison.equal_cost import at_equal_cost
 from pipeline.comparison.folder import RUNS, check_free, taken_up
 from pipeline.comparison.lock import kept_to_one
-from pipeline.comparison.member import Member, member
 from pipeline.comparison.page import write_page
 from pipeline.comparison.results import Result, as_json, result
 from pipeline.comparison.running import Running, start
+from pipeline.comparison.seed_run import SeedRun, seed_run_in
 from pipeline.comparison.sweep import sweep_of
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import RunFailure, UsageError
@@ -90,46 +90,46 @@ def print_comparison(asked: Asked, submits: Submits, prints_json: bool) -> signa
 def _compare(asked: Asked, submits: Submits, prints_json: bool) -> signal.Signals | None:
     vary, choose = sweep_of("--vary", asked.vary), sweep_of("--choose", asked.choose)
     files, overrides = _told_apart(asked.arguments)
-    found = contenders_of(files, overrides, asked.output / RUNS, vary, choose)
+    found = entrants_of(files, overrides, asked.output / RUNS, vary, choose)
     check_free(asked.output)
     check_comparable(found)
     stop, display = StopRequest(), Display()
     with kept_to_one(asked.output, display.say) as lock:
         scaled = (lambda: at_equal_cost(found, asked.training_macs)) if asked.is_equal else (lambda: found)
-        contenders = taken_up(asked.output, asked.of_folder(found[0].name), found, scaled)
+        entrants = taken_up(asked.output, asked.of_folder(found[0].name), found, scaled)
         with stop.listening(), display:
             running = Running(start(lock, asked.runs_at_once), asked.runs_at_once, display, stop)
-            tried = choices(asked.output, contenders, choose, asked.choose_seeds) if choose else []
-            for_choosing = [each for choice in tried for trial in choice.trials for each in trial.members]
+            tried = choices(asked.output, entrants, choose, asked.choose_seeds) if choose else []
+            for_choosing = [each for choice in tried for trial in choice.trials for each in trial.seed_runs]
             if _submitted(asked, for_choosing, submits):
                 return None
             running.finish(for_choosing)
-            chosen = {choice.contender.name: choice.chosen() for choice in tried}
-            planned = [
-                Planned(each, chosen.get(each.name) if tried else each.candidates[0], asked) for each in contenders
+            chosen = {choice.entrant.name: choice.chosen() for choice in tried}
+            of_each = [
+                _OfEntrant(each, chosen.get(each.name) if tried else each.variants[0], asked) for each in entrants
             ]
-            members = [member for each in planned for member in each.members]
-            if not stop.signal and _submitted(asked, members, submits):
+            seed_runs = [seed_run for each in of_each for seed_run in each.seed_runs]
+            if not stop.signal and _submitted(asked, seed_runs, submits):
                 return None
-            running.finish(members)
+            running.finish(seed_runs)
         if stop.signal:
             return stop.signal
-        came_to = [result(each.contender.label, each.candidate, each.members) for each in planned]
+        came_to = [result(each.entrant.label, each.variant, each.seed_runs) for each in of_each]
         pages = write_page(asked.output, came_to, tried, choose)
         _print(pages, came_to, tried, prints_json)
     if running.failures:
-        names = ", ".join(each.member.name for each in running.failures)
+        names = ", ".join(each.seed_run.name for each in running.failures)
         raise RunFailure(f"{len(running.failures)} of the runs failed, as told above: {names}; the page has the others")
     return None
 
 
-class Planned:
-    """A contender and its runs: none, where no value could be chosen for it."""
+class _OfEntrant:
+    """An entrant and its runs: none, where no value could be chosen for it."""
 
-    def __init__(self, contender: Contender, candidate: Candidate | None, asked: Asked) -> None:
-        self.contender, self.candidate = contender, candidate
-        seeds = range(asked.seeds) if candidate else ()
-        self.members = [member(asked.output, candidate.recipe, seed) for seed in seeds if candidate]
+    def __init__(self, entrant: Entrant, variant: Variant | None, asked: Asked) -> None:
+        self.entrant, self.variant = entrant, variant
+        seeds = range(asked.seeds) if variant else ()
+        self.seed_runs = [seed_run_in(asked.output, variant.recipe, seed) for seed in seeds if variant]
 
 
 def _told_apart(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -142,9 +142,9 @@ def _told_apart(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return files, [argument for argument, overrides in pairs if overrides]
 
 
-def _submitted(asked: Asked, members: Sequence[Member], submits: Submits) -> bool:
+def _submitted(asked: Asked, seed_runs: Sequence[SeedRun], submits: Submits) -> bool:
     """Whether training was handed to SLURM, as one array of the runs that are not trained."""
-    files = [str(each.file) for each in members if not each.is_trained()]
+    files = [str(each.file) for each in seed_runs if not each.is_trained()]
     if asked.submit is None or not files:
         return False
     try:

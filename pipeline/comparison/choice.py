@@ -1,4 +1,4 @@
-"""`--choose`: of a contender's candidates the one with the best mean accuracy on validation images."""
+"""`--choose`: of an entrant's variants the one with the best mean accuracy on validation images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.comparison.contenders import Candidate, Contender
-from pipeline.comparison.member import Member, member
+from pipeline.comparison.entrants import Entrant, Variant
+from pipeline.comparison.seed_run import SeedRun, seed_run_in
 from pipeline.comparison.sweep import Sweep, in_a_name
 from pipeline.reports.run_record import SubnetResult, read_evaluation
 from pipeline.run.layout import VALIDATION
@@ -19,15 +19,15 @@ FIRST_SEED = 1000  # of choosing; those of comparing are below
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate, and its runs for choosing."""
+    """A variant, and its runs for choosing."""
 
-    candidate: Candidate
-    members: tuple[Member, ...]
+    variant: Variant
+    seed_runs: tuple[SeedRun, ...]
 
     def accuracies(self) -> list[tuple[float, float, float]] | None:
         """Of each run on validation images the full model's top-1, the smallest subnet's, and the mean of the Pareto
         row, both among it, in per cent; None where a run is not evaluated."""
-        found = [read_evaluation(each.folder / VALIDATION) for each in self.members]
+        found = [read_evaluation(each.folder / VALIDATION) for each in self.seed_runs]
         return [_in_short(subnets) for subnets in found if subnets] if all(found) else None
 
     def mean(self) -> float | None:
@@ -38,34 +38,35 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """A contender and its trials."""
+    """An entrant and its trials."""
 
-    contender: Contender
+    entrant: Entrant
     trials: tuple[Trial, ...]
 
-    def chosen(self) -> Candidate | None:
-        """The best candidate, of equal ones the first; None until all of them are evaluated."""
+    def chosen(self) -> Variant | None:
+        """The best variant, of equal ones the first; None until all of them are evaluated."""
         means = [trial.mean() for trial in self.trials]
         known = [mean for mean in means if mean is not None]
-        return self.trials[means.index(max(known))].candidate if len(known) == len(means) else None
+        return self.trials[means.index(max(known))].variant if len(known) == len(means) else None
 
 
-def choices(folder: Path, contenders: Sequence[Contender], choose: Sweep, seeds: int) -> list[Choice]:
-    """What is to be trained for choosing: each candidate with each of so many seeds, none of them of the comparison."""
+def choices(folder: Path, entrants: Sequence[Entrant], choose: Sweep, seeds: int) -> list[Choice]:
+    """What is to be trained for choosing: each variant with each of so many seeds, none of them of the comparison."""
     return [
         Choice(
-            contender,
+            entrant,
             tuple(
                 Trial(
-                    candidate,
+                    variant,
                     tuple(
-                        member(folder, candidate.recipe, FIRST_SEED + each, in_a_name(value)) for each in range(seeds)
+                        seed_run_in(folder, variant.recipe, FIRST_SEED + each, in_a_name(value))
+                        for each in range(seeds)
                     ),
                 )
-                for candidate, value in zip(contender.candidates, choose.values, strict=True)
+                for variant, value in zip(entrant.variants, choose.values, strict=True)
             ),
         )
-        for contender in contenders
+        for entrant in entrants
     ]
 
 

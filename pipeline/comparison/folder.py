@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from data_shards.one_line import shown
-from pipeline.comparison.contenders import Candidate, Contender
+from pipeline.comparison.entrants import Entrant, Variant
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.whole_file import DamagedError
@@ -24,7 +24,7 @@ PAGE, MARKDOWN = "compare.html", "compare.md"
 RUNS, CHOICE, RECIPES, LOGS = "runs", "choice", "recipes", "logs"
 
 
-class _Candidate(BaseModel):
+class _Variant(BaseModel):
     """Its schedule is kept, which planning may have taken minutes for; all else is the recipe's of today."""
 
     value: str | None
@@ -32,16 +32,16 @@ class _Candidate(BaseModel):
     planned_macs: str | None  # as text: they may be more than 64 bits hold
 
 
-class _Contender(BaseModel):
+class _Entrant(BaseModel):
     base: dict[str, Any]
-    candidates: list[_Candidate]
+    variants: list[_Variant]
 
 
 class _Record(BaseModel):
-    """`compare.json`: what was asked for, by option, and the contenders that came of it, by name."""
+    """`compare.json`: what was asked for, by option, and the entrants that came of it, by name."""
 
     asked: dict[str, str]
-    contenders: dict[str, _Contender]
+    entrants: dict[str, _Entrant]
 
 
 def check_free(folder: Path) -> None:
@@ -61,15 +61,15 @@ def check_free(folder: Path) -> None:
 def taken_up(
     folder: Path,
     asked: Mapping[str, str],
-    contenders: Sequence[Contender],
-    planned: Callable[[], Sequence[Contender]],
-) -> tuple[Contender, ...]:
-    """The contenders as they are trained: as the folder notes them, where it holds this comparison; else as `planned`,
+    entrants: Sequence[Entrant],
+    planned: Callable[[], Sequence[Entrant]],
+) -> tuple[Entrant, ...]:
+    """The entrants as they are trained: as the folder notes them, where it holds this comparison; else as `planned`,
     which is noted there.
 
     Args:
         asked: options that change what is compared, as texts by their names.
-        contenders: as recipes and options give them now.
+        entrants: as recipes and options give them now.
         planned: gives them scaled to their cost.
 
     Raises:
@@ -78,10 +78,10 @@ def taken_up(
     path = folder / RECORD
     if path.exists():
         record = _read(path)
-        _check_same(folder, record, asked, contenders)
-        return tuple(_as_noted(each, record.contenders[each.name], path) for each in contenders)
+        _check_same(folder, record, asked, entrants)
+        return tuple(_as_noted(each, record.entrants[each.name], path) for each in entrants)
     found = tuple(planned())
-    record = _Record(asked=dict(asked), contenders={each.name: _noted(each) for each in found})
+    record = _Record(asked=dict(asked), entrants={each.name: _noted(each) for each in found})
     try:
         write_json(path, record.model_dump())
     except OSError as error:
@@ -98,19 +98,19 @@ def _read(path: Path) -> _Record:
         raise UsageError(f"{path}: is damaged: {damage}; restore it, or choose another --output") from None
 
 
-def _check_same(folder: Path, record: _Record, asked: Mapping[str, str], contenders: Sequence[Contender]) -> None:
+def _check_same(folder: Path, record: _Record, asked: Mapping[str, str], entrants: Sequence[Entrant]) -> None:
     def other(was: str, now: str) -> UsageError:
         return UsageError(f"--output {folder}: holds another comparison, {was}, not {now}; choose another folder")
 
-    names = [each.name for each in contenders]
-    if sorted(record.contenders) != sorted(names):
-        raise other(f"of {', '.join(record.contenders)}", f"of {', '.join(names)}")
-    for contender in contenders:
-        base = parse_recipe(record.contenders[contender.name].base, str(folder / RECORD))
-        was, now = leaves(base), leaves(contender.base)
+    names = [each.name for each in entrants]
+    if sorted(record.entrants) != sorted(names):
+        raise other(f"of {', '.join(record.entrants)}", f"of {', '.join(names)}")
+    for entrant in entrants:
+        base = parse_recipe(record.entrants[entrant.name].base, str(folder / RECORD))
+        was, now = leaves(base), leaves(entrant.base)
         for key in sorted(was.keys() | now.keys()):
             if is_trained(key) and was.get(key) != now.get(key):
-                raise other(f"{contender.name} with {key}={shown(was.get(key))}", shown(now.get(key)))
+                raise other(f"{entrant.name} with {key}={shown(was.get(key))}", shown(now.get(key)))
     for option in sorted(record.asked.keys() | asked.keys()):
         was, now = (options.get(option) for options in (record.asked, asked))
         if was != now:
@@ -119,22 +119,22 @@ def _check_same(folder: Path, record: _Record, asked: Mapping[str, str], contend
             )
 
 
-def _as_noted(contender: Contender, noted: _Contender, path: Path) -> Contender:
-    def candidate(now: Candidate, was: _Candidate) -> Candidate:
+def _as_noted(entrant: Entrant, noted: _Entrant, path: Path) -> Entrant:
+    def variant(now: Variant, was: _Variant) -> Variant:
         recipe = parse_recipe({**resolved(now.recipe), "schedule": was.schedule}, str(path))
         return replace(now, recipe=recipe, planned_macs=None if was.planned_macs is None else int(was.planned_macs))
 
-    candidates = zip(contender.candidates, noted.candidates, strict=True)
-    return replace(contender, candidates=tuple(candidate(now, was) for now, was in candidates))
+    variants = zip(entrant.variants, noted.variants, strict=True)
+    return replace(entrant, variants=tuple(variant(now, was) for now, was in variants))
 
 
-def _noted(contender: Contender) -> _Contender:
-    candidates = [
-        _Candidate(
+def _noted(entrant: Entrant) -> _Entrant:
+    variants = [
+        _Variant(
             value=each.value,
             schedule=resolved(each.recipe)["schedule"],
             planned_macs=None if each.planned_macs is None else str(each.planned_macs),
         )
-        for each in contender.candidates
+        for each in entrant.variants
     ]
-    return _Contender(base=resolved(contender.base), candidates=candidates)
+    return _Entrant(base=resolved(entrant.base), variants=variants)

@@ -17,7 +17,7 @@ from pipeline.reports.run_record import ReportError
 
 
 def write_page(folder: Path, results: Sequence[Result], choices: Sequence[Choice], choose: Sweep | None) -> list[Path]:
-    """Write the page of those contenders that have a run which is done; its files.
+    """Write the page of those entrants that have a run which is done; its files.
 
     Raises:
         ReportError: no run is done, or a file cannot be written.

@@ -1,4 +1,4 @@
-"""What the runs of a comparison came to: its contenders as a report's approaches, and their differences by seed."""
+"""What the runs of a comparison came to: its entrants as a report's approaches, and their differences by seed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.comparison.choice import Choice
-from pipeline.comparison.contenders import Candidate
-from pipeline.comparison.member import Member
+from pipeline.comparison.entrants import Variant
+from pipeline.comparison.seed_run import SeedRun
 from pipeline.comparison.statistics import Difference, paired
 from pipeline.reports import summary
 from pipeline.reports.run_record import ReportError, RunRecord, read_run
 from pipeline.reports.summary import Approach
 
-# What contenders are compared by: in words, and of a run that was evaluated.
+# What entrants are compared by: in words, and of a run that was evaluated.
 FIGURES: dict[str, Callable[[RunRecord], float | None]] = {
     "full model": summary.full_top1,
     "smallest subnet": summary.smallest_top1,
@@ -25,48 +25,48 @@ FIGURES: dict[str, Callable[[RunRecord], float | None]] = {
 
 @dataclass(frozen=True)
 class Result:
-    """A contender and its runs, as far as they are trained and evaluated; the first one is what others differ from.
+    """An entrant and its runs, as far as they are trained and evaluated; the first one is what others differ from.
 
     Attributes:
-        members: all that were to be trained.
-        candidate: what was trained; None where no value could be chosen for it.
+        seed_runs: all that were to be trained.
+        variant: what was trained; None where no value could be chosen for it.
         approach: None where no run is done.
     """
 
     label: str
-    candidate: Candidate | None
-    members: tuple[Member, ...]
+    variant: Variant | None
+    seed_runs: tuple[SeedRun, ...]
     approach: Approach | None
 
     @property
     def planned_macs(self) -> int | None:
-        """See `Candidate`."""
-        return self.candidate.planned_macs if self.candidate else None
+        """See `Variant`."""
+        return self.variant.planned_macs if self.variant else None
 
     @property
     def missing(self) -> list[str]:
         """The names of the runs that are not done, in words where it is not known yet which they are."""
-        if self.candidate is None:
+        if self.variant is None:
             return [f"all of {self.label}, for which nothing could be chosen"]
         done = {run.info.name for run in self.approach.runs} if self.approach else set()
-        return [each.name for each in self.members if each.name not in done]
+        return [each.name for each in self.seed_runs if each.name not in done]
 
 
-def result(label: str, candidate: Candidate | None, members: Sequence[Member]) -> Result:
+def result(label: str, variant: Variant | None, seed_runs: Sequence[SeedRun]) -> Result:
     """Read the runs that are done.
 
     Raises:
         ReportError: what one of them has written is damaged, or their hours are of several units.
     """
-    runs = tuple(read_run(each.folder) for each in members if each.next_task() is None)
+    runs = tuple(read_run(each.folder) for each in seed_runs if each.next_task() is None)
     if len(units := {run.ledger.unit for run in runs}) > 1:
         raise ReportError(f"{label}: its runs count {' and '.join(sorted(units))}, which have no mean")
-    return Result(label, candidate, tuple(members), Approach(label, runs) if runs else None)
+    return Result(label, variant, tuple(seed_runs), Approach(label, runs) if runs else None)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A contender's figure less the first one's, over the seeds of both."""
+    """An entrant's figure less the first one's, over the seeds of both."""
 
     approach: Approach
     figure: str
@@ -106,10 +106,10 @@ def as_json(results: Sequence[Result], choices: Sequence[Choice]) -> dict[str, A
         ],
         "choices": [
             {
-                "contender": choice.contender.label,
+                "entrant": choice.entrant.label,
                 "chosen": chosen.value if (chosen := choice.chosen()) else None,
                 "validation_mean_pareto_top1_percent": {
-                    str(trial.candidate.value): trial.mean() for trial in choice.trials
+                    str(trial.variant.value): trial.mean() for trial in choice.trials
                 },
             }
             for choice in choices

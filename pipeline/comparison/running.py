@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from pipeline.comparison.display import Display
-from pipeline.comparison.member import Member, Task
+from pipeline.comparison.seed_run import SeedRun, Task
 from pipeline.training.stop_request import StopRequest
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -24,25 +24,25 @@ class Program(Protocol):
     """A process that was started."""
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """Return its exit code; None while it runs."""
 
     def send_signal(self, sig: int, /) -> None:
         """Send it a signal; nothing where it has ended."""
 
 
-Starts = Callable[[Member, Task, int], Program]
+Starts = Callable[[SeedRun, Task, int], Program]
 
 
 @dataclass(frozen=True)
 class Failure:
     """A run that did not come to its end, at what, and with what exit code."""
 
-    member: Member
+    seed_run: SeedRun
     word: str
     exit_code: int
 
     def __str__(self) -> str:
-        return f"{self.member.name}: {self.word} ended with exit code {self.exit_code}; see {self.member.log}"
+        return f"{self.seed_run.name}: {self.word} ended with exit code {self.exit_code}; see {self.seed_run.log}"
 
 
 class Running:
@@ -51,16 +51,16 @@ class Running:
     def __init__(self, starts: Starts, at_once: int, display: Display, stop: StopRequest) -> None:
         self._starts, self._display, self._stop = starts, display, stop
         self._free = list(reversed(range(at_once)))  # the places
-        self._live: dict[int, tuple[Member, Task, Program]] = {}  # by place
+        self._live: dict[int, tuple[SeedRun, Task, Program]] = {}  # by place
         self.failures: list[Failure] = []
 
-    def finish(self, members: Sequence[Member]) -> None:
-        """Do all that is left to do for `members`, in their order; returns early once a signal has asked to stop.
+    def finish(self, seed_runs: Sequence[SeedRun]) -> None:
+        """Do all that is left to do for `seed_runs`, in their order; returns early once a signal has asked to stop.
 
         Who fails is in `failures` then.
         """
-        waiting = deque(each for each in members if each.next_task())
-        self._display.expect(len(members), len(members) - len(waiting))
+        waiting = deque(each for each in seed_runs if each.next_task())
+        self._display.expect(len(seed_runs), len(seed_runs) - len(waiting))
         told_to_stop = False
         while (waiting and not self._stop.signal) or self._live:
             if self._stop.signal and not told_to_stop:
@@ -72,42 +72,42 @@ class Running:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self._look()
 
-    def _begin(self, place: int, member: Member, done: Task | None = None) -> None:
-        """Start the next task of `member` where there is one; `done` is that which has just ended well."""
-        task = member.next_task()
+    def _begin(self, place: int, seed_run: SeedRun, done: Task | None = None) -> None:
+        """Start the next task of `seed_run` where there is one; `done` is that which has just ended well."""
+        task = seed_run.next_task()
         if task is None:
-            self._display.finished(member)
+            self._display.finished(seed_run)
         elif task == done:  # ended well, and what it is for is not there
-            self._fail(member, task, 0)
+            self._fail(seed_run, task, 0)
         else:
-            self._display.begun(member, task)
-            self._live[place] = (member, task, self._starts(member, task, place))
+            self._display.begun(seed_run, task)
+            self._live[place] = (seed_run, task, self._starts(seed_run, task, place))
             return
         self._free.append(place)
 
     def _look(self) -> None:
-        for place, (member, task, program) in list(self._live.items()):
+        for place, (seed_run, task, program) in list(self._live.items()):
             code = program.poll()
             if code is None:
-                self._display.look(member)
+                self._display.look(seed_run)
                 continue
             del self._live[place]
             if code == 0 and not self._stop.signal:
-                self._begin(place, member, task)
+                self._begin(place, seed_run, task)
                 continue
             self._free.append(place)
             if not self._stop.signal:
-                self._fail(member, task, code)
+                self._fail(seed_run, task, code)
 
-    def _fail(self, member: Member, task: Task, code: int) -> None:
+    def _fail(self, seed_run: SeedRun, task: Task, code: int) -> None:
         # As shells tell it, where a signal ended the process.
-        failure = Failure(member, task.word, code if code >= 0 else 128 - code)
+        failure = Failure(seed_run, task.word, code if code >= 0 else 128 - code)
         self.failures.append(failure)
-        self._display.failed(member, str(failure))
+        self._display.failed(seed_run, str(failure))
 
 
 def start(lock: int, at_once: int) -> Starts:
-    """Starts a task as a person would start it at a prompt, its output at the end of the run's log.
+    """Return what starts a task as a person would at a prompt, its output at the end of the run's log.
 
     Args:
         lock: descriptor of the folder's lock, which is held as long as the process lasts.
@@ -117,8 +117,8 @@ def start(lock: int, at_once: int) -> Starts:
     count = torch.cuda.device_count()
     gpus = environment.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
 
-    def starts(member: Member, task: Task, place: int) -> Program:
-        with open(member.log, "ab") as log:
+    def starts(seed_run: SeedRun, task: Task, place: int) -> Program:
+        with open(seed_run.log, "ab") as log:
             return subprocess.Popen(
                 task.command,
                 stdin=subprocess.DEVNULL,
@@ -132,10 +132,10 @@ def start(lock: int, at_once: int) -> Starts:
 
 
 def shared_threads(at_once: int, processors: int) -> dict[str, str]:
-    """What has each of several processes compute with its share of the processors."""
+    """The variables that have each of several processes compute with its share of the processors."""
     return {"OMP_NUM_THREADS": str(max(1, processors // at_once))} if at_once > 1 else {}
 
 
 def own_gpu(gpus: Sequence[str], place: int) -> dict[str, str]:
-    """What gives the process in `place` a GPU of its own, as far as there are enough."""
+    """The variable that gives the process in `place` a GPU of its own, as far as there are enough."""
     return {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}

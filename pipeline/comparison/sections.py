@@ -19,7 +19,7 @@ from pipeline.reports.summary import Approach, spread, spread_text
 
 
 def outcome(results: Sequence[Result], approaches: Sequence[Approach]) -> list[Block]:
-    """What was compared, and each contender's mean over its seeds."""
+    """What was compared, and each entrant's mean over its seeds."""
     info = approaches[0].runs[0].info
     is_equal = any(each.planned_macs is not None for each in results)
     length = "all at equal training MACs" if is_equal else "each at its own length"
@@ -85,9 +85,9 @@ def cost(results: Sequence[Result], approaches: Sequence[Approach], looks: Looks
         path = _ends_plot(output / "accuracy_training_macs.svg", approaches, looks, "training MACs")
         figures.append(Figure(path, "Mean Pareto accuracy against training MACs: each run, and each method's mean."))
     for number, unit in enumerate(dict.fromkeys(approach.unit for approach in approaches)):
-        members = [approach for approach in approaches if approach.unit == unit]
+        sharing = [approach for approach in approaches if approach.unit == unit]
         name = f"accuracy_hours{f'_{number}' if number else ''}.svg"
-        path = _ends_plot(output / name, members, looks, unit)
+        path = _ends_plot(output / name, sharing, looks, unit)
         figures.append(Figure(path, f"Mean Pareto accuracy against {unit}: each run, and each method's mean."))
     note = (
         "Hours are accelerators × time held, over all starts of a run, without the evaluation at the end; of runs that "
@@ -137,14 +137,14 @@ def choosing(choices: Sequence[Choice], choose: Sweep | None) -> list[Block]:
     for choice in choices:
         chosen = choice.chosen()
         for trial in choice.trials:
-            if chosen is trial.candidate:
+            if chosen is trial.variant:
                 taken.add(len(rows))
             found = trial.accuracies()
             figures = [spread([run[place] for run in found]) if found else None for place in range(3)]
-            cells = [NONE if each is None else each.text(2, len(trial.members)) for each in figures]
-            rows.append([choice.contender.label, str(trial.candidate.value), str(len(trial.members)), *cells])
-    kept = choices[0].contender.base.data.validation_samples
-    seeds = ", ".join(str(each.recipe.seed) for each in choices[0].trials[0].members)
+            cells = [NONE if each is None else each.text(2, len(trial.seed_runs)) for each in figures]
+            rows.append([choice.entrant.label, str(trial.variant.value), str(len(trial.seed_runs)), *cells])
+    kept = choices[0].entrant.base.data.validation_samples
+    seeds = ", ".join(str(each.recipe.seed) for each in choices[0].trials[0].seed_runs)
     text = (
         f"{choose.key} was chosen for each method by itself: the value with the best mean Pareto accuracy on {kept:,} "
         f"validation images, which are training images that no run here trains on; by runs of seeds of their own "
@@ -155,7 +155,7 @@ def choosing(choices: Sequence[Choice], choose: Sweep | None) -> list[Block]:
 
 
 def trained(results: Sequence[Result], folder: Path) -> list[Block]:
-    """What each contender's runs trained, and how to do it again."""
+    """What each entrant's runs trained, and how to do it again."""
     rows = []
     for each in results:
         if each.approach is None:
@@ -163,9 +163,9 @@ def trained(results: Sequence[Result], folder: Path) -> list[Block]:
         run = each.approach.runs[0]
         phases = " → ".join(f"{phase.name} {phase.start:,}–{phase.end:,}" for phase in run.phases)
         length = [f"{run.info.steps:,}", f"{round(run.info.epochs, 2):g}", str(run.info.batch_size)]
-        rows.append([each.label, each.members[0].name.rpartition("-")[0], phases, *length])
+        rows.append([each.label, each.seed_runs[0].name.rpartition("-")[0], phases, *length])
     header = ["method", "recipe", "phases, in steps", "steps", "epochs", "batch"]
-    again = f"deps train {next(each.members[0].file for each in results if each.members)} name=again"
+    again = f"deps train {next(each.seed_runs[0].file for each in results if each.seed_runs)} name=again"
     text = Text(
         f"The recipe of each run, every key written out, is in {RECIPES}/, what it printed in {LOGS}/. A run is "
         "repeated by ",

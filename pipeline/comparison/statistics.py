@@ -1,4 +1,4 @@
-"""Paired differences: the same seeds of two contenders, the mean of their differences, and how sure it is."""
+"""Paired differences: the same seeds of two entrants, the mean of their differences, and how sure it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_DIFFERENCE = "no difference shown"
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean over `n` seeds of one contender's figure less another's.
+    """The mean over `n` seeds of one entrant's figure less another's.
 
     Attributes:
         interval: of the mean, with 95 % confidence; None where there is none: of one seed, and where all seeds differ

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.comparison.member import Member, Task
+from pipeline.comparison.seed_run import SeedRun, Task
 from tests.support.forked_program import REPOSITORY, Forked
 from tests.support.processes import small_run
 
@@ -38,11 +38,11 @@ class Starts:
     def __init__(self) -> None:
         self.started: list[tuple[str, str]] = []
 
-    def __call__(self, member: Member, task: Task, place: int) -> Logged:
-        self.started.append((member.name, task.word))
+    def __call__(self, seed_run: SeedRun, task: Task, place: int) -> Logged:
+        self.started.append((seed_run.name, task.word))
         _, *command = task.command
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
-        return Logged(Forked(command, environment, REPOSITORY), member.log)
+        return Logged(Forked(command, environment, REPOSITORY), seed_run.log)
 
 
 def arguments(digits: Path, folder: Path, *overrides: str) -> list[str]:

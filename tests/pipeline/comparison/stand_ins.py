@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.comparison.display import Display
-from pipeline.comparison.member import Member, Task, member
 from pipeline.comparison.running import Running
+from pipeline.comparison.seed_run import SeedRun, Task, seed_run_in
 from pipeline.recipe.reading import load_recipe
 from pipeline.run.layout import EVALUATION, SPACE, VALIDATION, WEIGHTS
 from pipeline.training.stop_request import StopRequest
@@ -56,29 +56,29 @@ class StandIns:
         self.programs: list[Program] = []
         self.on_start: Callable[[], object] = lambda: None
 
-    def __call__(self, member: Member, task: Task, place: int) -> Program:
-        self.started.append((member.name, task.word))
+    def __call__(self, seed_run: SeedRun, task: Task, place: int) -> Program:
+        self.started.append((seed_run.name, task.word))
         self.commands.append(task.command)
         self.places.append(place)
         self.live += 1
         self.most = max(self.most, self.live)
         self.on_start()
-        code = self.codes.get((member.name, task.word), 0)
-        program = _Counted(self, code, lambda: self._leave(member, task))
+        code = self.codes.get((seed_run.name, task.word), 0)
+        program = _Counted(self, code, lambda: self._leave(seed_run, task))
         self.programs.append(program)
         return program
 
-    def _leave(self, member: Member, task: Task) -> None:
+    def _leave(self, seed_run: SeedRun, task: Task) -> None:
         if self.does_nothing:
             return
-        member.folder.mkdir(parents=True, exist_ok=True)
+        seed_run.folder.mkdir(parents=True, exist_ok=True)
         if task.word == "training":
             for name in (WEIGHTS, SPACE):
-                (member.folder / name).write_text("{}")
+                (seed_run.folder / name).write_text("{}")
             return
         name = VALIDATION if "--validation" in task.command else EVALUATION
-        full = self.accuracy.get(member.name, 90.0)
-        (member.folder / name).write_text(json.dumps({"subnets": evaluated(full)}))
+        full = self.accuracy.get(seed_run.name, 90.0)
+        (seed_run.folder / name).write_text(json.dumps({"subnets": evaluated(full)}))
 
 
 class _Counted(Program):
@@ -101,9 +101,9 @@ def evaluated(full: float) -> list[dict[str, object]]:
     ]
 
 
-def members(folder: Path, digits: Path, seeds: int, name: str = "digits") -> list[Member]:
+def seed_runs(folder: Path, digits: Path, seeds: int, name: str = "digits") -> list[SeedRun]:
     recipe = load_recipe(Path("recipes/digits.yaml"), [f"data.shards={digits}", f"name={name}"])
-    return [member(folder, recipe, seed) for seed in range(seeds)]
+    return [seed_run_in(folder, recipe, seed) for seed in range(seeds)]
 
 
 def runner(starts: StandIns, at_once: int, stop: StopRequest | None = None) -> Running:

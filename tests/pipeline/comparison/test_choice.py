@@ -21,7 +21,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> StandIns:
     found = StandIns()
     monkeypatch.setattr(compare, "start", lambda *_: found)
     monkeypatch.setattr(running, "SECONDS_BETWEEN_LOOKS", 0)
-    monkeypatch.setattr(compare, "result", lambda label, candidate, members: compare.Result(label, candidate, (), None))
+    monkeypatch.setattr(compare, "result", lambda label, variant, seed_runs: compare.Result(label, variant, (), None))
     monkeypatch.setattr(compare, "write_page", lambda *_: [])
     return found
 

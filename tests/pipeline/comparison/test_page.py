@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.choice import Choice, Trial
-from pipeline.comparison.contenders import Candidate, Contender
-from pipeline.comparison.member import member
+from pipeline.comparison.entrants import Entrant, Variant
 from pipeline.comparison.page import write_page
 from pipeline.comparison.results import FIGURES, Result, as_json
+from pipeline.comparison.seed_run import seed_run_in
 from pipeline.comparison.sweep import Sweep
 from pipeline.recipe.reading import load_recipe
 from pipeline.reports.run_record import ReportError, read_run
@@ -28,21 +28,21 @@ from tests.pipeline.reports.test_report import rows_of
 def a_result(
     folder: Path, label: str, seeds: int, missing: int = 0, gains: Sequence[float] = (), **run: object
 ) -> Result:
-    """A contender of made-up runs; the last `missing` of its seeds are not trained.
+    """An entrant of made-up runs; the last `missing` of its seeds are not trained.
 
     Args:
         gains: by seed, added to all accuracies of the evaluation.
     """
     recipe = load_recipe(Path("recipes/digits.yaml"), [f"name={label}"])
-    members = tuple(member(folder, recipe, seed) for seed in range(seeds))
-    for each in members[: seeds - missing]:
+    seed_runs = tuple(seed_run_in(folder, recipe, seed) for seed in range(seeds))
+    for each in seed_runs[: seeds - missing]:
         make_run(each.folder, label, each.recipe.seed, **run)  # pyright: ignore
-    for each, gain in zip(members, gains, strict=False):
+    for each, gain in zip(seed_runs, gains, strict=False):
         path = each.folder / EVALUATION
         rows = [{**row, "top1": row["top1"] + gain} for row in json.loads(path.read_text())]
         path.write_text(json.dumps(rows))
-    runs = tuple(read_run(each.folder) for each in members[: seeds - missing])
-    return Result(label, Candidate(None, recipe), members, Approach(label, runs) if runs else None)
+    runs = tuple(read_run(each.folder) for each in seed_runs[: seeds - missing])
+    return Result(label, Variant(None, recipe), seed_runs, Approach(label, runs) if runs else None)
 
 
 def page(folder: Path, results: list[Result], *choices: Choice, choose: Sweep | None = None) -> str:
@@ -137,7 +137,7 @@ def test_planned_and_measured_macs_are_beside_each_other(tmp_path: Path) -> None
     results = [
         a_result(tmp_path, label, 2, macs=macs) for label, macs in (("first", 10**15), ("second", 1005 * 10**12))
     ]
-    planned = [replace(each, candidate=Candidate(None, each.members[0].recipe, 10**15)) for each in results]
+    planned = [replace(each, variant=Variant(None, each.seed_runs[0].recipe, 10**15)) for each in results]
     text = page(tmp_path, planned)
     assert "all at equal training MACs" in text
     section = text.split("planned training MACs")[1]
@@ -152,11 +152,11 @@ def test_what_was_tried_is_on_the_page_with_its_figures(tmp_path: Path) -> None:
     recipe = load_recipe(Path("recipes/digits.yaml"), ["name=first", "data.validation_samples=200"])
     trials = []
     for value, full in (("0.05", 80.0), ("0.1", 90.0)):
-        run = member(tmp_path, recipe, 1000, value)
+        run = seed_run_in(tmp_path, recipe, 1000, value)
         run.folder.mkdir(parents=True)
         (run.folder / VALIDATION).write_text(json.dumps({"subnets": evaluated(full)}))
-        trials.append(Trial(Candidate(value, recipe), (run,)))
-    choice = Choice(Contender("first", "first", recipe, ()), tuple(trials))
+        trials.append(Trial(Variant(value, recipe), (run,)))
+    choice = Choice(Entrant("first", "first", recipe, ()), tuple(trials))
     text = page(tmp_path, results, choice, choose=Sweep("a.rate", (0.05, 0.1)))
     mean = 85 + 5 * np.mean([0.0, 0.45, 0.68, 0.88, 1.0])
     assert f"| **first** | **0.1** | **1** | **90.00** | **85.00** | **{mean:.2f}** |" in text

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.commands import compare
-from pipeline.comparison import contenders
+from pipeline.comparison import entrants
 from pipeline.experiment import Experiment
 from pipeline.recipe.recipe import Recipe
 from tests.support.command_line import Done, deps, refused
@@ -75,7 +75,7 @@ def test_recipes_on_other_data_are_refused_whatever_its_path(
         )
         return cast("Experiment", found)
 
-    monkeypatch.setattr(contenders, "prepare", prepare)
+    monkeypatch.setattr(entrants, "prepare", prepare)
     assert re.search(f"recipe two: {told}", refused(asked(tmp_path, recipe("one"), recipe("two"))))
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.comparison import running
-from pipeline.comparison.member import Task
 from pipeline.comparison.running import own_gpu, shared_threads, start
+from pipeline.comparison.seed_run import Task
 from pipeline.run.layout import EVALUATION
 from pipeline.training.stop_request import StopRequest
-from tests.pipeline.comparison.stand_ins import StandIns, members, runner
+from tests.pipeline.comparison.stand_ins import StandIns, runner, seed_runs
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_run_is_trained_then_evaluated_so_many_at_a_time(tmp_path: Path) -> None:
     starts = StandIns()
     found = runner(starts, at_once=2)
-    every = members(tmp_path, Path("data/digits"), 5)
+    every = seed_runs(tmp_path, Path("data/digits"), 5)
     found.finish(every)
     assert found.failures == []
     assert starts.most == 2
@@ -33,7 +33,7 @@ def test_each_run_is_trained_then_evaluated_so_many_at_a_time(tmp_path: Path) ->
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    every = members(tmp_path, Path("data/digits"), 3)
+    every = seed_runs(tmp_path, Path("data/digits"), 3)
     runner(StandIns(), at_once=1).finish(every[:1])
     (half := StandIns()).codes = {("digits-1", "evaluating"): 1}
     runner(half, at_once=1).finish(every[1:2])
@@ -48,9 +48,9 @@ def test_a_failing_run_is_named_with_its_exit_code_and_log_and_stops_no_other(
     starts = StandIns()
     starts.codes = {("digits-0", "training"): 2, ("digits-1", "evaluating"): -signal.SIGKILL}
     found = runner(starts, at_once=1)
-    every = members(tmp_path, Path("data/digits"), 3)
+    every = seed_runs(tmp_path, Path("data/digits"), 3)
     found.finish(every)
-    assert [(each.member.name, each.exit_code) for each in found.failures] == [("digits-0", 2), ("digits-1", 137)]
+    assert [(each.seed_run.name, each.exit_code) for each in found.failures] == [("digits-0", 2), ("digits-1", 137)]
     told = capsys.readouterr().err.replace("\n", " ")
     assert f"digits-0: training ended with exit code 2; see {tmp_path}/logs/digits-0.txt" in told
     assert (every[2].folder / EVALUATION).exists()
@@ -61,7 +61,7 @@ def test_what_ends_well_and_leaves_nothing_has_failed_and_is_not_started_for_eve
     starts = StandIns()
     starts.does_nothing = True
     found = runner(starts, at_once=1)
-    found.finish(members(tmp_path, Path("data/digits"), 1))
+    found.finish(seed_runs(tmp_path, Path("data/digits"), 1))
     assert [each.exit_code for each in found.failures] == [0]
     assert starts.started == [("digits-0", "training")]
 
@@ -76,10 +76,10 @@ def test_a_signal_is_handed_on_and_nothing_is_started_after_it(tmp_path: Path) -
 
     starts.on_start = second
     found = runner(starts, at_once=2, stop=stop)
-    found.finish(members(tmp_path, Path("data/digits"), 5))
+    found.finish(seed_runs(tmp_path, Path("data/digits"), 5))
     assert [program.signals for program in starts.programs] == [[signal.SIGTERM], [signal.SIGTERM]]
     assert found.failures == [], "who was told to stop has not failed"
-    found.finish(members(tmp_path, Path("data/digits"), 5))
+    found.finish(seed_runs(tmp_path, Path("data/digits"), 5))
     assert len(starts.started) == 2
 
 
@@ -94,13 +94,13 @@ def test_processes_share_processors_and_have_gpus_of_their_own() -> None:
 
 
 def test_output_is_added_to_the_log(tmp_path: Path) -> None:
-    [member] = members(tmp_path, Path("data/digits"), 1)
-    task = member.next_task()
+    [seed_run] = seed_runs(tmp_path, Path("data/digits"), 1)
+    task = seed_run.next_task()
     assert task is not None
     assert task.command[:3] == (sys.executable, "-m", "deps_command")
     with open(tmp_path / "lock", "w") as lock:
         starts = start(lock.fileno(), at_once=1)
         for word in ("one", "two"):
-            program = starts(member, Task("printing", (sys.executable, "-c", f"print('{word}')")), 0)
+            program = starts(seed_run, Task("printing", (sys.executable, "-c", f"print('{word}')")), 0)
             program.wait(600)  # pyright: ignore
-    assert member.log.read_text() == "one\ntwo\n"
+    assert seed_run.log.read_text() == "one\ntwo\n"

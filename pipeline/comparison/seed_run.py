@@ -25,7 +25,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Member:
+class SeedRun:
     """A run, its recipe as a file, and the log of all that was started for it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Member:
         return None
 
 
-def member(folder: Path, recipe: Recipe, seed: int, value_in_name: str | None = None) -> Member:
+def seed_run_in(folder: Path, recipe: Recipe, seed: int, value_in_name: str | None = None) -> SeedRun:
     """The run of `recipe` with `seed` in the comparison's folder; its recipe is written there.
 
     Args:
@@ -81,4 +81,4 @@ def member(folder: Path, recipe: Recipe, seed: int, value_in_name: str | None = 
         write_recipe(file, own, f"{recipe.approach}, seed {seed}. command: deps train {file} --resume")
     except OSError as error:
         raise UsageError(f"--output {folder}: cannot be written: {error.strerror}") from None
-    return Member(own, file, log, chooses)
+    return SeedRun(own, file, log, chooses)

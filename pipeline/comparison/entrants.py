@@ -1,4 +1,4 @@
-"""What is compared: recipes, in the variants and with the values to choose from that are asked for."""
+"""What is compared: recipes, each with the values that it is to be compared with, or that are to be chosen from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OURS = {"seed": "--seeds", "runs": "--output"}  # keys that a comparison sets, 
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A contender with one value of the key that is chosen; the only one, with none, where nothing is.
+class Variant:
+    """An entrant with one value of the key that is chosen; the only one, with none, where nothing is.
 
     Attributes:
         value: as people write it.
@@ -31,7 +31,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Entrant:
     """One row of the comparison.
 
     Attributes:
@@ -42,19 +42,19 @@ class Contender:
     name: str
     label: str
     base: Recipe
-    candidates: tuple[Candidate, ...]
+    variants: tuple[Variant, ...]
 
 
-def contenders_of(
+def entrants_of(
     files: Sequence[Path], overrides: Sequence[str], runs: Path, vary: Sweep | None, choose: Sweep | None
-) -> tuple[Contender, ...]:
+) -> tuple[Entrant, ...]:
     """Read the recipes.
 
     Args:
         overrides: of all of them.
         runs: the folder of the runs.
-        vary: each recipe once for each value of this, as a contender of its own.
-        choose: each contender has a candidate for each value of this.
+        vary: each recipe once for each value of this, as an entrant of its own.
+        choose: each entrant has a variant for each value of this.
 
     Raises:
         UsageError: as `load_recipe`; for an override that the comparison sets itself, two recipes of one name, and for
@@ -64,24 +64,24 @@ def contenders_of(
         if (option := _OURS.get(override.partition("=")[0].strip())) is not None:
             raise UsageError(f"override {override}: is set by the comparison, with {option}")
     ours = [*overrides, "seed=0", f"runs={runs}"]
-    loaded = [entry for file in files for entry in _variants(file, ours, vary)]
+    loaded = [entry for file in files for entry in _read(file, ours, vary)]
     names = [recipe.name for recipe, _ in loaded]
     if again := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"name: '{again}' is that of two recipes; runs are named by it: give one another name")
     approaches = [recipe.approach for recipe, _ in loaded]
     return tuple(
-        Contender(
+        Entrant(
             recipe.name,
             recipe.approach if approaches.count(recipe.approach) == 1 else f"{recipe.approach} ({recipe.name})",
             recipe,
-            tuple(_candidates(recipe, load, choose)),
+            tuple(_variants(recipe, load, choose)),
         )
         for recipe, load in loaded
     )
 
 
 class _Load:
-    """Loads a variant of a recipe again, with further overrides."""
+    """Loads a recipe again, with further overrides."""
 
     def __init__(self, file: Path, overrides: Sequence[str]) -> None:
         self._file, self._overrides = file, overrides
@@ -90,7 +90,7 @@ class _Load:
         return load_recipe(self._file, [*self._overrides, *further])
 
 
-def _variants(file: Path, overrides: Sequence[str], vary: Sweep | None) -> Iterator[tuple[Recipe, _Load]]:
+def _read(file: Path, overrides: Sequence[str], vary: Sweep | None) -> Iterator[tuple[Recipe, _Load]]:
     base = load_recipe(file, overrides)
     for value in vary.values if vary else ():
         assert vary is not None
@@ -102,9 +102,9 @@ def _variants(file: Path, overrides: Sequence[str], vary: Sweep | None) -> Itera
         yield base, _Load(file, overrides)
 
 
-def _candidates(recipe: Recipe, load: _Load, choose: Sweep | None) -> Iterator[Candidate]:
+def _variants(recipe: Recipe, load: _Load, choose: Sweep | None) -> Iterator[Variant]:
     if choose is None:
-        yield Candidate(None, recipe)
+        yield Variant(None, recipe)
         return
     if not recipe.data.validation_samples:
         raise UsageError(
@@ -112,33 +112,33 @@ def _candidates(recipe: Recipe, load: _Load, choose: Sweep | None) -> Iterator[C
             "give some, for example data.validation_samples=1000"
         )
     for value in choose.values:
-        yield Candidate(in_words(value), load(choose.override(value)))
+        yield Variant(in_words(value), load(choose.override(value)))
 
 
-def check_comparable(contenders: Sequence[Contender]) -> None:
+def check_comparable(entrants: Sequence[Entrant]) -> None:
     """Make sure that all can be trained, and are measured on the same images.
 
     Raises:
         UsageError: as training would; where recipes differ in their data set, classes or validation images.
     """
     first: Experiment | None = None
-    for contender in contenders:
-        for candidate in contender.candidates:
-            found = prepare(candidate.recipe)
+    for entrant in entrants:
+        for variant in entrant.variants:
+            found = prepare(variant.recipe)
             first = first or found
             if found.identity != first.identity:
                 ours, theirs = found.recipe.data.shards, first.recipe.data.shards
-                raise _other(contender, first, "data", f"data.shards {ours}", theirs)
+                raise _other(entrant, first, "data", f"data.shards {ours}", theirs)
             if found.schedule.space.classes != first.schedule.space.classes:
                 ours, theirs = found.schedule.space.classes, first.schedule.space.classes
-                raise _other(contender, first, "classes", f"{ours}", theirs)
+                raise _other(entrant, first, "classes", f"{ours}", theirs)
             kept, theirs = found.recipe.data.validation_samples, first.recipe.data.validation_samples
             if kept != theirs:
-                raise _other(contender, first, "training images", f"data.validation_samples {kept}", theirs)
+                raise _other(entrant, first, "training images", f"data.validation_samples {kept}", theirs)
 
 
-def _other(contender: Contender, first: Experiment, what: str, ours: str, theirs: object) -> UsageError:
+def _other(entrant: Entrant, first: Experiment, what: str, ours: str, theirs: object) -> UsageError:
     return UsageError(
-        f"recipe {contender.name}: has other {what} than {first.recipe.name} ({ours}, not {theirs}): "
+        f"recipe {entrant.name}: has other {what} than {first.recipe.name} ({ours}, not {theirs}): "
         "their accuracies cannot be compared"
     )
