@@ -121,6 +121,24 @@ def evaluate_command(
     print_evaluation(run, subnet or (), as_json, data, convention, validation)
 
 
+@app.command(
+    "predictor",
+    epilog="Example: [bold]deps predictor runs/digits100_deps --subnets 200 --output predictor.json[/bold], then "
+    "[bold]deps train recipes/digits100_attentive.yaml schedule.sampling.predictor=predictor.json[/bold]",
+)
+def predictor_command(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="A new file.", show_default=False)],
+    subnets: Annotated[int, whole(10, 100_000, help="How many random ones are measured.")] = 200,
+    seed: Annotated[int, whole(0, 2**32 - 1, help="Of the subnets that are drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the predictor as JSON.")] = False,
+) -> None:
+    """Fit a predictor of accuracy to subnets of a trained run, measured on its validation images."""
+    from pipeline.commands.predictor import print_predictor
+
+    print_predictor(run, subnets, seed, output, as_json)
+
+
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],

@@ -25,6 +25,7 @@ from pipeline.run import folder as run_folder
 from pipeline.run.earlier_starts import take_up_run
 from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import RunLock
+from pipeline.run.picked_by import predictor_digest
 from pipeline.run.start import check_start, note_of, origin_of_trained
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
@@ -110,7 +111,8 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
         leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
         RunLock(recipe.folder) as lock,
     ):
-        check_same_start(processes, run_folder.leaves(recipe), resume)
+        picked_by = processes.together(lambda: predictor_digest(recipe))
+        check_same_start(processes, {**run_folder.leaves(recipe), "the predictor's SHA-256": picked_by}, resume)
         if recipe.batch_size % processes.world:
             raise UsageError(f"batch_size: {recipe.batch_size} cannot be split over {processes.world} processes")
         experiment = processes.together(lambda: prepare(recipe))

@@ -39,7 +39,7 @@ FLOORS = {
         errors
         by_name duration files run.layout
         supernet processes
-        engines published tracking
+        engines predictor published tracking
         methods
         console checkpoints evaluation
         recipe

@@ -25,6 +25,7 @@ from pipeline.training.feed import to_device
 from pipeline.training.sandwich import sandwich_step
 
 # Of one phase at one resolution: as many as it takes to see past what else the machine does, where steps are short.
+_WARM_UP_STEPS = 1
 _LEAST_STEPS = 2
 _SECONDS = 1.0
 _MOST_SIDES = 4
@@ -92,7 +93,8 @@ def _seconds(step: Callable[[StepPlan, Batch], None], plans: Iterator[StepPlan],
         step(plan, batch)
         return time.perf_counter() - began
 
-    timed()  # warms up
+    for _ in range(_WARM_UP_STEPS):
+        timed()
     seconds = [timed()]
     while len(seconds) < _LEAST_STEPS or sum(seconds) < _SECONDS:
         seconds.append(timed())

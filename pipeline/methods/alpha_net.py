@@ -8,14 +8,13 @@ from pydantic import Field
 
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import AlphaDivergenceConfig, LossConfig
-from pipeline.methods.method import BaseMethodConfig
+from pipeline.methods.method import BaseSandwichConfig
 from pipeline.methods.phases import FULL, Clock, Phase
-from pipeline.methods.sampling import SamplingConfig, UniformConfig
 from pipeline.methods.sandwich import sandwich
 from pipeline.supernet.space import Space
 
 
-class AlphaNetConfig(BaseMethodConfig, frozen=True):
+class AlphaNetConfig(BaseSandwichConfig, frozen=True):
     """One phase: the largest, some drawn uniformly, and the smallest, in this order.
 
     They learn from the full model by the α-divergence, unless `loss.soft` names another loss.
@@ -23,7 +22,6 @@ class AlphaNetConfig(BaseMethodConfig, frozen=True):
 
     name: Literal["alpha_net"] = "alpha_net"
     random_subnets: int = Field(default=2, ge=0, le=64)
-    sampling: SamplingConfig = Field(default=UniformConfig(), description="how those are found")
 
     def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:
         rate = learning_rate(self.learning_rate, clock.steps_per_epoch, clock.total)

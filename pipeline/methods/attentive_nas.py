@@ -8,14 +8,14 @@ from pydantic import Field
 
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.method import BaseMethodConfig
+from pipeline.methods.method import BaseSandwichConfig
 from pipeline.methods.phases import FULL, Clock, Phase
 from pipeline.methods.sampling import AttentiveConfig, SamplingConfig
 from pipeline.methods.sandwich import sandwich
 from pipeline.supernet.space import Space
 
 
-class AttentiveNasConfig(BaseMethodConfig, frozen=True):
+class AttentiveNasConfig(BaseSandwichConfig, frozen=True):
     """One phase: the largest, the attentive ones, and the smallest, in this order, distilled in place."""
 
     name: Literal["attentive_nas"] = "attentive_nas"

@@ -41,7 +41,8 @@ class CompOfaConfig(BaseProgressiveConfig, frozen=True):
                 parts.append(Part(settings, None))
                 continue
             sorts = self.reorganise and (self.sort_again or not shrunk)
-            parts.append(Part(settings, compound, sort if sorts else ()))
+            trained = compound if shrunk else space.narrowed(widths=1, depths=1, kernels=1, expands=1)
+            parts.append(Part(settings, compound, trained, sort if sorts else ()))
             shrunk = True
         return self.built(space, clock, loss, PUBLISHED, parts)
 

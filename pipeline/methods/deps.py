@@ -10,9 +10,8 @@ from pipeline.duration import Duration
 from pipeline.methods.entries import Reorganise
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import LossConfig
-from pipeline.methods.method import BaseMethodConfig
+from pipeline.methods.method import BaseSandwichConfig
 from pipeline.methods.phases import FULL, Clock, Phase, ScheduleError
-from pipeline.methods.sampling import SamplingConfig, UniformConfig
 from pipeline.methods.sandwich import sandwich
 from pipeline.supernet.space import Space
 
@@ -21,7 +20,7 @@ def _yaml_off(value: object) -> object:
     return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
-class DepsConfig(BaseMethodConfig, frozen=True):
+class DepsConfig(BaseSandwichConfig, frozen=True):
     """Delayed ε-shrinking."""
 
     name: Literal["deps"] = "deps"
@@ -30,7 +29,6 @@ class DepsConfig(BaseMethodConfig, frozen=True):
         default="5 epochs", description="w: the ramp, which ends at full_model_warmup; 0 off"
     )
     random_subnets: int = Field(default=2, ge=0, le=64)
-    sampling: SamplingConfig = Field(default=UniformConfig(), description="how those are found")
     reorganise: bool = Field(default=True, description="sort channels by importance before the first subnet trains")
     distillation: Annotated[Literal["in_place", "off"], BeforeValidator(_yaml_off)] = "in_place"
 

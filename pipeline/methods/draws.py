@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +79,29 @@ class Uniform:
 
     def __call__(self, key: Key) -> Subnet:
         return self.space.sample(key.generator)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Of several draws the one that is predicted the highest or the lowest accuracy; of equal ones the first.
+
+    AttentiveNAS's BestUp and WorstUp by a predictor (Wang et al., CVPR 2021, §3.1).
+
+    Attributes:
+        draw: of each candidate.
+        candidates: how many.
+        which: `best`, of the highest accuracy, or `worst`.
+        accuracy: what is predicted for a subnet.
+    """
+
+    draw: Draw
+    candidates: int
+    which: Literal["best", "worst"]
+    accuracy: Callable[[Subnet], float]
+
+    def __call__(self, key: Key) -> Subnet:
+        drawn = [self.draw(key._replace(candidate=candidate)) for candidate in range(self.candidates)]
+        return (max if self.which == "best" else min)(drawn, key=self.accuracy)
 
 
 def step_bits(seed: int, step: int, purpose: Purpose, which: int | None = None) -> int:

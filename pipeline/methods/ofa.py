@@ -55,7 +55,9 @@ class OfaConfig(BaseProgressiveConfig, frozen=True):
             if name != TEACHER and name not in {each for each, _, _ in widened}:
                 raise ScheduleError(f"schedule.progression: '{name}' opens no choice that is not open before it")
         teacher = [Part(chosen[TEACHER], None)] if TEACHER in chosen else []
-        parts = [Part(chosen[name], opened, self._sorts(space, name, trained)) for name, trained, opened in widened]
+        parts = [
+            Part(chosen[name], opened, trained, self._sorts(space, name, trained)) for name, trained, opened in widened
+        ]
         return self.built(space, clock, loss, PUBLISHED, [*teacher, *parts])
 
     def _sorts(self, space: Space, name: str, trained: Space) -> tuple[Entry, ...]:

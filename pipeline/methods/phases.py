@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.methods.draws import Draw
 from pipeline.methods.entries import Entry
 from pipeline.methods.losses import Loss
+from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
 FULL = "full"  # the slot that trains the full model, which other slots may learn from
@@ -54,6 +55,7 @@ class SlotRule:
         loss: what its subnet learns from.
         scale: factor of its loss at a step (DεpS's ε).
         pick: which of several draws it trains; None where it trains the one that is drawn.
+        trained: of whose subnets the loss counts whole, whatever the step: they were trained in earlier phases.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SlotRule:
     loss: Loss
     scale: Callable[[int], float] = unscaled
     pick: Pick | None = None
+    trained: Space | None = None
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,8 @@ class StepPlan:
 
     @property
     def epsilon(self) -> float:
-        """Factor of the gradients of subnets below the full model; 0 where none is trained."""
-        return next((slot.scale for slot in reversed(self.slots) if slot.name != FULL), 0.0)
+        """The least factor of the gradients of subnets below the full model; 0 where none is trained."""
+        return min((slot.scale for slot in self.slots if slot.name != FULL), default=0.0)
 
 
 @dataclass(frozen=True)

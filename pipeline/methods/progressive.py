@@ -6,6 +6,7 @@ What OFA's progressive shrinking (Cai et al., ICLR 2020, §3.3) and CompOFA (Sah
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from pipeline.methods.entries import Entry, forget_momentum, freeze_teacher
 from pipeline.methods.learning_rate import learning_rate
 from pipeline.methods.losses import Loss, LossConfig, WeightedSum
 from pipeline.methods.method import BaseMethodConfig
-from pipeline.methods.phases import Clock, Phase, ScheduleError, SlotRule
+from pipeline.methods.phases import Clock, Phase, ScheduleError, SlotRule, duration_in_steps
 from pipeline.methods.sandwich import full_model
 from pipeline.supernet.space import Space
 
@@ -54,6 +55,9 @@ class PhaseConfig(BaseModel):
     )
     warmup: Duration | None = Field(default=None, description="epochs, steps, or per cent of the phase")
     subnets: int | None = Field(default=None, ge=1, le=64, description="drawn in each step")
+    epsilon_ramp: Duration | None = Field(
+        default=None, description="epochs, steps, or per cent of the phase; by default schedule.epsilon_ramp"
+    )
 
 
 def _by_name(value: object) -> object:
@@ -68,6 +72,10 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
     )
     kd_ratio: float = Field(default=1.0, ge=0, le=1e6, description="κ, factor of the loss by the teacher's soft labels")
     reorganise: bool = Field(default=True, description="sort channels by importance")
+    epsilon_ramp: Duration = Field(
+        default="0 steps",
+        description="over which the factor of subnets that a phase opens rises from 0 to 1; per cent are of the phase",
+    )
 
     def of_the_teacher(self, loss: LossConfig) -> Loss:
         """Label cross-entropy + κ · what is learned from the teacher's soft labels."""
@@ -113,15 +121,40 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
         for part, (start, end) in zip(parts, steps, strict=True):
             settings, own = part.settings, published[part.settings.phase]
             rate = self._rate(settings, own, start, end, clock)
+            ramp = self._ramp(part, start, end, clock)
             if part.space is None:
                 phases.append(Phase(settings.phase, start, end, (full_model(space, loss.of_labels()),), rate))
                 continue
             slot = SlotRule("random", Uniform(part.space), taught)
+            if ramp:
+                slot = replace(slot, scale=_rising(start, ramp), trained=part.trained)
             enter = (*([freeze_teacher] if freezes else []), forget_momentum, *part.enter)
             slots = (slot,) * (settings.subnets or own.subnets)
             phases.append(Phase(settings.phase, start, end, slots, rate, enter))
             freezes = False
         return tuple(phases)
+
+    def _ramp(self, part: Part, start: int, end: int, clock: Clock) -> int:
+        """Steps of the ε ramp of what a phase opens; 0 where it opens nothing.
+
+        Raises:
+            ScheduleError: where the phase itself asks for a ramp and opens nothing, or is not longer than the ramp.
+        """
+        settings = part.settings
+        own = self.epsilon_ramp if settings.epsilon_ramp is None else settings.epsilon_ramp
+        ramp = duration_in_steps("epsilon_ramp", own, clock.steps_per_epoch, end - start)
+        if part.space is None or part.space == part.trained:
+            if ramp and settings.epsilon_ramp is not None:
+                raise ScheduleError(
+                    f"schedule.progression: '{settings.phase}' opens no subnets that a ramp could be of"
+                )
+            return 0
+        if ramp >= end - start:
+            raise ScheduleError(
+                f"schedule.epsilon_ramp: '{own}' is {ramp} steps, and '{settings.phase}' lasts {end - start}; "
+                "0 leaves the ramp out"
+            )
+        return ramp
 
     def _rate(
         self, settings: PhaseConfig, own: Published, start: int, end: int, clock: Clock
@@ -135,16 +168,26 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
         return lambda step: within(step - start)
 
 
+def _rising(start: int, steps: int) -> Callable[[int], float]:
+    """ε(step): linear, from 0 before `start` to 1 behind as many steps. What DεpS does once, for each phase.
+
+    DεpS's own (§3.2) makes ε·η rise linearly; here η may itself be warming up.
+    """
+    return lambda step: min((step - start + 1) / steps, 1.0)
+
+
 class Part(NamedTuple):
     """A phase to be.
 
     Attributes:
         space: of whose subnets each step draws; None for the full model alone.
+        trained: of whose subnets the phases before it are.
         enter: what happens on entering it, besides what happens on entering every phase.
     """
 
     settings: PhaseConfig
     space: Space | None
+    trained: Space | None = None
     enter: tuple[Entry, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from data_shards.randomness import Purpose
@@ -40,7 +41,9 @@ class Schedule:
         self.steps = duration_in_steps("duration", method.duration, steps_per_epoch, None)
         if self.steps < 1:
             raise ScheduleError(f"schedule.duration: '{method.duration}' is not even one step")
-        phases = method.phases(space, Clock(steps_per_epoch, self.steps, bool(start)), loss or LossConfig())
+        loss = loss or LossConfig()
+        phases = method.phases(space, Clock(steps_per_epoch, self.steps, bool(start)), loss)
+        _check_losses(phases, loss)
         first, *others = (phase for phase in phases if phase.start < phase.end)
         self.phases = (replace(first, enter=(*start, *first.enter)), *others)
 
@@ -55,7 +58,8 @@ class Schedule:
         drawn = (rule.draw(Key(self.seed, step, place, candidate)) for candidate in range(count))
         first, *others = (self.space.on_images(subnet, resolution) for subnet in drawn)
         candidates = (first, *others) if rule.pick else ()
-        return Slot(rule.name, first, rule.loss, rule.scale(step), candidates, rule.pick)
+        is_trained = rule.trained is not None and rule.trained.holds(first)
+        return Slot(rule.name, first, rule.loss, 1.0 if is_trained else rule.scale(step), candidates, rule.pick)
 
     def phase(self, step: int) -> Phase:
         for phase in self.phases:
@@ -75,3 +79,11 @@ class Schedule:
     def dips(self) -> tuple[tuple[int, int], ...]:
         """Steps done (from, to) between which the full model may lose accuracy."""
         return tuple((phase.start, phase.start + phase.dip_steps) for phase in self.phases if phase.dip_steps)
+
+
+def _check_losses(phases: Iterable[Phase], loss: LossConfig) -> None:
+    """Raises ScheduleError where the recipe says how soft labels are learned from, and nothing learns from them."""
+    if loss.soft is not None and all(slot.loss == loss.of_labels() for phase in phases for slot in phase.slots):
+        raise ScheduleError(
+            f"loss.soft: {loss.soft.name} is for subnets that learn from soft labels, of which none does"
+        )

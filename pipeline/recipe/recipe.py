@@ -132,6 +132,7 @@ def anchored(recipe: Recipe) -> Recipe:
         update={
             "runs": recipe.runs.absolute(),
             "data": data.model_copy(update={"shards": data.shards.absolute()}),
+            "schedule": recipe.schedule.anchored(),
             "model": model.model_copy(update={"start": model.start and model.start.absolute()}),
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }

@@ -69,6 +69,7 @@ class RunDescription(BaseModel):
     machine: str
     started: datetime  # of the first start
     start: RunStart | None = None
+    predictor: str | None = None  # SHA-256 of the file that subnets are picked by
 
     @property
     def held_out(self) -> str:

@@ -25,6 +25,7 @@ from pipeline.recipe.reading import parse_recipe
 from pipeline.recipe.recipe import Recipe, resolved
 from pipeline.run.description import RunDescription, RunPhase, RunStart, read_description
 from pipeline.run.layout import CONFIG, HELD, LOCK, RUN
+from pipeline.run.picked_by import check_predictor, predictor_digest
 
 _SEAL = b"# sha256 "  # begins the first line of `config.yaml`; those of earlier versions lack it
 _MOST_BYTES = 1 << 20  # of a recipe
@@ -58,6 +59,8 @@ def begin(recipe: Recipe, identity: dict[str, str], resume: bool) -> None:
                 "resume it unchanged, or choose another name=…"
             )
     check_data(folder, identity, recipe.data.shards)
+    if recipe.schedule.predictor is not None:
+        check_predictor(recipe, read_description(folder).predictor)
 
 
 def check_data(folder: Path, identity: dict[str, str], shards: Path) -> None:
@@ -113,6 +116,7 @@ def new_description(
         machine=machine(processes.device),
         started=datetime.now(timezone.utc).replace(microsecond=0),
         start=start,
+        predictor=predictor_digest(recipe),
     )
 
 

@@ -225,6 +225,14 @@ class Space:
             raise SubnetError(f"subnet {subnet}: is none of this space, {nearest} is one")
         return subnet
 
+    def holds(self, subnet: Subnet) -> bool:
+        """Whether `subnet` is one of this space, at whatever resolution."""
+        try:
+            self.validate(subnet)
+        except SubnetError:
+            return False
+        return True
+
     def parse(self, text: str) -> Subnet:
         """The subnet that `str(subnet)` wrote; a single value stands for all stages or blocks.
 

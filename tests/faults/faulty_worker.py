@@ -1,6 +1,8 @@
 """Trains as `pipeline.train`, but one process meets a fault, with the usual arguments after it:
 
-nan|overflow|unreadable|told BATCH[,BATCH…] RANK, or elsewhere|leaving FOLDER RANK.
+nan|overflow|unreadable|told BATCH[,BATCH…] RANK, elsewhere|leaving FOLDER RANK, or killed PLACE@STEP RANK: at the
+step's beginning, before what its phase does on being entered (`before`) or after it (`entered`), or when the step's
+weights are new (`within`). RANK may be `all`.
 """
 
 import errno
@@ -15,10 +17,14 @@ from torch import Tensor
 
 from data_shards.loading.loader import Batch, TrainLoader
 from pipeline import train as program
+from pipeline.engines.protocol import Engine
 from pipeline.engines.single import SingleEngine
+from pipeline.methods.phases import StepPlan
 from pipeline.run import lock
 from pipeline.run.layout import CHECKPOINTS
-from pipeline.training import feed
+from pipeline.training import feed, trainer
+from pipeline.training.sandwich import StepResult
+from pipeline.training.trainer import Trainer
 
 
 def damage_images(batch_numbers: str) -> None:
@@ -87,6 +93,32 @@ def meet_one_that_leaves(saved: str) -> None:
     lock.hold = held
 
 
+def be_killed(where: str) -> None:
+    """SIGKILL at a place in a step, when the checkpoint of the steps before it is written."""
+    place, _, number = where.partition("@")
+    enter_phases, sandwich_step = Trainer._enter_phases, trainer.sandwich_step
+
+    def die(step: int, here: str) -> None:
+        if (here, step) == (place, int(number)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def entering(self: Trainer, step: int) -> None:
+        if step == int(number):
+            self.checkpoints.finish()
+            self.feed.processes.barrier()
+        die(step, "before")
+        enter_phases(self, step)
+        die(step, "entered")
+
+    def stepping(engine: Engine, plan: StepPlan, images: Tensor, labels: Tensor) -> StepResult:
+        result = sandwich_step(engine, plan, images, labels)
+        die(plan.step, "within")
+        return result
+
+    Trainer._enter_phases = entering
+    trainer.sandwich_step = stepping
+
+
 def _numbers(text: str) -> set[int]:
     return {int(number) for number in text.split(",")}
 
@@ -96,12 +128,13 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "overflow": overflow,
     "unreadable": fail_reading,
     "told": be_told_to_stop,
+    "killed": be_killed,
     "leaving": meet_one_that_leaves,
     "elsewhere": os.chdir,  # a relative run folder is another one, as on another machine's disk
 }
 
 if __name__ == "__main__":
     fault, at, rank = (sys.argv.pop(1) for _ in range(3))
-    if os.environ["RANK"] == rank:
+    if rank in ("all", os.environ["RANK"]):
         FAULTS[fault](at)
     program.main()

@@ -231,12 +231,22 @@ def goes_on_once_the_node_is_back(project: Project, job: int, run: str, node: st
     [status] = project.status(run)
     assert (status["state"], status["job"]) == ("requeued", str(job))
     # Until the node has heard it, SLURM repeats its order to end what ran there, which may meet a new start as well.
-    project.update(job, "StartTime=now+15")
+    project.update(job, "StartTime=now+600")
     project.slurm.start_node(node)
     project.slurm.client("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    wait_until(lambda: not messages_on_their_way(project), lambda: project.slurm.client("sdiag"))
+    project.update(job, "StartTime=now+8")  # nodes refuse a job again for `cred_expire` after its last start
     project.wait_for_end(job, "COMPLETED")
     assert re.search(r"continuing at step [1-9]", project.log(job))
     assert_same_weights(project.run(run), project.run("whole"))
+
+
+def messages_on_their_way(project: Project) -> int:
+    """How many orders to nodes SLURM is sending, or will send again."""
+    told = project.slurm.client("sdiag")
+    [waiting] = re.findall(r"^Agent queue size: +(\d+)$", told, re.MULTILINE)
+    [sending] = re.findall(r"^Agent count: +(\d+)$", told, re.MULTILINE)
+    return int(waiting) + int(sending)
 
 
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:

@@ -16,6 +16,7 @@ _EACH_ALONE = (
     "distributed/test_launchers.py",
     "distributed/test_lost_process.py",
     "faults/test_kills.py",
+    "faults/test_methods.py",
     "faults/test_one_process.py",
     "faults/test_signals.py",
 )

@@ -59,7 +59,7 @@ def test_every_command_speaks_in_the_encoding_that_there_is(encoding: str) -> No
     codes = [int(line.split()[-1]) for line in output.splitlines() if line.startswith("ended with")]
     assert codes == list(COMMANDS.values()), errors
     assert len(errors.splitlines()) == 2
-    assert "Once-for-all training by delayed eps-shrinking (DepspS)" in output
+    assert "Once-for-all training, by delayed eps-shrinking (DepspS)" in output
     # What programs read keeps its letters.
     assert json.loads(output[output.index("\n{") : output.rindex("\n}") + 2])["steps"] > 0
 

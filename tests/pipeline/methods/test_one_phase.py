@@ -106,9 +106,11 @@ def test_weights_to_begin_with_are_loaded_before_all_else(tmp_path: Path) -> Non
         state = entry(state)
     for name, tensor in trained.state_dict().items():
         assert torch.equal(state.weights[name], tensor), name
-    both = BigNasConfig(duration="2 epochs", learning_rate=RATE)
-    entered = Schedule(both, SPACE, 50, 0, start=start).phases[0].enter
-    assert [type(entry) for entry in entered] == [LoadWeights, StartAsShortcuts]
+    overwriting = BigNasConfig(duration="2 epochs", learning_rate=RATE)
+    with pytest.raises(ScheduleError, match=r"would set weights of model.start to zero"):
+        Schedule(overwriting, SPACE, 50, 0, start=start)
+    keeping = overwriting.model_copy(update={"start_as_shortcuts": False})
+    assert Schedule(keeping, SPACE, 50, 0, start=start).phases[0].enter == start
 
 
 def state_of(supernet: Supernet) -> TrainingState:

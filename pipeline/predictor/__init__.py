@@ -1,0 +1,1 @@
+"""What subnets will score, predicted from what they choose: for sampling in training, and for search."""
