@@ -29,4 +29,5 @@ BESIDES = "published.safetensors"  # beside imported ones, for the way back (`pi
 
 # What is made of it later (`deps evaluate`, `deps report`).
 EVALUATION = "evaluation.json"
+VALIDATION = "validation.json"  # the same on validation images
 REPORT = "report"
