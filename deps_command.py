@@ -19,3 +19,7 @@ def main() -> None:
         print(f"deps: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,7 @@ setup(
         "scikit-learn>=1.5",  # carries the digits data set; ridge regression with cross-validation
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
-        "scipy>=1.11",  # mixup's beta distribution; the MATLAB file of ImageNet's development kit
+        "scipy>=1.11",  # mixup's beta distribution; Student's t of comparisons; ImageNet's MATLAB file
         "typer>=0.19",
         "rich>=13.9",
         "matplotlib>=3.9",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from data_shards.cli import app as shards_app
 from data_shards.command_line import SEEDS, CommandGroup, real, whole
 from data_shards.one_line import one_line
 from pipeline.console.exit_codes import exit_code, one_line_errors
+from pipeline.errors import UsageError
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -104,12 +107,18 @@ def evaluate_command(
         str,
         typer.Option(help="With --data, how images are shown: ofa, compofa, deps, attentive_nas, alpha_net, none."),
     ] = "auto",
+    validation: Annotated[
+        bool,
+        typer.Option(
+            "--validation", help="On the run's validation images, to choose by; written to validation.json instead."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Held-out accuracy of the Pareto row of subnets, each with recalibrated batch norm. Written to evaluation.json."""
     from pipeline.commands.evaluate import print_evaluation
 
-    print_evaluation(run, subnet or (), as_json, data, convention)
+    print_evaluation(run, subnet or (), as_json, data, convention, validation)
 
 
 @app.command(
@@ -179,6 +188,86 @@ def report_command(
     from pipeline.commands.report import print_report
 
     print_report(runs, output, as_json)
+
+
+@app.command(
+    "compare",
+    epilog="Examples: [bold]deps compare recipes/digits100_deps.yaml recipes/digits100_ofa.yaml engine.name=single "
+    "--seeds 5 --equal-cost --runs-at-once 2 --output compared[/bold] · [bold]deps compare "
+    "recipes/digits100_deps.yaml --vary schedule.full_model_warmup=25%,50%,75% --seeds 5 --output warmups[/bold] · "
+    '[bold]deps compare recipes/imagenet1k_*.yaml --seeds 3 --output compared --submit "--nodes 1 --gpus-per-node 8 '
+    '--time 24:00:00"[/bold]',
+)
+def compare_command(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE... [key=value]...",
+            help="The first is what the others are compared with; overrides are of all.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of runs and page.", show_default=False)],
+    seeds: Annotated[int, whole(1, 1000, help="Each recipe is trained with seeds 0 to N - 1.")] = 1,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=V1,V2,…", help="Compare each recipe once for each value.", show_default=False),
+    ] = None,
+    equal_cost: Annotated[
+        bool, typer.Option("--equal-cost", help="Scale all durations to the training MACs of the first recipe.")
+    ] = False,
+    training_macs: Annotated[
+        float | None, real(1, 1e27, help="Scale them to so many training MACs.", show_default=False)
+    ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=V1,V2,…",
+            help="Train each recipe with each value first, and take the best one on validation images.",
+            show_default=False,
+        ),
+    ] = None,
+    choose_seeds: Annotated[int, whole(1, 1000, help="Seeds for that, other ones than those compared.")] = 1,
+    runs_at_once: Annotated[int, whole(1, 1024, help="Runs that train here at the same time.")] = 1,
+    submit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OPTIONS",
+            help="Train on a SLURM cluster instead, with these options of deps submit; once the job has ended, the "
+            "same command writes the page.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths and the figures as JSON.")] = False,
+) -> None:
+    """Train recipes over several seeds, as far as that is missing, and write one page of what they come to.
+
+    Called again after whatever ended it, it goes on: what is trained is kept. A run that fails is told, stops no other,
+    and makes the exit code 1.
+    """
+    from pipeline.commands.compare import Asked, print_comparison
+
+    def submits(runs: Sequence[str]) -> None:
+        group = context.find_root().command
+        command = group.get_command(context, "submit") if isinstance(group, TyperGroup) else None
+        if command is None:
+            raise UsageError("--submit: needs the command deps submit, which is not here")
+        command.main(list(runs), prog_name="deps submit", standalone_mode=False)
+
+    asked = Asked(
+        arguments,
+        output,
+        seeds,
+        vary,
+        equal_cost,
+        training_macs,
+        choose,
+        choose_seeds,
+        runs_at_once,
+        submit,
+    )
+    raise typer.Exit(exit_code(print_comparison(asked, submits, as_json)))
 
 
 @app.command("weights", epilog="Example: [bold]deps weights runs/digits --best --output best[/bold]")

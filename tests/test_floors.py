@@ -46,6 +46,7 @@ FLOORS = {
         run training
         experiment reports
         forecast
+        comparison
         bench commands
         train cli
     """,

@@ -22,7 +22,7 @@ from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import check_data, read_recipe
-from pipeline.run.layout import CONFIG, EVALUATION, SPACE
+from pipeline.run.layout import CONFIG, EVALUATION, SPACE, VALIDATION
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.store import load_supernet, origin_of
 from pipeline.supernet.subnet import Subnet
@@ -38,16 +38,21 @@ _COLUMNS = {
 
 
 def evaluate_run(
-    folder: Path, extra: Sequence[str], shards: Path | None = None, convention: str = AUTO
+    folder: Path,
+    extra: Sequence[str],
+    shards: Path | None = None,
+    convention: str = AUTO,
+    on_validation: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
 
     Args:
         shards: the data set of a supernet that has no recipe, as imported ones.
         convention: by which it is shown; see `imported_data`.
+        on_validation: on the run's validation images, with the test split left alone; written to `validation.json`.
 
     Raises:
-        UsageError: where `folder` is no finished run, or a subnet is not of its space.
+        UsageError: where `folder` is no finished run, a subnet is not of its space, or there are no validation images.
     """
     if shards is None and convention != AUTO:
         raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
@@ -64,7 +69,10 @@ def evaluate_run(
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, _, test = open_data(data)
+    train, validation, test = open_data(data)
+    if on_validation and validation is None:
+        raise UsageError(f"--validation: {folder} was trained on all images: data.validation_samples is 0")
+    measured = validation if on_validation and validation is not None else test
     if recipe is not None:
         check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
     elif test.num_classes != space.classes:
@@ -82,7 +90,7 @@ def evaluate_run(
         supernet.to(processes.device)
         batches = [(config.batch_size, max(space.image_sides))]
         data = fit_readers(data, train, batches, processes)
-        evaluator = Evaluator(train, test, data, config, processes)
+        evaluator = Evaluator(train, measured, data, config, processes)
         task = bar.add_task("", total=len(named))
         for name, subnet in named:
             bar.update(task, description=str(subnet))
@@ -103,22 +111,29 @@ def evaluate_run(
             )
             bar.advance(task)
         if processes.is_main:
-            write_json(folder / EVALUATION, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
+            content = {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]}
+            write_json(folder / (VALIDATION if on_validation else EVALUATION), content)
     if origin := origin_of(folder):
         logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
 
 
 def print_evaluation(
-    folder: Path, extra: Sequence[str], as_json: bool, shards: Path | None = None, convention: str = AUTO
+    folder: Path,
+    extra: Sequence[str],
+    as_json: bool,
+    shards: Path | None = None,
+    convention: str = AUTO,
+    on_validation: bool = False,
 ) -> None:
     """Evaluate and print; see `evaluate_run`."""
-    rows = evaluate_run(folder, extra, shards, convention)
+    rows = evaluate_run(folder, extra, shards, convention, on_validation)
     if as_json:
         print_json(rows)
     else:
         labelled = [{**row, "label": _label(row["name"], row["subnet"])} for row in rows]
-        print_table(f"{folder}: held-out accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
+        images = "validation" if on_validation else "held-out"
+        print_table(f"{folder}: {images} accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
 
 
 def _recipe(folder: Path, shards: Path | None) -> Recipe | None:

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from pipeline.console.quantities import with_prefix
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.files.whole_file import write_whole
 from pipeline.forecast.costs import links_of, step_times
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.forecast.hours import RunHours
 from pipeline.forecast.lengths import CountedMacs, Lengths, scaled
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe, resolved
+from pipeline.recipe.writing import write_recipe
 
 Kind = Literal["hours", "training MACs", "dollars"]
 _COLUMNS = {
@@ -179,8 +177,7 @@ def _of_macs(schedule: Schedule) -> str:
 
 
 def _write_recipe(path: Path, recipe: Recipe, head: str) -> None:
-    text = yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True)
     try:
-        write_whole(path, f"# {head}\n{text}".encode())
+        write_recipe(path, recipe, head)
     except OSError as error:
         raise UsageError(f"--write {path}: cannot be written: {error.strerror}") from None

@@ -79,7 +79,7 @@ class Lengths:
         while step:
             if longer := self._affordable(best.steps + step, budget, cost):
                 best = longer
-            step //= 2
+            step = (step + 1) // 2 if step > 1 else 0  # rounded up, which leaves no length out
         return best
 
     def _affordable(self, steps: int, budget: float, cost: Callable[[Schedule], float]) -> Schedule | None:

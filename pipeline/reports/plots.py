@@ -192,6 +192,44 @@ def cost_plot(
     return _draw(path, draw)
 
 
+def ends_plot(
+    path: Path,
+    approaches: Sequence[Approach],
+    looks: Looks,
+    cost: Callable[[RunRecord], float | None],
+    accuracy: Callable[[RunRecord], float | None],
+    quantity: str,
+    measured: str,
+) -> Path:
+    """What runs came to against what they cost in all: a faint marker for each run, and the mean of each approach with
+    ± one deviation."""
+
+    def draw(axes: Axes) -> None:
+        most = 0.0
+        for approach in approaches:
+            found = [(cost(run), accuracy(run)) for run in approach.runs]
+            points = [(spent, reached) for spent, reached in found if spent is not None and reached is not None]
+            x, y = spread([spent for spent, _ in points]), spread([reached for _, reached in points])
+            if x is None or y is None:
+                continue
+            most = max(most, *(spent for spent, _ in points))
+            colour, marker = looks.colour(approach), looks.marker(approach)
+            if len(points) > 1:
+                axes.plot(*zip(*points, strict=True), marker, color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
+            bars = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 1.0}
+            axes.errorbar(x.mean, y.mean, fmt=marker, color=colour, markersize=7, label=label(approach.name), **bars)
+        axes.margins(y=0.12)
+        if most:
+            axes.set_xlim(0, 1.12 * most)  # from 0, so that costs that are the same look so
+        if axes.get_xlim()[1] >= 1e6:
+            axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set_xlabel(quantity)
+        axes.set_ylabel(measured)
+        axes.legend(loc="best")
+
+    return _draw(path, draw)
+
+
 def shrink_plot(path: Path, approaches: Sequence[Approach], looks: Looks) -> Path:
     """The full model's held-out accuracy around the start of shrinking, by epochs from there."""
 

@@ -125,7 +125,7 @@ def read_run(folder: Path) -> RunRecord:
     except (UsageError, MetricsError, LedgerError) as error:
         raise ReportError(str(error)) from error
     check_supernet(folder)
-    record = RunRecord(folder, info, recipe, metrics, ledger, _evaluation(folder / EVALUATION))
+    record = RunRecord(folder, info, recipe, metrics, ledger, read_evaluation(folder / EVALUATION))
     if record.steps_done < logged:
         raise ReportError(
             f"{folder / METRICS}: ends at step {record.steps_done}, the run was measured to step {logged}; "
@@ -143,7 +143,12 @@ def _recipe(folder: Path) -> dict[str, str]:
         return flatten(read_config(folder))
 
 
-def _evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
+def read_evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
+    """The subnets in `evaluation.json` or `validation.json`, by ascending MACs; None where there is no such file.
+
+    Raises:
+        ReportError: it is malformed.
+    """
     if not path.exists():
         return None
     try:

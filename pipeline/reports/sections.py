@@ -20,7 +20,7 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
     """What was run, and the figures that matter most: each run, and the mean of each approach."""
     runs = [run for approach in approaches for run in approach.runs]
     info = runs[0].info
-    counted = f"{_plural(len(runs), 'run')} of {_plural(len(approaches), 'approach', 'approaches')}"
+    counted = f"{plural(len(runs), 'run')} of {plural(len(approaches), 'approach', 'approaches')}"
     lead = (
         f"{counted} on {info.dataset} ({info.classes} classes). Accuracy is top-1 on held-out images, in per cent; "
         "± is the sample standard deviation over the seeds of one approach."
@@ -34,7 +34,7 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
         lead += (
             "." if len(kept) == len(runs) else f", in {', '.join(info.name for info in kept)}; else of held-out ones."
         )
-    header = ["run", "seed", "full model, %", "smallest, %", "mean Pareto, %", *_cost_header(approaches), "trained"]
+    header = ["run", "seed", "full model, %", "smallest, %", "mean Pareto, %", *cost_header(approaches), "trained"]
     rows: list[list[str]] = []
     strong = set()
     for approach in approaches:
@@ -43,7 +43,7 @@ def key_figures(approaches: Sequence[Approach]) -> list[Block]:
             strong.add(len(rows))
             cells = [_mean_accuracy(approach, figure) for figure in (summary.full_top1, summary.smallest_top1)]
             cells.append(spread_text(approach, summary.mean_pareto, 2))
-            rows.append([approach.name, f"n = {len(approach.runs)}", *cells, *_mean_cost(approach, approaches), ""])
+            rows.append([approach.name, f"n = {len(approach.runs)}", *cells, *mean_cost(approach, approaches), ""])
     blocks: list[Block] = [Text(lead), Table(header, rows, labels=1, strong=frozenset(strong))]
     if missing := [run.info.name for run in runs if run.subnets is None]:
         images = summary.measured_on(approaches)
@@ -60,7 +60,7 @@ def _run_row(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
     done, planned = run.steps_done, run.info.steps
     trained = f"{round(run.info.epochs, 2):g} epochs" if done >= planned else f"stopped at step {done} of {planned}"
     spent = [significant(run.ledger.hours), *_unit_cell(run, approaches)]
-    cost = [*spent, _dollars(run.ledger.dollars), _macs(run.ledger.training_macs)]
+    cost = [*spent, _dollars(run.ledger.dollars), macs_text(run.ledger.training_macs)]
     return [run.info.name, str(run.info.seed), *accuracies, NONE if pareto is None else f"{pareto:.2f}", *cost, trained]
 
 
@@ -162,7 +162,7 @@ def _cost_table(approaches: Sequence[Approach]) -> Table:
         "at a middle subnet" if middle is None else f"at {millions(middle)} MACs",
         "mean Pareto",
     ]
-    header += ["epochs", per_epoch, *_cost_header(approaches)]
+    header += ["epochs", per_epoch, *cost_header(approaches)]
     rows = []
     for approach in approaches:
         smallest = spread_text(approach, lambda run: s.top1 if (s := summary.smallest(run)) else None, 2)
@@ -179,7 +179,7 @@ def _cost_table(approaches: Sequence[Approach]) -> Table:
                 spread_text(approach, summary.mean_pareto, 2),
                 ", ".join(f"{count:g}" for count in epochs),
                 NONE if minutes is None else significant(minutes.mean),
-                *_mean_cost(approach, approaches),
+                *mean_cost(approach, approaches),
             ]
         )
     return Table(header, rows)
@@ -260,7 +260,7 @@ def origin(approaches: Sequence[Approach]) -> list[Block]:
     for approach in approaches:
         for run in approach.runs:
             info = run.info
-            processes = f"{info.engine}, {_plural(info.world_size, 'process', 'processes')}"
+            processes = f"{info.engine}, {plural(info.world_size, 'process', 'processes')}"
             trained_on = f"{processes}, batch {info.batch_size}"
             began = f"{info.started:%Y-%m-%d %H:%M %Z}".strip()
             rows.append([info.name, approach.name, str(info.seed), began, trained_on, info.machine])
@@ -282,7 +282,7 @@ def _units(approaches: Sequence[Approach]) -> list[str]:
     return list(dict.fromkeys(approach.unit for approach in approaches))
 
 
-def _cost_header(approaches: Sequence[Approach]) -> list[str]:
+def cost_header(approaches: Sequence[Approach]) -> list[str]:
     """Columns of hours, dollars and MACs; the unit is in the header, or has its own column where it differs."""
     units = _units(approaches)
     hours = [units[0]] if len(units) == 1 else ["hours", "unit"]
@@ -293,12 +293,13 @@ def _unit_cell(run: RunRecord, approaches: Sequence[Approach]) -> list[str]:
     return [] if len(_units(approaches)) == 1 else [run.ledger.unit]
 
 
-def _mean_cost(approach: Approach, approaches: Sequence[Approach]) -> list[str]:
+def mean_cost(approach: Approach, approaches: Sequence[Approach]) -> list[str]:
+    """The cells of an approach under `cost_header`: means over its runs."""
     hours = sum(run.ledger.hours for run in approach.runs) / len(approach.runs)
     prices = spread([run.ledger.dollars for run in approach.runs])
     macs = spread([run.ledger.training_macs for run in approach.runs])
     spent = [significant(hours), *_unit_cell(approach.runs[0], approaches)]
-    return [*spent, _dollars(prices.mean if prices else None), _macs(macs.mean if macs else None)]
+    return [*spent, _dollars(prices.mean if prices else None), macs_text(macs.mean if macs else None)]
 
 
 def _singular(unit: str) -> str:
@@ -309,11 +310,13 @@ def _dollars(value: float | None) -> str:
     return NONE if value is None else f"{value:,.2f}"
 
 
-def _macs(count: float | None) -> str:
+def macs_text(count: float | None) -> str:
+    """Training MACs with a prefix of the SI."""
     return "not counted" if count is None else with_prefix(count, "")
 
 
-def _plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Such as "1 run", "2 runs"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 

@@ -29,6 +29,7 @@ BESIDES = "published.safetensors"  # beside imported ones, for the way back (`pi
 
 # What is made of it later (`deps evaluate`, `deps report`, `deps search`).
 EVALUATION = "evaluation.json"
+VALIDATION = "validation.json"  # the same on validation images
 REPORT = "report"
 SEARCH = "search"  # in it:
 EVALUATIONS = "evaluations.jsonl"  # all subnets that searches have measured

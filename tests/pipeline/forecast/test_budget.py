@@ -58,6 +58,16 @@ def test_a_budget_of_macs_is_met_to_a_step_and_never_exceeded(share: float) -> N
         assert found.steps == whole.steps
 
 
+def test_the_longest_run_is_found_whatever_its_length() -> None:
+    run = recipe("schedule.full_model_warmup=50%")
+    lengths = Lengths(run, schedule_without_data(run))
+    for steps in range(lengths.shortest().steps, 140):
+        if lengths.at(steps):
+            found = lengths.within(steps, lambda schedule: schedule.steps)
+            assert found is not None
+            assert found.steps == steps
+
+
 def test_a_run_that_begins_with_weights_needs_no_phase_of_a_teacher_at_any_length() -> None:
     method = "schedule={name: ofa, duration: 10 epochs, learning_rate: {base: 0.1}}"
     run = recipe(method, "model.start=trained")

@@ -1,5 +1,6 @@
 """A run with validation images: chosen on in training, never trained on, with the test split left alone."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.experiment import prepare
 from pipeline.forecast.dry_run import schedule_without_data
 from pipeline.processes.group import Processes
 from pipeline.run.description import read_description
+from pipeline.tracking.metrics import read_metrics
 from tests.support import processes as launched
 from tests.support.command_line import deps, refused
 from tests.support.processes import small_run
@@ -44,6 +46,13 @@ def test_the_test_split_is_not_read_before_results_are_reported(digits: Path, tm
     assert "validation" in output.splitlines()[-2], "where the progress tells the accuracy"
     assert read_description(tmp_path / "runs" / "run").held_out == "validation"
     assert "test-000000" in refused(deps("evaluate", tmp_path / "runs" / "run"), 1)
+    done = deps("evaluate", tmp_path / "runs" / "run", "--validation", "--json")
+    assert done.returncode == 0, "its images are whole"
+    [smallest, *_] = json.loads(done.stdout)
+    # As the run measured it last: both recalibrate on the same images, and count the same ones.
+    last = read_metrics(tmp_path / "runs" / "run" / "metrics.jsonl")["acc/smallest"].values[-1]
+    assert (smallest["name"], smallest["top1"]) == ("smallest", pytest.approx(last))
+    assert not (tmp_path / "runs" / "run" / "evaluation.json").exists()
     shutil.rmtree(root / "test")
     shutil.copytree(digits / "test", root / "test")
     assert deps("evaluate", tmp_path / "runs" / "run").returncode == 0
@@ -79,6 +88,12 @@ def test_processes_together_count_the_same_images(digits: Path, tmp_path: Path, 
     packed = len(open_split(digits, "train"))
     assert description.steps_per_epoch == (packed - KEPT) // 18
     assert description.validation_samples == KEPT
+
+
+def test_a_run_without_validation_images_is_not_evaluated_on_any(digits: Path, tmp_path: Path) -> None:
+    trained(digits, tmp_path, "data.validation_samples=0", "schedule.duration=16 steps")
+    told = refused(deps("evaluate", tmp_path / "run", "--validation"))
+    assert told.endswith("was trained on all images: data.validation_samples is 0")
 
 
 def test_a_run_goes_on_with_the_same_validation_images_only(digits: Path, tmp_path: Path) -> None:
