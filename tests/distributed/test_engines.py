@@ -1,7 +1,7 @@
 """Every engine, in every situation that supernets put it into, trains what a hand-written process trains.
 
-`pytest tests/distributed/test_engines.py --engine-table FILE` writes the differences, and the collectives of a step, as
-the tables of `pipeline/engines/README.md`.
+`pytest tests/distributed/test_engines.py -m "" --engine-table FILE` writes the differences of all cells as the table of
+`pipeline/engines/README.md`.
 """
 
 from collections.abc import Iterable, Iterator
