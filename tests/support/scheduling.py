@@ -8,7 +8,17 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # What takes long is begun first, so that the last ones to end are short; some wait, while others compute.
-_ORDER = ("slurm", "distributed", "faults", "pipeline/tracking", "pipeline", "before", "kernels", "data_shards")
+_ORDER = (
+    "slurm",
+    "distributed",
+    "faults",
+    "pipeline/tracking",
+    "kernels/gpu",
+    "pipeline",
+    "before",
+    "kernels",
+    "data_shards",
+)
 
 # Tests of these start programs and share nothing but these: each of them runs wherever there is time.
 _EACH_ALONE = (
