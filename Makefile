@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/deps bench kernels
 	$(BIN)/deps bench step
 	$(BIN)/deps bench data
+	$(BIN)/deps bench search
 
 clean:
 	rm -rf .venv *.egg-info

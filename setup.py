@@ -5,6 +5,9 @@ from setuptools import find_packages, setup
 # Not pinned in constraints.txt: torch's CUDA builds bring the one that they need.
 TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
 
+# NSGA-II by ask and tell, with operators of one's own; all that it draws follows from a seed.
+PYMOO = "pymoo>=0.6.2,<0.7"
+
 setup(
     name="delayed-epsilon-shrinking",
     version="0.1.0",
@@ -19,6 +22,7 @@ setup(
     ),
     package_data={
         "kernels.cpu": ["*.cpp", "*.h"],
+        "pipeline.bench.searching": ["*.json"],
         "cluster": ["templates/*.j2"],
         "cluster.testing": ["*.j2", "*.sh"],
     },
@@ -34,7 +38,7 @@ setup(
         "safetensors>=0.5",
         "simplejpeg>=1.9",  # libjpeg-turbo with scaled decoding, several times faster than PIL
         "opencv-python-headless>=4.10",
-        "scikit-learn>=1.5",  # carries the digits data set
+        "scikit-learn>=1.5",  # carries the digits data set; ridge regression with cross-validation
         "pillow>=10",  # decodes what is no plain JPEG (PNG, CMYK, WebP …) when packing, and says what is wrong with it
         "numpy>=2",
         "scipy>=1.11",  # mixup's beta distribution; Student's t of comparisons; ImageNet's MATLAB file
@@ -47,6 +51,7 @@ setup(
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
+        "deploy": [PYMOO],
         "triton": [TRITON],
         "dev": [
             "pytest>=8",
@@ -56,6 +61,7 @@ setup(
             "markdown-it-py>=3",  # what a reader makes of report.md; rich needs it as well
             "ruff",
             "pyright",
+            PYMOO,
             TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from data_shards.cli import app as shards_app
-from data_shards.command_line import CommandGroup, real, whole
+from data_shards.command_line import SEEDS, CommandGroup, real, whole
 from data_shards.one_line import one_line
 from pipeline.console.exit_codes import exit_code, one_line_errors
 from pipeline.errors import UsageError
@@ -119,6 +119,43 @@ def evaluate_command(
     from pipeline.commands.evaluate import print_evaluation
 
     print_evaluation(run, subnet or (), as_json, data, convention, validation)
+
+
+@app.command(
+    "search",
+    epilog="Example: [bold]deps search runs/digits --limit macs=1.5M --evaluations 100[/bold] · "
+    "[bold]deps search runs/digits --profile[/bold]",
+)
+def search_command(
+    run: RunFolder,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Greatest value of a measure, as macs=300M or params=5M; may be repeated.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[str, typer.Option(help="What accuracy is weighed against: macs or params.")] = "macs",
+    evaluations: Annotated[int, whole(2, 100_000, help="Subnets that this search measures.")] = 250,
+    seed: Annotated[int, whole(0, SEEDS, help="Of all that is drawn.")] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only print the least, middle and greatest value of each measure.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The most accurate subnets at their cost, each measured on validation images with recalibrated batch norm.
+
+    Evaluations are kept in RUN/search: a search that was killed goes on there, and later ones begin with them.
+    """
+    from pipeline.commands.search import print_profile, print_search
+    from pipeline.search.objectives import check_measure, parse_limits
+    from pipeline.search.rounds import Search
+
+    check_measure(against, "--against")
+    limits = parse_limits(limit or ())
+    if profile:
+        print_profile(run, as_json)
+    else:
+        print_search(run, Search(against, limits, evaluations, seed), as_json)
 
 
 @app.command(
@@ -481,6 +518,24 @@ def bench_data_command(
     from pipeline.bench.data import print_data_benchmark
 
     print_data_benchmark(images, workers, repeats, quick, output, as_json)
+
+
+@bench_app.command("search", epilog="Example: [bold]deps bench search --seeds 5 --evaluations 250[/bold]")
+def bench_search_command(
+    seeds: Annotated[int, whole(1, 1000, help="Searches of each contender.")] = 5,
+    evaluations: Annotated[int, whole(10, 100_000, help="Subnets that each search measures.")] = 250,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of CSV and plot; pipeline/bench/searching/results in the project.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Our search against plain NSGA-II and random subnets, on OFA's MobileNetV3 with accuracies by a formula."""
+    from pipeline.bench.search import print_search_benchmark
+
+    print_search_benchmark(seeds, evaluations, output, as_json)
 
 
 # What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.

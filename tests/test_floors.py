@@ -40,7 +40,7 @@ FLOORS = {
         by_name duration files run.layout
         supernet processes
         engines predictor published tracking
-        methods
+        methods search
         console checkpoints evaluation
         recipe
         run training

@@ -102,3 +102,23 @@ def _times_of_floor(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_yticks(range(len(rows)), [f"{row['operation'].replace('_', ' ')}  {row['shape']}" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("time / floor")
+
+
+def search_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Mean hypervolume over evaluations, a line for each contender; the reference's is 1."""
+    with svg_figure(path, (7, 4.2), _STYLE) as figure:
+        axes = figure.add_subplot()
+        names = dict.fromkeys(row["contender"] for row in rows)
+        for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
+            counts = sorted({row["evaluations"] for row in rows})
+            volumes = [
+                [row["hypervolume"] for row in rows if (row["contender"], row["evaluations"]) == (name, count)]
+                for count in counts
+            ]
+            means = [sum(each) / len(each) for each in volumes]
+            axes.plot(counts, means, marker=marker, color=colour, markersize=4, linewidth=1, label=name)
+        axes.axhline(1, color="#5b6675", linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("hypervolume, share of the reference's")
+        axes.legend(loc="lower right")
+        figure.suptitle(label(title, 200), fontsize=10)

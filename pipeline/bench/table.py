@@ -18,4 +18,7 @@ class _Nothing:
 def print_figures(title: str, rows: Sequence[Mapping[str, Any]], formats: Mapping[str, tuple[str, str]]) -> None:
     """`print_table` with a dash for each figure that a row lacks, and of a failed check no more than the word."""
     nothing = dict.fromkeys(formats, _Nothing())
-    print_table(title, [{**nothing, **row, "status": str(row["status"]).split(":")[0]} for row in rows], formats)
+    shown = [{**nothing, **row} for row in rows]
+    for row in shown:
+        row["status"] = str(row.get("status")).split(":")[0]
+    print_table(title, shown, formats)

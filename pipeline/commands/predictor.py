@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -13,8 +14,9 @@ from data_shards.open_data import open_data
 from pipeline.console.tables import print_json
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
-from pipeline.predictor.fit import LEAST, fit
-from pipeline.predictor.predictor import Predictor
+from pipeline.predictor.encoding import Encoding
+from pipeline.predictor.fit import fit
+from pipeline.predictor.predictor import Written
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.run.folder import check_data, read_recipe
@@ -22,8 +24,10 @@ from pipeline.supernet.space import Space
 from pipeline.supernet.store import load_supernet
 from pipeline.supernet.subnet import Subnet
 
+_LEAST = 10  # subnets
 
-def make_predictor(folder: Path, count: int, seed: int, output: Path) -> Predictor:
+
+def make_predictor(folder: Path, count: int, seed: int, output: Path) -> Written:
     """Measure `count` random subnets of the run on its validation images, recalibrated, and fit a predictor to them.
 
     Raises:
@@ -44,15 +48,16 @@ def make_predictor(folder: Path, count: int, seed: int, output: Path) -> Predict
     check_data(folder, identity, recipe.data.shards)
     space = supernet.space
     subnets = random_subnets(space, count, seed)
-    if len(subnets) < LEAST:
-        raise UsageError(f"--subnets {count}: are {len(subnets)} different ones in this space; {LEAST} are needed")
+    if len(subnets) < _LEAST:
+        raise UsageError(f"--subnets {count}: are {len(subnets)} different ones in this space; {_LEAST} are needed")
     with launched_processes() as processes:
         supernet.to(processes.device)
         batches = [(recipe.evaluation.batch_size, max(space.image_sides))]
         readers = fit_readers(recipe.data, data.train, batches, processes)
         evaluator = Evaluator(data.train, data.validation, readers, recipe.evaluation, processes)
-        measured = [(subnet, evaluator.subnet(supernet, subnet).top1) for subnet in _shown(subnets)]
-    predictor = fit(recipe.space.network, space, measured, len(data.validation))
+        measured = np.array([evaluator.subnet(supernet, subnet).top1 for subnet in _shown(subnets)])
+    encoding = Encoding(space)
+    predictor = fit(encoding, encoding.encode(subnets), measured).written(recipe.space.network, len(data.validation))
     try:
         predictor.write(output)
     except OSError as error:
@@ -80,8 +85,8 @@ def print_predictor(folder: Path, count: int, seed: int, output: Path, as_json: 
         return
     print(
         f"{output}: fitted to {predictor.subnets} subnets of {predictor.network}, each measured on {predictor.images} "
-        f"validation images; on those left out of the fit: rank correlation {predictor.rank_correlation:.2f}, mean "
-        f"error {predictor.mean_error:.2f} points"
+        f"validation images; on those left out of the fit: rank correlation {predictor.rank_correlation:.2f}, "
+        f"error {predictor.error:.2f} points (root mean square)"
     )
 
 

@@ -6,15 +6,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands.sync import sync_run
+from pipeline.commands.artifacts import attach, is_tracked
 from pipeline.console.tables import print_json
-from pipeline.errors import RunFailure, UsageError
+from pipeline.errors import UsageError
 from pipeline.reports import summary
 from pipeline.reports.report import Report, ReportError, write_report
 from pipeline.run.layout import EVALUATION, REPORT
-from pipeline.tracking import outbox
-from pipeline.tracking.mlflow_run import PlaceGoneError
-from pipeline.tracking.shipment import NotTrackedError, last_start
 
 logger = logging.getLogger(__name__)
 
@@ -53,20 +50,9 @@ def publish_report(runs: Sequence[Path], output: Path | None) -> Report:
 
 
 def _attach(run: Path, report: Report) -> None:
-    try:
-        last_start(run)
-    except NotTrackedError:
-        return
-    except PlaceGoneError as error:
-        logger.warning("%s; MLflow does not get the report", error)
+    if not is_tracked(run):
         return
     if not all(page.resolve().is_relative_to(run.resolve()) for page in report.pages):
         logger.warning("MLflow gets reports in the run's own folder only: deps report %s", run)
         return
-    for page in (*report.pages, run / EVALUATION):
-        if page.exists():
-            outbox.append(run, "artifact", outbox.artifact_entry(run, page, REPORT))
-    try:
-        sync_run(run)
-    except (RunFailure, UsageError) as error:
-        logger.warning("%s; then: deps sync %s", error, run)
+    attach(run, [page for page in (*report.pages, run / EVALUATION) if page.exists()], REPORT)

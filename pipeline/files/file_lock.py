@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-from typing import IO
+from typing import IO, Any
 
 
-def try_lock(file: IO[str], shared: bool = False) -> bool:
+def try_lock(file: IO[Any], shared: bool = False) -> bool:
     """Whether `file` is locked by this process from here on, until it is closed; False where another process has it.
 
     Raises OSError where the file system has no locks: some network and FUSE mounts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -55,7 +54,7 @@ class AttentiveConfig(BaseModel):
         if self.predictor is None:
             return SlotRule("attentive", draw, taught, scale, Pick(self.candidates, self.pick, labels))
         predictor = read_predictor(self.predictor, space, "schedule.sampling.predictor")
-        predicted = Predicted(draw, self.candidates, self.pick, partial(predictor, space))
+        predicted = Predicted(draw, self.candidates, self.pick, predictor.of)
         return SlotRule("attentive", predicted, taught, scale)
 
 

@@ -9,6 +9,7 @@ from pipeline.reports import sections
 from pipeline.reports.page import Block, Figures, to_html, to_markdown
 from pipeline.reports.plots import Looks
 from pipeline.reports.run_record import ReportError, read_run
+from pipeline.reports.searched import searched
 from pipeline.reports.summary import Approach, group
 
 __all__ = ["Report", "ReportError", "write_report"]
@@ -50,6 +51,7 @@ def _write(approaches: list[Approach], output: Path) -> list[Path]:
     blocks: list[Block] = [
         *sections.key_figures(approaches),
         *sections.accuracy(approaches, looks, output),
+        *searched([run for approach in approaches for run in approach.runs], output),
         *sections.cost(approaches, looks, output),
         *sections.shrinking(approaches, looks, output),
         *sections.curves(approaches, looks, output),

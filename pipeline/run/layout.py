@@ -27,7 +27,12 @@ WEIGHTS = "supernet.safetensors"
 SPACE = "supernet.json"
 BESIDES = "published.safetensors"  # beside imported ones, for the way back (`pipeline/published`)
 
-# What is made of it later (`deps evaluate`, `deps report`).
+# What is made of it later (`deps evaluate`, `deps report`, `deps search`).
 EVALUATION = "evaluation.json"
 VALIDATION = "validation.json"  # the same on validation images
 REPORT = "report"
+SEARCH = "search"  # in it:
+EVALUATIONS = "evaluations.jsonl"  # all subnets that searches have measured
+FRONT = "front.json"  # the most accurate ones at their cost, by the last search
+FRONT_PLOT = "front.svg"
+PREDICTOR = "predictor.json"  # of accuracy, fitted to the last search's

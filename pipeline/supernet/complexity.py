@@ -28,13 +28,13 @@ class Complexity:
 def complexity(space: Space, subnet: Subnet, resolution: int | None = None) -> Complexity:
     """MACs and parameters of `subnet` as an extracted network, at `resolution` (default: the subnet's own)."""
     stem, stages, head = parts(space, subnet, resolution)
-    sizes = [_part_complexity(part) for part in (*stem, *stages, *head)]
+    sizes = [part_complexity(part) for part in (*stem, *stages, *head)]
     return Complexity(sum(size.macs for size in sizes), sum(size.parameters for size in sizes))
 
 
 @lru_cache(maxsize=100_000)
-def _part_complexity(part: Layer | BlockShape) -> Complexity:
-    """Kept, as a space has few different blocks and very many subnets."""
+def part_complexity(part: Layer | BlockShape) -> Complexity:
+    """MACs and parameters of a layer or a block; kept, as a space has few different blocks and very many subnets."""
     layers = (part,) if isinstance(part, Layer) else BLOCKS[part.kind].layers(part)
     return sum(map(layer_complexity, layers), Complexity(0, 0))
 

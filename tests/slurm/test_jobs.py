@@ -233,7 +233,8 @@ def goes_on_once_the_node_is_back(project: Project, job: int, run: str, node: st
     # Until the node has heard it, SLURM repeats its order to end what ran there, which may meet a new start as well.
     project.update(job, "StartTime=now+600")
     project.slurm.start_node(node)
-    project.slurm.client("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    # It is back in service once it has told SLURM of itself (ReturnToService=2).
+    wait_until(lambda: set(project.slurm.client("sinfo", "-h", "-n", node, "-o", "%T").split()) == {"idle"})
     wait_until(lambda: not messages_on_their_way(project), lambda: project.slurm.client("sdiag"))
     project.update(job, "StartTime=now+8")  # nodes refuse a job again for `cred_expire` after its last start
     project.wait_for_end(job, "COMPLETED")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import KFold
 
 from pipeline.errors import UsageError
 from pipeline.methods.attentive_nas import AttentiveNasConfig
@@ -14,7 +15,9 @@ from pipeline.methods.learning_rate import LearningRateConfig
 from pipeline.methods.sampling import AttentiveConfig
 from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import training_macs
-from pipeline.predictor.encoding import encode
+from pipeline.predictor import fit as fitting
+from pipeline.predictor.encoding import Encoding
+from pipeline.predictor.features import Features
 from pipeline.predictor.fit import fit
 from pipeline.predictor.predictor import Predictor, read_predictor
 from pipeline.recipe.reading import load_recipe
@@ -40,68 +43,114 @@ def quality(subnet: Subnet) -> float:
 
 
 def fitted(space: Space = SPACE, count: int = 60) -> Predictor:
-    return fit("mobilenet_v3_digits", space, [(each, quality(each)) for each in random_subnets(space, count)], 500)
+    subnets = random_subnets(space, count)
+    return fit(Encoding(space), Encoding(space).encode(subnets), np.array([quality(each) for each in subnets]))
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    fitted().write(tmp_path / "predictor.json")
+    fitted().written("mobilenet_v3_digits", 500).write(tmp_path / "predictor.json")
     return tmp_path / "predictor.json"
 
 
-def test_a_subnet_is_a_one_for_each_value_that_it_chooses_and_none_for_blocks_that_it_leaves_out() -> None:
-    encoded = encode(SPACE, SPACE.parse("d1.2-k3.53-e6.34-r32"))
-    depths = [1, 0, 0, 1]
-    kernels = [1, 0, 0, 0, 0, 1, 1, 0]  # of blocks 1.1, 1.2, 2.1, 2.2
-    expands = [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0]
-    assert encoded.tolist() == [*depths, *kernels, *expands, 1]
-    with pytest.raises(SubnetError, match="resolution 28 is none of the space's"):
-        encode(SPACE, SPACE.parse("d1-k3-e3-r28"))
+def least_squares(columns: np.ndarray, targets: np.ndarray, strength: float, new: np.ndarray) -> np.ndarray:
+    """Ridge with an intercept that is not held back, by the normal equations."""
+    wide = np.concatenate([np.ones((len(columns), 1)), columns], axis=1)
+    held = strength * np.diag([0.0, *np.ones(columns.shape[1])])
+    solution = np.linalg.solve(wide.T @ wide + held, wide.T @ targets)
+    return solution[0] + new @ solution[1:]
 
 
-def test_what_is_predicted_is_the_dot_product_of_encoding_and_contributions() -> None:
-    predictor = fitted()
-    weights = np.array([value for values in predictor.contributions.values() for value in values.values()])
-    for subnet in random_subnets(SPACE, 20):
-        expected = predictor.intercept + float(encode(SPACE, subnet) @ weights)
-        assert predictor(SPACE, subnet) == pytest.approx(expected, rel=1e-12)
+@pytest.mark.parametrize("network", ["mobilenet_v3", "attentive_nas"])
+def test_it_is_the_least_squares_solution_that_predicts_left_out_subnets_best(network: str) -> None:
+    encoding, generator = Encoding(NETWORKS[f"{network}_digits"]), np.random.default_rng(0)
+    features = Features(encoding)
+    rows = np.unique(encoding.sample(14, generator), axis=0)
+    new = encoding.sample(9, generator)
+    sums = features.sums(rows)
+    targets = 80 + sums.sum(axis=1) + 2 * sums[:, 2] * sums[:, 3] + generator.normal(0, 0.1, len(rows))
+    everyone = range(len(rows))
+    tried = []
+    for choices in fitting._CHOICES:
+        for products in fitting._PRODUCTS:
+            known, asked = (
+                np.concatenate(
+                    [choices * features.choices(each), features.sums(each), products * features.products(each)], axis=1
+                )
+                for each in (rows, new)
+            )
+
+            def without(left: list[int], strength: float, known: np.ndarray = known) -> np.ndarray:
+                rest = np.delete(known, left, 0), np.delete(targets, left)
+                return least_squares(*rest, strength, known[left]) - targets[left]
+
+            for strength in fitting._STRENGTHS:
+                error = np.mean([float(without([one], strength)[0]) ** 2 for one in everyone])
+                folds = KFold(5, shuffle=True, random_state=0).split(rows)
+                off = np.concatenate([without(left.tolist(), strength) for _, left in folds])
+                predicted = least_squares(known, targets, strength, asked)
+                tried.append((error, predicted, float(np.sqrt(np.mean(off**2)))))
+    _, predicted, error = min(tried, key=lambda each: each[0])
+    found = fit(encoding, rows, targets)
+    np.testing.assert_allclose(found(new), predicted, rtol=1e-7)
+    assert found.error == pytest.approx(error, rel=1e-4)
+    assert found.of(encoding.decode(new[0])) == pytest.approx(found(new)[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("network", ["mobilenet_v3", "proxyless", "resnet50", "attentive_nas"])
-def test_it_is_the_ridge_regression_of_one_of_the_penalties(network: str) -> None:
-    """Against its closed form, in float64: (XᵀX + αI)⁻¹ Xᵀy of centred X and y."""
-    space = NETWORKS[f"{network}_digits"]
-    noise = np.random.default_rng(0)
-    measured = [(each, quality(each) + noise.normal()) for each in random_subnets(space, 40)]
-    predictor = fit(network, space, measured, 500)
-    inputs = np.stack([encode(space, subnet) for subnet, _ in measured])
-    outputs = np.array([accuracy for _, accuracy in measured])
-    centred = inputs - inputs.mean(0)
-    found = np.array([value for values in predictor.contributions.values() for value in values.values()])
-    apart = []
-    for power in range(-3, 4):
-        penalty = 10.0**power * np.eye(len(found))
-        expected = np.linalg.solve(centred.T @ centred + penalty, centred.T @ (outputs - outputs.mean()))
-        apart.append(np.abs(expected - found).max())
-    assert min(apart) < 1e-8
-    assert predictor.intercept == pytest.approx(outputs.mean() - inputs.mean(0) @ found, rel=1e-9)
+def test_products_are_believed_in_where_they_help_alone() -> None:
+    encoding = Encoding(SPACE)
+    rows = np.unique(encoding.sample(60, np.random.default_rng(1)), axis=0)
+    sums = Features(encoding).sums(rows)
+    assert fit(encoding, rows, 80 + 9 * sums[:, 0] * sums[:, 3]).products.any()
+    noise = np.random.default_rng(2).normal(0, 0.3, len(rows))
+    assert not fit(encoding, rows, 80 + 9 * sums[:, 0] + noise).products.any()
 
 
 def test_what_is_a_sum_over_choices_is_predicted_and_what_is_noise_is_not() -> None:
-    predictor = fitted()
+    predictor, encoding = fitted(), Encoding(SPACE)
     assert predictor.rank_correlation > 0.99
-    assert predictor.mean_error < 0.1
+    assert predictor.error < 0.1
     for subnet in (SPACE.smallest(), SPACE.largest()):
-        assert predictor(SPACE, subnet) == pytest.approx(quality(subnet), abs=0.2)
-    noise = np.random.default_rng(1)
-    nothing = fit("", SPACE, [(each, noise.normal()) for each in random_subnets(SPACE, 60)], 500)
+        assert predictor.of(subnet) == pytest.approx(quality(subnet), abs=0.2)
+    rows = encoding.encode(random_subnets(SPACE, 60))
+    nothing = fit(encoding, rows, np.random.default_rng(1).normal(size=len(rows)))
     assert abs(nothing.rank_correlation) < 0.5
-    constant = fit("", SPACE, [(each, 10.0) for each in random_subnets(SPACE, 60)], 500)
-    assert (constant.rank_correlation, constant.mean_error) == (0.0, pytest.approx(0))
+    constant = fit(encoding, rows, np.full(len(rows), 10.0))
+    assert (constant.rank_correlation, constant.error) == (0.0, pytest.approx(0))
+
+
+def test_a_resolution_that_it_was_not_fitted_at_is_refused() -> None:
+    with pytest.raises(SubnetError, match="resolution 28 is none of"):
+        fitted().of(SPACE.parse("d1-k3-e3-r28"))
 
 
 def test_it_is_read_as_it_was_written(file: Path) -> None:
-    assert read_predictor(file, SPACE, KEY) == fitted()
+    found, expected = read_predictor(file, SPACE, KEY), fitted()
+    rows = Encoding(SPACE).every()
+    assert np.array_equal(found(rows), expected(rows))
+    assert found.written("", 1) == expected.written("", 1)
+
+
+def test_what_the_file_says_is_what_is_predicted(file: Path) -> None:
+    """By its names alone, as who reads the file would."""
+    content = json.loads(file.read_text())
+    predictor, subnet = read_predictor(file, SPACE, KEY), SPACE.parse("d1.2-k5.35-e4.36-r32")
+    chosen = {"depth 1": 1, "depth 2": 2, "kernel 1.1": 5, "kernel 2.1": 3, "kernel 2.2": 5, "resolution": 32}
+    chosen |= {"expand 1.1": 4, "expand 2.1": 3, "expand 2.2": 6}
+    shares = {
+        "depth 1": 0,
+        "depth 2": 1,
+        "kernels 1": 2 / 7,
+        "kernels 2": 5 / 7,
+        "expands 1": 1 / 9,
+        "expands 2": 6 / 9,
+    }
+    total = content["intercept"] + sum(content["contributions"][name][str(value)] for name, value in chosen.items())
+    total += sum(weight * shares[name] for name, weight in content["sums"].items())
+    for pair, weight in content["products"].items():
+        one, other = pair.split(" * ")
+        total += weight * shares[one] * shares[other]
+    assert predictor.of(subnet) == pytest.approx(total, rel=1e-12)
 
 
 def rewritten(file: Path, change) -> None:
@@ -127,6 +176,10 @@ def rewritten(file: Path, change) -> None:
         (
             lambda file: rewritten(file, lambda content: content["contributions"]["kernel 1.2"].pop("5")),
             "does not fit: its kernel 1.2 is one of 3, here of 3, 5",
+        ),
+        (
+            lambda file: rewritten(file, lambda content: content["sums"].update({"widths 9": 1.0})),
+            "does not fit: it has widths 9, which is nothing here",
         ),
         (
             lambda file: rewritten(file, lambda content: content.update(intercept="high")),
@@ -167,7 +220,7 @@ def test_a_slot_takes_the_candidate_of_the_highest_or_lowest_accuracy(file: Path
     for step in range(10):
         slots, tried = schedule.at(step).slots, by_loss.at(step).slots
         for place in (1, 2):
-            accuracies = [predictor(SPACE, each) for each in tried[place].candidates]
+            accuracies = [predictor.of(each) for each in tried[place].candidates]
             chosen = max(accuracies) if pick == "best" else min(accuracies)
             assert slots[place].subnet == tried[place].candidates[accuracies.index(chosen)]
             assert (slots[place].candidates, slots[place].pick) == ((), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.commands import report as publish
+from pipeline.commands import artifacts
 from pipeline.commands.report import print_report
 from pipeline.reports import plots
 from pipeline.reports.report import ReportError, write_report
@@ -452,7 +452,7 @@ def test_a_tracked_run_gets_the_report_in_its_folder_and_nothing_else(tmp_path, 
     outbox.append(run, "run", where)
     (run / "report").mkdir()
     (run / "report" / "diary.txt").write_text("private")
-    monkeypatch.setattr(publish, "sync_run", lambda folder: None)
+    monkeypatch.setattr(artifacts, "sync_run", lambda folder: None)
 
     def sent() -> set[str]:
         entries = [outbox.parse(line) for line in (run / outbox.OUTBOX).read_text().splitlines()]

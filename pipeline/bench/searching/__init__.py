@@ -1,0 +1,1 @@
+"""What `deps bench search` measures: searches of a supernet whose accuracies are a formula, side by side."""

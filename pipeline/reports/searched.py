@@ -1,0 +1,73 @@
+"""The section of a report on what `deps search` has found in its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from pipeline.files.json_file import checked, read_json
+from pipeline.files.whole_file import DamagedError
+from pipeline.reports.front_plot import front_plot
+from pipeline.reports.page import Block, Figure, Figures, Heading, Table, Text
+from pipeline.reports.run_record import ReportError, RunRecord
+from pipeline.reports.sections import millions
+from pipeline.run.layout import FRONT, SEARCH
+
+
+class _Subnet(BaseModel):
+    subnet: str
+    macs: int = Field(gt=0)
+    params: int = Field(gt=0)
+    validation_top1: float = Field(ge=0, le=100)
+    test_top1: float = Field(ge=0, le=100)
+
+
+class _Front(BaseModel):
+    measured: int
+    validation_images: int
+    front: tuple[_Subnet, ...]
+    uniform: tuple[_Subnet, ...]
+
+
+def searched(runs: Sequence[RunRecord], output: Path) -> list[Block]:
+    """A table for each run that was searched; nothing where none was.
+
+    Raises:
+        ReportError: where a front is damaged.
+    """
+    blocks: list[Block] = []
+    for number, run in enumerate(runs):
+        found = _read(run.folder / SEARCH / FRONT)
+        if found is not None:
+            blocks += [Heading("Searched subnets")] if not blocks else []
+            blocks += _of_run(run, found, output / f"searched_{number}.svg")
+    return blocks
+
+
+def _of_run(run: RunRecord, found: _Front, path: Path) -> list[Block]:
+    lines = {
+        name: [{**each.model_dump(), "cost": each.macs} for each in subnets]
+        for name, subnets in (("searched", found.front), ("uniform", found.uniform))
+    }
+    front_plot(path, run.info.name, "MACs", ((), ()), lines)
+    caption = f"{run.info.name}: the front among {found.measured} measured subnets, and subnets alike in all stages."
+    rows = []
+    for each in found.front:
+        accuracies = (f"{each.validation_top1:.2f}", f"{each.test_top1:.2f}")
+        rows.append([each.subnet, millions(each.macs), millions(each.params), *accuracies])
+    header = ["subnet", "MACs", "parameters", "validation, %", "test, %"]
+    note = f"They were chosen on {found.validation_images} validation images, which flatters their accuracies there."
+    return [Figures([Figure(path, caption)]), Table(header, rows), Text(note, note=True)]
+
+
+def _read(path: Path) -> _Front | None:
+    if not path.exists():
+        return None
+    try:
+        return checked(read_json(path), TypeAdapter(_Front))
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from None
+    except DamagedError as damage:
+        raise ReportError(f"{path}: {damage}; deps search RUN writes it anew") from None
