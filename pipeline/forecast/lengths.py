@@ -73,18 +73,18 @@ class Lengths:
         best = self.shortest()
         if cost(best) > budget:
             return None
-        step = best.steps
-        while step < _MOST_STEPS and self._affordable(best.steps + step, budget, cost):
-            step *= 2
-        while step:
-            if longer := self._affordable(best.steps + step, budget, cost):
+        most = 2 * best.steps
+        while most < _MOST_STEPS and not ((found := self.at(most)) and cost(found) > budget):
+            most *= 2
+        while best.steps + 1 < most:  # the longest is as long as `best`, or longer and shorter than `most`
+            middle = (best.steps + most) // 2
+            # Where rounding leaves a phase without a step there is no run of that length; a longer one may be.
+            longer = next((found for steps in range(middle, most) if (found := self.at(steps))), None)
+            if longer and cost(longer) <= budget:
                 best = longer
-            step = (step + 1) // 2 if step > 1 else 0  # rounded up, which leaves no length out
+            else:
+                most = middle
         return best
-
-    def _affordable(self, steps: int, budget: float, cost: Callable[[Schedule], float]) -> Schedule | None:
-        found = self.at(steps)
-        return found if found and cost(found) <= budget else None
 
 
 class CountedMacs:

@@ -58,8 +58,17 @@ def test_a_budget_of_macs_is_met_to_a_step_and_never_exceeded(share: float) -> N
         assert found.steps == whole.steps
 
 
-def test_the_longest_run_is_found_whatever_its_length() -> None:
-    run = recipe("schedule.full_model_warmup=50%")
+@pytest.mark.parametrize(
+    "method",
+    [
+        [*STEPS, "schedule.full_model_warmup=50%"],
+        ["space.depths=[1,2,3]", "schedule={name: compofa, duration: 10 epochs, learning_rate: {base: 0.1}}"],
+        ["schedule={name: ofa, duration: 10 epochs, learning_rate: {base: 0.1}}"],
+    ],
+    ids=["deps", "compofa", "ofa"],
+)
+def test_the_longest_run_is_found_whatever_its_length(method: list[str]) -> None:
+    run = load_recipe(RECIPE, [*WITHOUT_DATA, *method])
     lengths = Lengths(run, schedule_without_data(run))
     for steps in range(lengths.shortest().steps, 140):
         if lengths.at(steps):
