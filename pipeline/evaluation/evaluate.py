@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_shards.augmentation.normalise import normalise
 from data_shards.errors import ShardDamage
@@ -39,6 +39,12 @@ class Accuracy:
     top5: float
     loss: float
     samples: int
+
+    @staticmethod
+    def of(counts: Sequence[float]) -> Accuracy:
+        """From top-1 hits, top-5 hits, summed cross-entropy and number of samples."""
+        top1, top5, loss, samples = counts
+        return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
 
 
 class Evaluator:
@@ -80,18 +86,27 @@ class Evaluator:
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
+        network = self.network(supernet, subnet)
+        with _in_float32(supernet):
+            return self._measure(network, supernet.space.image_side(subnet))
+
+    def network(self, supernet: Supernet, subnet: Subnet) -> nn.Module:
+        """`subnet` as a plain network with statistics recalibrated at its resolution, in evaluation mode.
+
+        Raises:
+            ShardDamage: on the process that met damaged data; PeerFailure on the others.
+        """
         network, side = extract(supernet, subnet), supernet.space.image_side(subnet)
         images = self.processes.together(lambda: self._recalibration(side))
         with _in_float32(supernet):
             recalibrate(network, (self._on_device(batch) for batch in images))
-            return self._measure(network, side)
+        return network
 
     def _measure(self, network: Callable[[Tensor], Tensor], side: int) -> Accuracy:
         rank, world = self.processes.rank, self.processes.world
         batches = EvaluationLoader(self._held_out, self._data, side, self._config.batch_size, rank, world)
         counts = self.processes.together(lambda: count(network, batches, self.processes.device))
-        top1, top5, loss, samples = self.processes.total(counts)
-        return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
+        return Accuracy.of(self.processes.total(counts))
 
     def _on_device(self, images: Tensor) -> Tensor:
         return normalise(images.to(self.processes.device, non_blocking=True))
@@ -108,15 +123,21 @@ class Evaluator:
             # Out of the shared memory that a reader hands them over in, which is little, as they are kept.
             images = (batch.images for batch in loader)
             self._recalibration_images[resolution] = [each.clone() if each.is_shared() else each for each in images]
-            self._tell_skipped(loader.skipped)
+            tell_skipped("recalibration", self._train, self._data, loader.skipped, self.processes.is_main)
         return self._recalibration_images[resolution]
 
-    def _tell_skipped(self, damages: list[ShardDamage]) -> None:
-        record = DamageRecord(self._train.folder, len(self._train), self._data.max_corrupt)
-        firsts = record.add(damages)
-        if firsts and self.processes.is_main:
-            logging.getLogger(__name__).warning("recalibration: other samples shown: %s; first %s", record, firsts[0])
-        record.check()
+
+def tell_skipped(use: str, split: Split, data: DataConfig, damages: Sequence[ShardDamage], tells: bool = True) -> None:
+    """Have a warning tell what other samples were shown for, in `use`.
+
+    Raises:
+        ShardDamage: where more of `split` is damaged than `data` allows.
+    """
+    record = DamageRecord(split.folder, len(split), data.max_corrupt)
+    firsts = record.add(damages)
+    if firsts and tells:
+        logging.getLogger(__name__).warning("%s: other samples shown: %s; first %s", use, record, firsts[0])
+    record.check()
 
 
 @contextmanager
@@ -149,13 +170,14 @@ def count(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], device:
     for batch in batches:
         if len(batch.labels):
             images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
-            counts += _counts(network(normalise(images)).float(), labels)
+            counts += hits(network(normalise(images)).float(), labels)
             samples += len(batch.labels)
     return [*counts.tolist(), samples]
 
 
-def _counts(logits: Tensor, labels: Tensor) -> Tensor:
+def hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Top-1 hits, top-5 hits and summed cross-entropy of logits [N, classes]: float64 [3]."""
     best = logits.topk(min(5, logits.shape[1])).indices  # [N, 5]
-    hits = best == labels[:, None]
+    found = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([hits[:, 0].sum(), hits.sum(), loss]).double()
+    return torch.stack([found[:, 0].sum(), found.sum(), loss]).double()
