@@ -35,7 +35,9 @@ def labelled(network: nn.Module, count: int, seed: int) -> Images:
     """Images with the classes that `network` takes them for."""
     batches = []
     for pixels in pictures(count, seed).split(64):
-        unlabelled = Batch(pixels, torch.zeros(len(pixels), dtype=torch.int64), torch.arange(len(pixels)), torch.empty(0))
+        unlabelled = Batch(
+            pixels, torch.zeros(len(pixels), dtype=torch.int64), torch.arange(len(pixels)), torch.empty(0)
+        )
         [images] = Images((unlabelled,)).normalised()
         with torch.no_grad():
             batches.append(unlabelled._replace(labels=network(images).argmax(1)))
