@@ -19,9 +19,13 @@ def test_it_has_its_name_at_the_end(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_one_that_failed(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "folder") as folder:
-        (folder / "file").write_text("half")
-        raise KeyboardInterrupt
+    def write() -> None:
+        with whole_folder(tmp_path / "folder") as folder:
+            (folder / "file").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert not os.listdir(tmp_path)
 
 
@@ -44,8 +48,13 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     (path / "own").write_text("own")
-    with pytest.raises(OSError) as caught, whole_folder(path) as folder:
-        (folder / "file").write_text("content")
+
+    def write() -> None:
+        with whole_folder(path) as folder:
+            (folder / "file").write_text("content")
+
+    with pytest.raises(OSError) as caught:
+        write()
     assert caught.value.filename == str(path)
     assert os.listdir(path) == ["own"]
     assert os.listdir(tmp_path) == ["folder"]
