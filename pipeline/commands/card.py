@@ -31,9 +31,7 @@ def write_card(run: Path, output: Path, licence: str) -> list[Path]:
     """
     refuse_existing(output)
     if not is_licence(licence):
-        raise UsageError(
-            f"--license {shown(licence)}: is no identifier of the hub's, as apache-2.0, cc-by-nc-4.0, other"
-        )
+        raise UsageError(f"--license {shown(licence)}: is none of the hub's names, as apache-2.0, cc-by-nc-4.0, other")
     recipe = read_recipe(run)
     space, _ = load_weights(run)
     contents = {name: read_regular(run / name) for name in (WEIGHTS, SPACE)}

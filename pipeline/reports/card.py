@@ -26,7 +26,6 @@ UNKNOWN = "unknown"  # licence
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")  # as the hub's identifiers are
 _DATA_SET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _FOLDER = "FOLDER"  # in what is to be typed: where the card lies
-_NOT_TOLD = ("runs", "tracking")  # keys of the recipe that are about the machine alone
 
 
 @dataclass(frozen=True)
@@ -199,13 +198,16 @@ def _cost(run: RunRecord) -> list[Block]:
 
 
 def _recipe(recipe: Recipe) -> list[Block]:
-    """What was trained: the keys that decide on the weights, and none that tells of places on the machine."""
-    told = {key: value for key, value in _trained(resolved(recipe)).items() if key not in _NOT_TOLD}
-    told["data"] = {"shards": recipe.data.shards.name, **told["data"]}
+    """The keys that decide on the weights; of places on the machine or in the network, no more than the last name."""
+    told = _trained(resolved(recipe))
+    told["data"] = {"shards": recipe.data.shards.name, **told["data"], "stream_from": None}
     if recipe.model.start is not None:
         told["model"]["start"] = recipe.model.start.name
+    if recipe.schedule.predictor is not None:
+        told["schedule"]["sampling"]["predictor"] = recipe.schedule.predictor.name
     text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
-    return [Heading("Recipe"), Text("As ", Code("deps train"), " takes it."), Listing(text, "yaml")]
+    note = Text("As ", Code("deps train"), " takes it, once the places in it are yours.")
+    return [Heading("Recipe"), note, Listing(text, "yaml")]
 
 
 def _trained(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
