@@ -133,8 +133,8 @@ def test_the_licence_is_unknown_unless_given_and_that_of_the_origin_is_told(tmp_
 
 @pytest.mark.parametrize("name", [*NAMES, "```\n# heading", "---\nlicense: mit", "a: b # c"])
 def test_text_of_the_recipe_is_that_text_and_no_markup(name: str, tmp_path: Path) -> None:
-    if "\udcff" in name:
-        pytest.skip("no file of a run may hold it")
+    if "\udcff" in name or "\x00" in name:
+        pytest.skip("no recipe may hold it")
     plain, own = (carded(made(tmp_path / each / "run", approach)) for each, approach in (("a", "DεpS"), ("b", name)))
     assert front_matter(own) == front_matter(plain)
     body = (own / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
