@@ -8,6 +8,9 @@ TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
 # NSGA-II by ask and tell, with operators of one's own; all that it draws follows from a seed.
 PYMOO = "pymoo>=0.6.2,<0.7"
 
+# Supernets by their name on the Hugging Face hub, and the check of a model card's front matter.
+HUB = "huggingface-hub>=2.4,<3"
+
 setup(
     name="delayed-epsilon-shrinking",
     version="0.1.0",
@@ -52,6 +55,7 @@ setup(
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "deploy": [PYMOO],
+        "hub": [HUB],
         "triton": [TRITON],
         "dev": [
             "pytest>=8",
@@ -62,6 +66,7 @@ setup(
             "ruff",
             "pyright",
             PYMOO,
+            HUB,
             TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },

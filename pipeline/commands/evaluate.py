@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from pipeline.commands.imported_data import AUTO, imported_data
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.files.json_file import in_json, write_json
+from pipeline.methods.phases import ALONE, FULL
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import check_data, read_recipe
 from pipeline.run.layout import CONFIG, EVALUATION, SPACE, VALIDATION
 from pipeline.supernet.complexity import complexity
+from pipeline.supernet.hub import is_on_hub, on_disk
+from pipeline.supernet.space import Space
 from pipeline.supernet.store import load_supernet, origin_of
 from pipeline.supernet.subnet import Subnet
 
@@ -46,6 +49,8 @@ def evaluate_run(
 ) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
 
+    Of a run that trains one subnet alone, that one takes the place of the row.
+
     Args:
         shards: the data set of a supernet that has no recipe, as imported ones.
         convention: by which it is shown; see `imported_data`.
@@ -56,7 +61,7 @@ def evaluate_run(
     """
     if shards is None and convention != AUTO:
         raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
-    recipe = _recipe(folder, shards)
+    recipe = _recipe(on_disk(folder), shards)
     supernet = load_supernet(folder)
     space = supernet.space
     if recipe is None:
@@ -64,8 +69,9 @@ def evaluate_run(
         data, config = imported_data(space, shards, convention), EvaluationConfig()
     else:
         data, config = recipe.data, recipe.evaluation
+    alone = recipe.schedule.alone(space) if recipe else None
     is_static = space.largest() == space.smallest()
-    row = [("full", space.largest())] if is_static else space.pareto_row()
+    row = [(ALONE, alone)] if alone else [(FULL, space.largest())] if is_static else space.pareto_row()
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
@@ -96,26 +102,37 @@ def evaluate_run(
             bar.update(task, description=str(subnet))
             # A static network's statistics are its own, and need no recalibration.
             accuracy = evaluator.full_model(supernet) if is_static else evaluator.subnet(supernet, subnet)
-            size = complexity(space, subnet)
-            rows.append(
-                {
-                    "name": name,
-                    "subnet": str(subnet),
-                    "pareto": subnet in known,
-                    "macs": size.macs,
-                    "params": size.parameters,
-                    "top1": accuracy.top1,
-                    "top5": accuracy.top5,
-                    "loss": accuracy.loss,
-                }
-            )
+            rows.append(evaluation_row(space, name, subnet, alone is None and subnet in known, accuracy))
             bar.advance(task)
-        if processes.is_main:
-            content = {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]}
-            write_json(folder / (VALIDATION if on_validation else EVALUATION), content)
+        if processes.is_main and not is_on_hub(folder):  # whose local copy is not ours to write into
+            write_evaluation(folder / (VALIDATION if on_validation else EVALUATION), rows)
     if origin := origin_of(folder):
         logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
+
+
+def evaluation_row(space: Space, name: str, subnet: Subnet, pareto: bool, accuracy: Accuracy) -> dict[str, Any]:
+    """What `evaluation.json` tells of a subnet.
+
+    Args:
+        pareto: whether it is of the Pareto row.
+    """
+    size = complexity(space, subnet)
+    return {
+        "name": name,
+        "subnet": str(subnet),
+        "pareto": pareto,
+        "macs": size.macs,
+        "params": size.parameters,
+        "top1": accuracy.top1,
+        "top5": accuracy.top5,
+        "loss": accuracy.loss,
+    }
+
+
+def write_evaluation(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of subnets as reports read them."""
+    write_json(path, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
 
 
 def print_evaluation(
