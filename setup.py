@@ -13,6 +13,9 @@ DEPLOY = [
     "onnxruntime>=1.23,<2",  # runs and quantises ONNX files; 1.24 and later need Python 3.11
 ]
 
+# Supernets by their name on the Hugging Face hub, and the check of a model card's front matter.
+HUB = "huggingface-hub>=2.4,<3"
+
 setup(
     name="delayed-epsilon-shrinking",
     version="0.1.0",
@@ -57,6 +60,7 @@ setup(
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "deploy": DEPLOY,
+        "hub": [HUB],
         "triton": [TRITON],
         "dev": [
             "pytest>=8",
@@ -67,6 +71,7 @@ setup(
             "ruff",
             "pyright",
             *DEPLOY,
+            HUB,
             TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },

@@ -176,6 +176,32 @@ def predictor_command(
     print_predictor(run, subnets, seed, output, as_json)
 
 
+@app.command(
+    "finetune",
+    epilog="Example: [bold]deps finetune runs/digits100_deps --subnet d2-k3-e4-r32 --teacher "
+    '"schedule.duration=5 epochs" schedule.learning_rate.base=0.01[/bold]',
+)
+def finetune_command(
+    run: RunFolder,
+    subnet: Annotated[str, typer.Option(help="As deps describe, evaluate and search name it.", show_default=False)],
+    overrides: Overrides = None,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Also learn from the full model, frozen; schedule.kd_ratio says how much.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue it if it was begun.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one subnet of a trained run further, from the supernet's weights, and tell what it gained.
+
+    It is a run of its own beside RUN, whose recipe it takes: 5 epochs at a tenth of the rate, unless keys say
+    otherwise. On many processes: deepspeed --num_gpus N --no_local_rank --module deps_command finetune RUN …
+    """
+    from pipeline.commands.finetune import print_finetuning
+
+    stopped = print_finetuning(run, subnet, teacher, overrides or (), resume, as_json)
+    raise typer.Exit(exit_code(stopped))
+
+
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
@@ -282,6 +308,28 @@ def weights_command(
     from pipeline.commands.weights import print_weights
 
     print_weights(run, best, output)
+
+
+@app.command(
+    "card",
+    epilog="Example: [bold]deps card runs/digits --output hub/digits --license apache-2.0[/bold], then "
+    "[bold]hf upload OWNER/digits hub/digits[/bold]",
+)
+def card_command(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    licence: Annotated[
+        str, typer.Option("--license", help="Of the weights, as the hub names it: apache-2.0, cc-by-nc-4.0, other.")
+    ] = "unknown",
+) -> None:
+    """Write a finished run's supernet and a model card into a folder that the Hugging Face hub takes as it is.
+
+    The card has what deps search found (else what deps evaluate measured), the cost, the recipe, how to load it, and
+    checksums. Nothing is uploaded. What is uploaded loads as hf-hub:OWNER/NAME wherever an imported supernet does.
+    """
+    from pipeline.commands.card import print_card
+
+    print_card(run, output, licence)
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from pipeline.commands.imported_data import AUTO
 from pipeline.commands.opening import open_supernet
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.files.json_file import in_json, write_json
+from pipeline.methods.phases import ALONE, FULL
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
 from pipeline.run.layout import EVALUATION, VALIDATION
 from pipeline.supernet.complexity import complexity
+from pipeline.supernet.hub import is_on_hub
+from pipeline.supernet.space import Space
 from pipeline.supernet.store import origin_of
 from pipeline.supernet.subnet import Subnet
 
@@ -42,6 +45,8 @@ def evaluate_run(
 ) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
 
+    Of a run that trains one subnet alone, that one takes the place of the row.
+
     Args:
         shards: the data set of a supernet that has no recipe, as imported ones.
         convention: by which it is shown; see `imported_data`.
@@ -51,9 +56,10 @@ def evaluate_run(
         UsageError: where `folder` is no finished run, a subnet is not of its space, or there are no validation images.
     """
     opened = open_supernet(folder, shards, convention)
-    supernet, data, config = opened.supernet, opened.config, opened.evaluation
+    recipe, supernet, data, config = opened.recipe, opened.supernet, opened.config, opened.evaluation
     space = supernet.space
-    row = [("full", space.largest())] if opened.is_static else space.pareto_row()
+    alone = recipe.schedule.alone(space) if recipe else None
+    row = [(ALONE, alone)] if alone else [(FULL, space.largest())] if opened.is_static else space.pareto_row()
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
@@ -80,26 +86,37 @@ def evaluate_run(
             bar.update(task, description=str(subnet))
             # A static network's statistics are its own, and need no recalibration.
             accuracy = evaluator.full_model(supernet) if opened.is_static else evaluator.subnet(supernet, subnet)
-            size = complexity(space, subnet)
-            rows.append(
-                {
-                    "name": name,
-                    "subnet": str(subnet),
-                    "pareto": subnet in known,
-                    "macs": size.macs,
-                    "params": size.parameters,
-                    "top1": accuracy.top1,
-                    "top5": accuracy.top5,
-                    "loss": accuracy.loss,
-                }
-            )
+            rows.append(evaluation_row(space, name, subnet, alone is None and subnet in known, accuracy))
             bar.advance(task)
-        if processes.is_main:
-            content = {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]}
-            write_json(folder / (VALIDATION if on_validation else EVALUATION), content)
+        if processes.is_main and not is_on_hub(folder):  # whose local copy is not ours to write into
+            write_evaluation(folder / (VALIDATION if on_validation else EVALUATION), rows)
     if origin := origin_of(folder):
         logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
+
+
+def evaluation_row(space: Space, name: str, subnet: Subnet, pareto: bool, accuracy: Accuracy) -> dict[str, Any]:
+    """What `evaluation.json` tells of a subnet.
+
+    Args:
+        pareto: whether it is of the Pareto row.
+    """
+    size = complexity(space, subnet)
+    return {
+        "name": name,
+        "subnet": str(subnet),
+        "pareto": pareto,
+        "macs": size.macs,
+        "params": size.parameters,
+        "top1": accuracy.top1,
+        "top5": accuracy.top5,
+        "loss": accuracy.loss,
+    }
+
+
+def write_evaluation(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of subnets as reports read them."""
+    write_json(path, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
 
 
 def print_evaluation(

@@ -14,6 +14,7 @@ from pipeline.evaluation.config import EvaluationConfig
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.folder import check_data, read_recipe
 from pipeline.run.layout import CONFIG, SPACE
+from pipeline.supernet.hub import on_disk
 from pipeline.supernet.store import load_supernet
 from pipeline.supernet.supernet import Supernet
 
@@ -50,7 +51,7 @@ def open_supernet(folder: Path, shards: Path | None, convention: str) -> Opened:
     """
     if shards is None and convention != AUTO:
         raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
-    recipe = _recipe(folder, shards)
+    recipe = _recipe(on_disk(folder), shards)
     supernet = load_supernet(folder)
     if recipe is not None:
         data = open_data(recipe.data)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.reports.page import Block, Code, Heading, Table, Text, to_markdown
+from pipeline.reports.page import Block, Code, Heading, Listing, Table, Text, to_markdown
 
 CARD, CARD_JSON, RECIPE = "card.md", "card.json", "recipe.yaml"
 
 # In ONNX Runtime, and by torch alone.
-_RUN_ONNX = """```python
+_RUN_ONNX = """
 import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
@@ -18,29 +18,21 @@ pixels = ...  # uint8 [N, {side}, {side}, 3], RGB
 mean, std = np.float32({mean}), np.float32({std})
 images = ((pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
 [logits] = session.run(["logits"], {{"images": np.ascontiguousarray(images)}})
-```
 """
-_RUN_TORCH = """```python
+_RUN_TORCH = """
 import torch
 
 network = torch.export.load("{file}").module()
-logits = network(images)  # a tensor of such images
-```
+logits = network(images)  # a tensor of such images, float32
 """
 
 
 def card(content: Mapping[str, Any]) -> str:
     """`card.md`, from what `card.json` holds."""
-    side, given = content["resolution"], content["input"]
     title = f"{content['network']}, {content['subnet']}"
-    text = to_markdown(title, [*_network(content), *_files(content), *_int8(content), *_origin(content)])
-    runs = [
-        (_RUN_TORCH if name.endswith(".pt2") else _RUN_ONNX).format(
-            file=name, side=side, mean=given["mean"], std=given["std"]
-        )
-        for name in content["files"]
-    ]
-    return "\n".join([text, "## Running it\n", *runs])
+    return to_markdown(
+        title, [*_network(content), *_files(content), *_int8(content), *_origin(content), *_running(content)]
+    )
 
 
 def _network(content: Mapping[str, Any]) -> Iterator[Block]:
@@ -146,3 +138,12 @@ def _origin(content: Mapping[str, Any]) -> Iterator[Block]:
         )
     yield Text("Made by ", Code(content["command"]), ".")
     yield Text(", ".join(f"{name} {number}" for name, number in content["versions"].items()), note=True)
+
+
+def _running(content: Mapping[str, Any]) -> Iterator[Block]:
+    yield Heading("Running it")
+    given = content["input"]
+    for name in content["files"]:
+        code = _RUN_TORCH if name.endswith(".pt2") else _RUN_ONNX
+        filled = code.format(file=name, side=content["resolution"], mean=given["mean"], std=given["std"])
+        yield Listing(filled.strip(), "python")

@@ -22,6 +22,7 @@ LAZY = {
     "onnx": {"pipeline/deploy/quantise.py"},
     "onnxruntime": {"pipeline/deploy/quantise.py", "pipeline/deploy/runtime.py"},
     "onnxscript": set(),  # torch's exporter imports it
+    "huggingface_hub": {"pipeline/supernet/hub.py"},
     "pymoo": {"pipeline/search/evolution.py"},
     "sklearn": {"data_shards/sources/digits.py", "pipeline/predictor/fit.py"},
 }
