@@ -108,7 +108,8 @@ def print_export(asked: Asked, as_json: bool) -> None:
         )
     if content["licence"]:
         print(readable(content["licence"]))
-    print(f"Written: {', '.join(str(asked.output / name) for name in (*content['files'], CARD, CARD_JSON))}")
+    names = (*content["files"], CARD, CARD_JSON, *([RECIPE] if content["training"] else ()))
+    print(f"Written: {', '.join(str(asked.output / name) for name in names)}")
 
 
 class _Export:
