@@ -36,7 +36,7 @@ class DecodedImages:
                 logger.warning(
                     "%d %s images of %d px need %s MiB of memory, where %s can be had beside the evaluation: they are "
                     "read again for every few subnets",
-                    number, images, side, f"{needed / _MIB:,.0f}", f"{self._room / _MIB:,.0f}",
+                    number, images, side, f"{needed / _MIB:,.1f}", f"{self._room / _MIB:,.1f}",
                 )  # fmt: skip
                 self._tells = False
             return iter(read())

@@ -76,10 +76,10 @@ def test_none_depends_on_those_that_it_is_measured_with() -> None:
 
 def test_what_subnets_begin_with_alike_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     supernet = lively(SPACE)
-    first, *others = SPACE.uniform(2, 5, 6).stages
-    changed = replace(others[-1], blocks=(*others[-1].blocks[:-1], others[-1].blocks[-1]._replace(kernel=3)))
     one = SPACE.uniform(2, 5, 6)
-    other = replace(one, stages=(first, *others[:-1], changed))
+    *alike, stage = one.stages
+    *blocks, block = stage.blocks
+    other = replace(one, stages=(*alike, stage._replace(blocks=(*blocks, block._replace(kernel=3)))))
     computed = []
     through = Supernet.through
 

@@ -127,6 +127,16 @@ def test_the_front_is_a_section_of_the_report(unbroken: Path, tmp_path: Path) ->
     assert "its content is not that of its checksum" in refused(deps("report", run, "--output", tmp_path))
 
 
+def test_validation_figures_are_those_of_an_evaluation_of_the_run(unbroken: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    front = {row["subnet"]: row["validation_top1"] for row in front_of(run)["front"]}
+    named = [part for subnet in front for part in ("--subnet", subnet)]
+    done = deps("evaluate", run, "--validation", *named, "--json")
+    assert done.returncode == 0, done.stderr
+    found = {row["subnet"]: row["top1"] for row in json.loads(done.stdout)}
+    assert {subnet: found[subnet] for subnet in front} == front
+
+
 @pytest.mark.parametrize("after", [1, 5, 17])
 def test_a_search_that_was_killed_goes_on_to_the_same_front(
     after: int, run: Path, unbroken: Path, measured: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
