@@ -586,6 +586,36 @@ def bench_search_command(
     print_search_benchmark(seeds, evaluations, output, as_json)
 
 
+@bench_app.command(
+    "evaluate", epilog="Example: [bold]deps bench evaluate --network mobilenet_v3_32px --images 500[/bold]"
+)
+def bench_evaluate_command(
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A network's name; may be repeated. mobilenet_v3_digits (as for digits100) and mobilenet_v3_32px on "
+            "CPUs, mobilenet_v3 on GPUs.",
+            show_default=False,
+        ),
+    ] = None,
+    subnets: Annotated[int, whole(1, 10_000, help="Random subnets that are measured.")] = 8,
+    images: Annotated[
+        int, whole(100, 1_000_000, help="Images that they are measured on; twice as many recalibrate.")
+    ] = 1000,
+    repeats: Annotated[int, whole(1, 10_000, help="Turns of each contender; the median counts.")] = 3,
+    device: BenchDevice = None,
+    output: BenchOutput = None,
+    as_json: Json = False,
+) -> None:
+    """Subnets of a supernet measured per minute, against extracting and evaluating them one by one.
+
+    The accuracies are compared; where they differ, no figure is given and the exit code is 1.
+    """
+    from pipeline.bench.evaluate import print_evaluate_benchmark
+
+    print_evaluate_benchmark(network or (), subnets, images, repeats, device, output, as_json)
+
+
 # What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.
 _NotUnderstood: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data_shards.open_data import Data, open_data
 from pipeline.commands.artifacts import attach, is_tracked
-from pipeline.commands.dealing import Dealer
+from pipeline.commands.dealing import Dealer, Measure
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import AT_ONCE, Evaluator
+from pipeline.evaluation.room import room_for_images
 from pipeline.files.json_file import write_json
 from pipeline.predictor.encoding import Encoding
 from pipeline.predictor.fit import fit
@@ -71,7 +72,7 @@ def search_run(folder: Path, asked: Search) -> dict[str, Any] | None:
     """
     run = _open(folder, asked)
     with launched_processes() as processes:
-        dealer = Dealer(processes, _measure(run, processes))
+        dealer = Dealer(processes, _measure(run, processes), AT_ONCE)
         place = folder / SEARCH
 
         def keep() -> Evaluations | None:
@@ -153,23 +154,24 @@ def _open(folder: Path, asked: Search) -> _Opened:
     return _Opened(folder, recipe, supernet, objectives, data)
 
 
-def _measure(run: _Opened, processes: Processes) -> Callable[[str, str], float]:
-    """Measures a subnet on this process alone. Images are opened when they are first asked for."""
+def _measure(run: _Opened, processes: Processes) -> Measure:
+    """Measures subnets on this process alone. Images are opened when they are first asked for."""
     space, config = run.supernet.space, run.recipe.evaluation
     run.supernet.to(processes.device)
     batches = [(config.batch_size, max(space.image_sides))]
     data = fit_readers(run.recipe.data, run.data.train, batches, processes)
+    room = room_for_images(space, config.batch_size, processes)
     alone = Processes(0, 1, processes.device)
     splits = {"validation": run.data.validation, "test": run.data.test}
     evaluators: dict[str, Evaluator] = {}
 
-    def measure(images: str, subnet: str) -> float:
+    def measure(images: str, subnets: Sequence[str]) -> list[float]:
         if images not in evaluators:
             evaluators.clear()  # the images that the other one keeps
             split = splits[images]
             assert split is not None
-            evaluators[images] = Evaluator(run.data.train, split, data, config, alone)
-        return evaluators[images].subnet(run.supernet, space.parse(subnet)).top1
+            evaluators[images] = Evaluator(run.data.train, split, data, config, alone, room)
+        return [each.top1 for each in evaluators[images].subnets(run.supernet, [space.parse(each) for each in subnets])]
 
     return measure
 
