@@ -384,6 +384,45 @@ def export_checkpoint_command(
     print_export(folder, output)
 
 
+@app.command(
+    "export",
+    epilog="Example: [bold]deps export runs/digits --subnet d1.2-k3-e4-r32 --format onnx,int8,torch "
+    "--output deployed[/bold]",
+)
+def export_command(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run's folder, runs/NAME, or an imported supernet.", show_default=False),
+    ],
+    subnet: Annotated[str, typer.Option(help="In words, as deps search and evaluate print it.", show_default=False)],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder.", show_default=False)],
+    formats: Annotated[
+        str, typer.Option("--format", help="onnx, int8 (ONNX), torch (torch.export), with commas between them.")
+    ] = "onnx",
+    max_drop: Annotated[
+        float, real(0, 100, help="Most points of top-1 that INT8 may lose; layers stay in float until it holds.")
+    ] = 1.0,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="The data set of a supernet without a recipe.", show_default=False),
+    ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(help="With --data, how images are shown: ofa, compofa, deps, attentive_nas, alpha_net, none."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what card.json holds.")] = False,
+) -> None:
+    """Write a subnet as files that run without this project, checked on real images, with a card of figures.
+
+    Batch norm is recalibrated and folded. Where INT8 cannot be had within --max-drop, or a file does not give the
+    network's logits, nothing is written, and the exit code is 1.
+    """
+    from pipeline.commands.export import Asked, parse_formats, print_export
+
+    asked = Asked(run, subnet, parse_formats(formats), output, max_drop, data, convention)
+    print_export(asked, as_json)
+
+
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")
 def sync_command(
     run: RunFolder,

@@ -10,25 +10,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_shards.one_line import shown
-from data_shards.open_data import open_data
-from pipeline.commands.imported_data import AUTO, imported_data
+from pipeline.commands.imported_data import AUTO
+from pipeline.commands.opening import open_supernet
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.evaluation.room import room_for_images
 from pipeline.files.json_file import in_json, write_json
 from pipeline.methods.phases import ALONE, FULL
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
-from pipeline.recipe.recipe import Recipe
-from pipeline.run.folder import check_data, read_recipe
-from pipeline.run.layout import CONFIG, EVALUATION, SPACE, VALIDATION
+from pipeline.run.layout import EVALUATION, VALIDATION
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.hub import is_on_hub, on_disk
+from pipeline.supernet.hub import is_on_hub
 from pipeline.supernet.space import Space
-from pipeline.supernet.store import load_supernet, origin_of
+from pipeline.supernet.store import origin_of
 from pipeline.supernet.subnet import Subnet
 
 _COLUMNS = {
@@ -60,30 +56,18 @@ def evaluate_run(
     Raises:
         UsageError: where `folder` is no finished run, a subnet is not of its space, or there are no validation images.
     """
-    if shards is None and convention != AUTO:
-        raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
-    recipe = _recipe(on_disk(folder), shards)
-    supernet = load_supernet(folder)
+    opened = open_supernet(folder, shards, convention)
+    recipe, supernet, data, config = opened.recipe, opened.supernet, opened.config, opened.evaluation
     space = supernet.space
-    if recipe is None:
-        assert shards is not None
-        data, config = imported_data(space, shards, convention), EvaluationConfig()
-    else:
-        data, config = recipe.data, recipe.evaluation
     alone = recipe.schedule.alone(space) if recipe else None
-    is_static = space.largest() == space.smallest()
-    row = [(ALONE, alone)] if alone else [(FULL, space.largest())] if is_static else space.pareto_row()
+    row = [(ALONE, alone)] if alone else [(FULL, space.largest())] if opened.is_static else space.pareto_row()
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, validation, test = open_data(data)
+    train, validation, test = opened.data
     if on_validation and validation is None:
         raise UsageError(f"--validation: {folder} was trained on all images: data.validation_samples is 0")
     measured = validation if on_validation and validation is not None else test
-    if recipe is not None:
-        check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
-    elif test.num_classes != space.classes:
-        raise UsageError(f"--data {shards}: has {test.num_classes} classes, {folder} tells {space.classes} apart")
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
@@ -102,7 +86,7 @@ def evaluate_run(
         task = bar.add_task("subnets", total=len(named))
         subnets = [subnet for _, subnet in named]
         # A static network's statistics are its own, and need no recalibration.
-        accuracies = [evaluator.full_model(supernet)] if is_static else evaluator.each(supernet, subnets)
+        accuracies = [evaluator.full_model(supernet)] if opened.is_static else evaluator.each(supernet, subnets)
         for (name, subnet), accuracy in zip(named, accuracies, strict=True):
             rows.append(evaluation_row(space, name, subnet, alone is None and subnet in known, accuracy))
             bar.advance(task)
@@ -153,16 +137,6 @@ def print_evaluation(
         labelled = [{**row, "label": _label(row["name"], row["subnet"])} for row in rows]
         images = "validation" if on_validation else "held-out"
         print_table(f"{folder}: {images} accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
-
-
-def _recipe(folder: Path, shards: Path | None) -> Recipe | None:
-    """The recipe of the run in `folder`; None for a supernet that has none, for which `shards` are given."""
-    is_run, is_saved = (folder / CONFIG).exists(), (folder / SPACE).exists()
-    if is_run and shards is not None:
-        raise UsageError(f"--data {shards}: is for a supernet without a recipe; {folder} has the data set of its run")
-    if is_saved and not is_run and shards is None:
-        raise UsageError(f"{folder / CONFIG}: is not there; a supernet without a recipe needs --data SHARDS")
-    return read_recipe(folder) if shards is None else None
 
 
 def _label(name: str, subnet: str) -> str:
