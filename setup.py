@@ -5,8 +5,16 @@ from setuptools import find_packages, setup
 # Not pinned in constraints.txt: torch's CUDA builds bring the one that they need.
 TRITON = 'triton>=3.6,<3.10; platform_system == "Linux"'
 
-# NSGA-II by ask and tell, with operators of one's own; all that it draws follows from a seed.
-PYMOO = "pymoo>=0.6.2,<0.7"
+# Search and export; all of it is in `dev` as well, for the tests.
+DEPLOY = [
+    "pymoo>=0.6.2,<0.7",  # NSGA-II by ask and tell, with operators of one's own; all that it draws follows from a seed
+    "onnx>=1.23,<2",  # the format of exported subnets
+    "onnxscript>=0.7,<0.8",  # torch's exporter writes ONNX by it, and each torch by versions of its time
+    "onnxruntime>=1.23,<2",  # runs and quantises ONNX files; 1.24 and later need Python 3.11
+]
+
+# Supernets by their name on the Hugging Face hub, and the check of a model card's front matter.
+HUB = "huggingface-hub>=2.4,<3"
 
 setup(
     name="delayed-epsilon-shrinking",
@@ -51,7 +59,8 @@ setup(
     ],
     extras_require={
         "dali": ["nvidia-dali-cuda130==2.4.0"],
-        "deploy": [PYMOO],
+        "deploy": DEPLOY,
+        "hub": [HUB],
         "triton": [TRITON],
         "dev": [
             "pytest>=8",
@@ -61,7 +70,8 @@ setup(
             "markdown-it-py>=3",  # what a reader makes of report.md; rich needs it as well
             "ruff",
             "pyright",
-            PYMOO,
+            *DEPLOY,
+            HUB,
             TRITON,  # its interpreter tests the GPU's kernels on a CPU
         ],
     },

@@ -70,6 +70,7 @@ class Purpose(Enum):
     FILE_ORDER = Of.DATA_SET, 40
     CIFAR_ORDER = Of.DATA_SET, 41
     VALIDATION = Of.DATA_SET, 42
+    CALIBRATION = Of.DATA_SET, 43
     DIGITS_HELD_OUT = Of.DATA_SET, 1797
 
     def __init__(self, of: Of, number: int | None):

@@ -176,6 +176,32 @@ def predictor_command(
     print_predictor(run, subnets, seed, output, as_json)
 
 
+@app.command(
+    "finetune",
+    epilog="Example: [bold]deps finetune runs/digits100_deps --subnet d2-k3-e4-r32 --teacher "
+    '"schedule.duration=5 epochs" schedule.learning_rate.base=0.01[/bold]',
+)
+def finetune_command(
+    run: RunFolder,
+    subnet: Annotated[str, typer.Option(help="As deps describe, evaluate and search name it.", show_default=False)],
+    overrides: Overrides = None,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Also learn from the full model, frozen; schedule.kd_ratio says how much.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue it if it was begun.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one subnet of a trained run further, from the supernet's weights, and tell what it gained.
+
+    It is a run of its own beside RUN, whose recipe it takes: 5 epochs at a tenth of the rate, unless keys say
+    otherwise. On many processes: deepspeed --num_gpus N --no_local_rank --module deps_command finetune RUN …
+    """
+    from pipeline.commands.finetune import print_finetuning
+
+    stopped = print_finetuning(run, subnet, teacher, overrides or (), resume, as_json)
+    raise typer.Exit(exit_code(stopped))
+
+
 @app.command("report", epilog="Example: [bold]deps report runs/ramp-0 runs/no-ramp-0 --output report[/bold]")
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
@@ -285,6 +311,28 @@ def weights_command(
 
 
 @app.command(
+    "card",
+    epilog="Example: [bold]deps card runs/digits --output hub/digits --license apache-2.0[/bold], then "
+    "[bold]hf upload OWNER/digits hub/digits[/bold]",
+)
+def card_command(
+    run: RunFolder,
+    output: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    licence: Annotated[
+        str, typer.Option("--license", help="Of the weights, as the hub names it: apache-2.0, cc-by-nc-4.0, other.")
+    ] = "unknown",
+) -> None:
+    """Write a finished run's supernet and a model card into a folder that the Hugging Face hub takes as it is.
+
+    The card has what deps search found (else what deps evaluate measured), the cost, the recipe, how to load it, and
+    checksums. Nothing is uploaded. What is uploaded loads as hf-hub:OWNER/NAME wherever an imported supernet does.
+    """
+    from pipeline.commands.card import print_card
+
+    print_card(run, output, licence)
+
+
+@app.command(
     "import",
     epilog="Example: [bold]deps import ofa_mbv3_d234_e346_k357_w1.0 --output ofa[/bold] · "
     "[bold]deps import attentive_nas.pth.tar --network attentive_nas --output attentive[/bold], then "
@@ -334,6 +382,45 @@ def export_checkpoint_command(
     from pipeline.commands.export_checkpoint import print_export
 
     print_export(folder, output)
+
+
+@app.command(
+    "export",
+    epilog="Example: [bold]deps export runs/digits --subnet d1.2-k3-e4-r32 --format onnx,int8,torch "
+    "--output deployed[/bold]",
+)
+def export_command(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run's folder, runs/NAME, or an imported supernet.", show_default=False),
+    ],
+    subnet: Annotated[str, typer.Option(help="In words, as deps search and evaluate print it.", show_default=False)],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder.", show_default=False)],
+    formats: Annotated[
+        str, typer.Option("--format", help="onnx, int8 (ONNX), torch (torch.export), with commas between them.")
+    ] = "onnx",
+    max_drop: Annotated[
+        float, real(0, 100, help="Most points of top-1 that INT8 may lose; layers stay in float until it holds.")
+    ] = 1.0,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="The data set of a supernet without a recipe.", show_default=False),
+    ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(help="With --data, how images are shown: ofa, compofa, deps, attentive_nas, alpha_net, none."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what card.json holds.")] = False,
+) -> None:
+    """Write a subnet as files that run without this project, checked on real images, with a card of figures.
+
+    Batch norm is recalibrated and folded. Where INT8 cannot be had within --max-drop, or a file does not give the
+    network's logits, nothing is written, and the exit code is 1.
+    """
+    from pipeline.commands.export import Asked, parse_formats, print_export
+
+    asked = Asked(run, subnet, parse_formats(formats), output, max_drop, data, convention)
+    print_export(asked, as_json)
 
 
 @app.command("sync", epilog="Example: [bold]deps sync runs/digits[/bold]")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from data_shards.loading.loader import DataConfig, TrainLoader
 from data_shards.open_data import Data, open_data
 from data_shards.store.index import Split
+from pipeline.checkpoints.belonging import misfit_of
+from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
@@ -30,6 +34,7 @@ from pipeline.run.start import check_start, note_of, origin_of_trained
 from pipeline.supernet.networks import build_space
 from pipeline.supernet.store import save_supernet
 from pipeline.tracking.ledger import Ledger
+from pipeline.tracking.mlflow import child_of
 from pipeline.tracking.tracker import NoTracker, Tracker, Tracking
 from pipeline.training.build import build
 from pipeline.training.display import TrainingProgress, farewell, greeting
@@ -99,14 +104,19 @@ def prepare(recipe: Recipe) -> Experiment:
 
 
 def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
-    """Train what `recipe` describes, from the start or from the newest checkpoint.
+    """Train what `recipe` describes on the processes of the launcher; see `train_on`."""
+    with launched_processes(recipe.engine.lost_after) as processes:
+        return train_on(processes, recipe, resume)
+
+
+def train_on(processes: Processes, recipe: Recipe, resume: bool) -> signal.Signals | None:
+    """Train what `recipe` describes, from the start or from the newest checkpoint. All processes call it together.
 
     Returns:
         The signal that stopped it before its end, if any.
     """
     stop_request = StopRequest()
     with (
-        launched_processes(recipe.engine.lost_after) as processes,
         stop_request.listening(),
         leaving_with_the_launcher(stopping=lambda: stop_request.signal is not None),
         RunLock(recipe.folder) as lock,
@@ -147,14 +157,23 @@ def train(recipe: Recipe, resume: bool) -> signal.Signals | None:
                 display.say(line)
             stopped = trainer.train()
             if not stopped:
-                weights = engine.full_state().weights
+                last = engine.full_state().weights
                 origin = origin_of_trained(start)
-                processes.on_main(lambda: save_supernet(recipe.folder, schedule.space, weights, origin))
+                processes.on_main(
+                    lambda: save_supernet(recipe.folder, schedule.space, left_by(recipe, schedule, last), origin)
+                )
         for line in filter(None, (skipped.summary(), farewell(recipe, trainer.counters.step, schedule, stopped))):
             display.say(line)
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
         processes.barrier()  # leave together: a launcher ends the others as soon as one has gone
         return stopped
+
+
+def left_by(recipe: Recipe, schedule: Schedule, last: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights that a run leaves at its end: the last ones, or those that were best on validation images."""
+    if recipe.model.end == "last":
+        return last
+    return load_best_checkpoint(recipe.folder, [], misfit_of(schedule)).state.weights
 
 
 @contextmanager
@@ -173,6 +192,8 @@ def track(recipe: Recipe, ledger: Ledger) -> Tracker:
     """The tracker of the main process."""
     ledger.save()  # a start that is killed before its first log line has cost something too
     tags = {"approach": recipe.approach, "dataset": recipe.data.shards.name}
+    if recipe.model.start is not None:
+        tags |= child_of(recipe.model.start, recipe.tracking)
     return Tracker(recipe.folder, recipe.tracking, recipe.name, run_folder.resolved(recipe), tags)
 
 

@@ -45,7 +45,7 @@ FLOORS = {
         recipe
         run training
         experiment reports
-        forecast
+        deploy forecast
         comparison
         bench commands
         train cli

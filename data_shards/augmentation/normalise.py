@@ -10,7 +10,7 @@ from torch import Tensor
 from data_shards.augmentation.colour import MEAN_COLOUR
 
 # ImageNet's channel statistics, which the literature uses for every data set of natural images.
-_STD = (0.229, 0.224, 0.225)
+STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -30,4 +30,4 @@ def normalise(images: Tensor) -> Tensor:
 @functools.cache
 def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and 1 / deviation, float32 [3]. Made once per device, as the host waits while they are copied there."""
-    return torch.tensor(MEAN_COLOUR).to(device), (1 / (torch.tensor(_STD) * 255)).to(device)
+    return torch.tensor(MEAN_COLOUR).to(device), (1 / (torch.tensor(STD) * 255)).to(device)

@@ -68,7 +68,7 @@ class Checkpoint:
 
     Attributes:
         ledger: the cost so far, as the ledger's own record.
-        accuracy: held-out top-1 in per cent, mean of the full model and the smallest subnet; None if not evaluated.
+        accuracy: held-out top-1 in per cent, mean over what the run is measured by; None if not evaluated.
     """
 
     counters: Counters

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_shards.one_line import shown
-from data_shards.open_data import open_data
-from pipeline.commands.imported_data import AUTO, imported_data
+from pipeline.commands.imported_data import AUTO
+from pipeline.commands.opening import open_supernet
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.config import EvaluationConfig
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import Accuracy, Evaluator
 from pipeline.evaluation.room import room_for_images
 from pipeline.files.json_file import in_json, write_json
+from pipeline.methods.phases import ALONE, FULL
 from pipeline.processes.group import launched_processes
 from pipeline.processes.shared_memory import fit_readers
-from pipeline.recipe.recipe import Recipe
-from pipeline.run.folder import check_data, read_recipe
-from pipeline.run.layout import CONFIG, EVALUATION, SPACE, VALIDATION
+from pipeline.run.layout import EVALUATION, VALIDATION
 from pipeline.supernet.complexity import complexity
-from pipeline.supernet.store import load_supernet, origin_of
+from pipeline.supernet.hub import is_on_hub
+from pipeline.supernet.space import Space
+from pipeline.supernet.store import origin_of
 from pipeline.supernet.subnet import Subnet
 
 _COLUMNS = {
@@ -47,6 +46,8 @@ def evaluate_run(
 ) -> list[dict[str, Any]]:
     """Evaluate the Pareto row and the subnets named in `extra`; written to `evaluation.json` and returned.
 
+    Of a run that trains one subnet alone, that one takes the place of the row.
+
     Args:
         shards: the data set of a supernet that has no recipe, as imported ones.
         convention: by which it is shown; see `imported_data`.
@@ -55,29 +56,18 @@ def evaluate_run(
     Raises:
         UsageError: where `folder` is no finished run, a subnet is not of its space, or there are no validation images.
     """
-    if shards is None and convention != AUTO:
-        raise UsageError(f"--convention {shown(convention)}: goes with --data; a run shows images as its recipe says")
-    recipe = _recipe(folder, shards)
-    supernet = load_supernet(folder)
+    opened = open_supernet(folder, shards, convention)
+    recipe, supernet, data, config = opened.recipe, opened.supernet, opened.config, opened.evaluation
     space = supernet.space
-    if recipe is None:
-        assert shards is not None
-        data, config = imported_data(space, shards, convention), EvaluationConfig()
-    else:
-        data, config = recipe.data, recipe.evaluation
-    is_static = space.largest() == space.smallest()
-    row = [("full", space.largest())] if is_static else space.pareto_row()
+    alone = recipe.schedule.alone(space) if recipe else None
+    row = [(ALONE, alone)] if alone else [(FULL, space.largest())] if opened.is_static else space.pareto_row()
     known = {subnet for _, subnet in row}
     wanted = dict.fromkeys(subnet for text in extra if (subnet := space.parse(text)) not in known)
     named: list[tuple[str, Subnet]] = [*row, *((str(subnet), subnet) for subnet in wanted)]
-    train, validation, test = open_data(data)
+    train, validation, test = opened.data
     if on_validation and validation is None:
         raise UsageError(f"--validation: {folder} was trained on all images: data.validation_samples is 0")
     measured = validation if on_validation and validation is not None else test
-    if recipe is not None:
-        check_data(folder, {split.name: split.entry.index_sha256 for split in (train, test)}, data.shards)
-    elif test.num_classes != space.classes:
-        raise UsageError(f"--data {shards}: has {test.num_classes} classes, {folder} tells {space.classes} apart")
     bar = Progress(
         TextColumn("evaluating {task.description}"),
         BarColumn(),
@@ -96,28 +86,39 @@ def evaluate_run(
         task = bar.add_task("subnets", total=len(named))
         subnets = [subnet for _, subnet in named]
         # A static network's statistics are its own, and need no recalibration.
-        accuracies = [evaluator.full_model(supernet)] if is_static else evaluator.each(supernet, subnets)
+        accuracies = [evaluator.full_model(supernet)] if opened.is_static else evaluator.each(supernet, subnets)
         for (name, subnet), accuracy in zip(named, accuracies, strict=True):
-            size = complexity(space, subnet)
-            rows.append(
-                {
-                    "name": name,
-                    "subnet": str(subnet),
-                    "pareto": subnet in known,
-                    "macs": size.macs,
-                    "params": size.parameters,
-                    "top1": accuracy.top1,
-                    "top5": accuracy.top5,
-                    "loss": accuracy.loss,
-                }
-            )
+            rows.append(evaluation_row(space, name, subnet, alone is None and subnet in known, accuracy))
             bar.advance(task)
-        if processes.is_main:
-            content = {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]}
-            write_json(folder / (VALIDATION if on_validation else EVALUATION), content)
+        if processes.is_main and not is_on_hub(folder):  # whose local copy is not ours to write into
+            write_evaluation(folder / (VALIDATION if on_validation else EVALUATION), rows)
     if origin := origin_of(folder):
         logging.getLogger(__name__).warning("%s", origin.note(folder))
     return rows
+
+
+def evaluation_row(space: Space, name: str, subnet: Subnet, pareto: bool, accuracy: Accuracy) -> dict[str, Any]:
+    """What `evaluation.json` tells of a subnet.
+
+    Args:
+        pareto: whether it is of the Pareto row.
+    """
+    size = complexity(space, subnet)
+    return {
+        "name": name,
+        "subnet": str(subnet),
+        "pareto": pareto,
+        "macs": size.macs,
+        "params": size.parameters,
+        "top1": accuracy.top1,
+        "top5": accuracy.top5,
+        "loss": accuracy.loss,
+    }
+
+
+def write_evaluation(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of subnets as reports read them."""
+    write_json(path, {"subnets": [{**row, "loss": in_json(row["loss"])} for row in rows]})
 
 
 def print_evaluation(
@@ -136,16 +137,6 @@ def print_evaluation(
         labelled = [{**row, "label": _label(row["name"], row["subnet"])} for row in rows]
         images = "validation" if on_validation else "held-out"
         print_table(f"{folder}: {images} accuracy, batch norm recalibrated for each subnet", labelled, _COLUMNS)
-
-
-def _recipe(folder: Path, shards: Path | None) -> Recipe | None:
-    """The recipe of the run in `folder`; None for a supernet that has none, for which `shards` are given."""
-    is_run, is_saved = (folder / CONFIG).exists(), (folder / SPACE).exists()
-    if is_run and shards is not None:
-        raise UsageError(f"--data {shards}: is for a supernet without a recipe; {folder} has the data set of its run")
-    if is_saved and not is_run and shards is None:
-        raise UsageError(f"{folder / CONFIG}: is not there; a supernet without a recipe needs --data SHARDS")
-    return read_recipe(folder) if shards is None else None
 
 
 def _label(name: str, subnet: str) -> str:

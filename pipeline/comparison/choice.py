@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.comparison.entrants import Entrant, Variant
 from pipeline.comparison.seed_run import SeedRun, seed_run_in
 from pipeline.comparison.sweep import Sweep, in_a_name
+from pipeline.methods.phases import ALONE
 from pipeline.reports.run_record import SubnetResult, read_evaluation
 from pipeline.run.layout import VALIDATION
 
@@ -24,9 +25,10 @@ class Trial:
     variant: Variant
     seed_runs: tuple[SeedRun, ...]
 
-    def accuracies(self) -> list[tuple[float, float, float]] | None:
+    def accuracies(self) -> list[tuple[float | None, float | None, float]] | None:
         """Of each run on validation images the full model's top-1, the smallest subnet's, and the mean of the Pareto
-        row, both among it, in per cent; None where a run is not evaluated."""
+        row, both among it, in per cent; None where a run is not evaluated. Of runs that train one subnet alone, its
+        own is the mean."""
         found = [read_evaluation(each.folder / VALIDATION) for each in self.seed_runs]
         return [_in_short(subnets) for subnets in found if subnets] if all(found) else None
 
@@ -70,7 +72,7 @@ def choices(folder: Path, entrants: Sequence[Entrant], choose: Sweep, seeds: int
     ]
 
 
-def _in_short(subnets: Sequence[SubnetResult]) -> tuple[float, float, float]:
-    row = [subnet for subnet in subnets if subnet.pareto]
-    full, smallest = (next(each.top1 for each in row if each.name == name) for name in ("full", "smallest"))
+def _in_short(subnets: Sequence[SubnetResult]) -> tuple[float | None, float | None, float]:
+    row = [subnet for subnet in subnets if subnet.pareto or subnet.name == ALONE]
+    full, smallest = (next((each.top1 for each in row if each.name == name), None) for name in ("full", "smallest"))
     return full, smallest, float(np.mean([subnet.top1 for subnet in row]))

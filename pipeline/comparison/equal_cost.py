@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from pipeline.errors import UsageError
 from pipeline.experiment import prepare
 from pipeline.forecast.budget import Budget, plan_budget
 from pipeline.forecast.lengths import CountedMacs, scaled
+from pipeline.methods.schedule import Schedule
+from pipeline.recipe.recipe import Recipe, resolved
 
 NEAR = 0.01  # by how much planned MACs may differ from each other, as a share of the most
 
@@ -28,10 +31,7 @@ def at_equal_cost(entrants: Sequence[Entrant], training_macs: float | None) -> t
     amount = training_macs if training_macs is not None else _macs(entrants[0])
     option = "--equal-cost" if training_macs is None else f"--training-macs {training_macs:g}"
     budget = Budget("training MACs", amount, option)
-    found = tuple(
-        replace(entrant, variants=tuple(_scaled(entrant, each, budget) for each in entrant.variants))
-        for entrant in entrants
-    )
+    found = tuple(replace(entrant, variants=_scaled(entrant, budget)) for entrant in entrants)
     _check_equal(found)
     return found
 
@@ -41,15 +41,35 @@ def _macs(entrant: Entrant) -> int:
     return CountedMacs(recipe.batch_size)(prepare(recipe).schedule)
 
 
-def _scaled(entrant: Entrant, variant: Variant, budget: Budget) -> Variant:
-    recipe = variant.recipe
-    whole = prepare(recipe).schedule
+def _scaled(entrant: Entrant, budget: Budget) -> tuple[Variant, ...]:
+    """The entrant's variants; counted once where they differ in rates only, which no MACs depend on."""
+    planned: dict[str, tuple[int, int]] = {}
+    found: list[Variant] = []
+    for variant in entrant.variants:
+        recipe = variant.recipe
+        whole = prepare(recipe).schedule
+        work = _work(recipe)
+        if work not in planned:
+            planned[work] = _plan(entrant, recipe, whole, budget)
+        steps, macs = planned[work]
+        found.append(replace(variant, recipe=scaled(recipe, whole, steps), planned_macs=macs))
+    return tuple(found)
+
+
+def _work(recipe: Recipe) -> str:
+    """The recipe as text, without what changes rates alone."""
+    content = resolved(recipe)
+    del content["schedule"]["learning_rate"], content["optimizer"]
+    return json.dumps(content, sort_keys=True)
+
+
+def _plan(entrant: Entrant, recipe: Recipe, whole: Schedule, budget: Budget) -> tuple[int, int]:
+    """Steps and training MACs of the longest run that the budget pays for."""
     try:
         schedule = plan_budget(recipe, whole, budget, None)
     except UsageError as error:
         raise UsageError(f"recipe {entrant.name}: {error}") from None
-    planned = CountedMacs(recipe.batch_size)(schedule)
-    return replace(variant, recipe=scaled(recipe, whole, schedule.steps), planned_macs=planned)
+    return schedule.steps, CountedMacs(recipe.batch_size)(schedule)
 
 
 def _check_equal(entrants: Sequence[Entrant]) -> None:

@@ -19,6 +19,7 @@ FIGURES: dict[str, Callable[[RunRecord], float | None]] = {
     "full model": summary.full_top1,
     "smallest subnet": summary.smallest_top1,
     "mean Pareto": summary.mean_pareto,
+    "the subnet alone": summary.alone_top1,
     "dip when shrinking begins": summary.dip_points,
 }
 

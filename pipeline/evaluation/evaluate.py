@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_shards.augmentation.normalise import normalise
 from data_shards.errors import ShardDamage
@@ -19,9 +19,11 @@ from data_shards.store.damage_record import DamageRecord
 from data_shards.store.index import Split
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.decoded import DecodedImages
+from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.evaluation.reused_memory import memory_reused
 from pipeline.evaluation.subnet_tree import SubnetTree
 from pipeline.processes.group import Processes
+from pipeline.supernet.extract import extract
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet
 
@@ -40,6 +42,12 @@ class Accuracy:
     top5: float
     loss: float
     samples: int
+
+    @staticmethod
+    def of(counts: Sequence[float]) -> Accuracy:
+        """From top-1 hits, top-5 hits, summed cross-entropy and number of samples."""
+        top1, top5, loss, samples = counts
+        return Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
 
 
 # Subnets that are measured together by `Evaluator.each`, which share the more the more they are, and are lost together
@@ -122,6 +130,18 @@ class Evaluator:
                 found |= zip(alike, self._measured(tree.logits, len(alike), side), strict=True)
         return [found[subnet] for subnet in subnets]
 
+    def network(self, supernet: Supernet, subnet: Subnet) -> nn.Module:
+        """`subnet` as a plain network with statistics recalibrated at its resolution, in evaluation mode.
+
+        Raises:
+            ShardDamage: on the process that met damaged data; PeerFailure on the others.
+        """
+        network, side = extract(supernet, subnet), supernet.space.image_side(subnet)
+        with _in_float32(supernet):
+            images = (normalise(self._here(batch.images)) for batch in self._recalibration(side))
+            self.processes.together(lambda: recalibrate(network, images))
+        return network
+
     @torch.inference_mode()
     def _recalibrate(self, tree: SubnetTree, side: int) -> None:
         tree.recalibrate(normalise(self._here(batch.images)) for batch in self._recalibration(side))
@@ -133,10 +153,7 @@ class Evaluator:
             return count_each(networks, number, self._held_out_batches(side), self.processes.device)
 
         counts = np.array(self.processes.total(list(np.ravel(self.processes.together(measure)))))
-        return [
-            Accuracy(100 * top1 / samples, 100 * top5 / samples, loss / samples, int(samples))
-            for top1, top5, loss, samples in counts.reshape(number, -1).tolist()
-        ]
+        return [Accuracy.of(row) for row in counts.reshape(number, -1).tolist()]
 
     def _here(self, images: Tensor) -> Tensor:
         return images.to(self.processes.device, non_blocking=True)
@@ -159,14 +176,23 @@ class Evaluator:
             self._train, self._data, side, self._config.batch_size, rank=0, world=1, ids=ids, substitute=True
         )
         yield from loader
-        self._tell_skipped(loader.skipped)
+        tell_skipped("recalibration", self._damage, loader.skipped, self.processes.is_main)
 
-    def _tell_skipped(self, damages: list[ShardDamage]) -> None:
-        firsts = self._damage.add(damages)
-        if firsts and self.processes.is_main:
-            message = "recalibration: other samples shown: %s; first %s"
-            logging.getLogger(__name__).warning(message, self._damage, firsts[0])
-        self._damage.check()
+
+def tell_skipped(use: str, record: DamageRecord, damages: Sequence[ShardDamage], tells: bool) -> None:
+    """Have a warning tell what other samples were shown for, in `use`.
+
+    Args:
+        record: of all that was damaged so far, which `damages` are added to.
+        tells: whether this process does.
+
+    Raises:
+        ShardDamage: where more is damaged than is allowed.
+    """
+    firsts = record.add(damages)
+    if firsts and tells:
+        logging.getLogger(__name__).warning("%s: other samples shown: %s; first %s", use, record, firsts[0])
+    record.check()
 
 
 @contextmanager
@@ -209,13 +235,14 @@ def count_each(networks: Networks, number: int, batches: Iterable[Batch], device
         if len(batch.labels):
             images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
             for each, logits in networks(normalise(images)):
-                counts[each] += _counts(logits.float(), labels)
+                counts[each] += hits(logits.float(), labels)
             samples += len(batch.labels)
     return [[*row, samples] for row in counts.tolist()]
 
 
-def _counts(logits: Tensor, labels: Tensor) -> Tensor:
+def hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Top-1 hits, top-5 hits and summed cross-entropy of logits [N, classes]: float64 [3]."""
     best = logits.topk(min(5, logits.shape[1])).indices  # [N, 5]
-    hits = best == labels[:, None]
+    found = best == labels[:, None]
     loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([hits[:, 0].sum(), hits.sum(), loss]).double()
+    return torch.stack([found[:, 0].sum(), found.sum(), loss]).double()

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from data_shards.errors import ShardUsageError
+from pipeline.console.quantities import with_prefix
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.experiment import prepare
@@ -33,8 +34,8 @@ _COLUMNS = {
     "end": ("to step", ",d"),
     "epochs": ("epochs", ".1f"),
     "subnets": ("subnets per step", ""),
-    "giga_macs_per_image": ("GMACs/image, fwd + bwd", ".3f"),
-    "tera_macs": ("TMACs in all", ",.1f"),
+    "macs_per_image": ("an image, fwd + bwd", ""),
+    "training_macs": ("in all", ""),
     "hours": ("hours here", ",.2f"),
 }
 
@@ -88,7 +89,9 @@ def print_dry_run(recipe: Recipe, as_json: bool) -> None:
         f"{found['name']} ({found['approach']}): {found['steps']:,} steps of {found['batch_size']:,} images, "
         f"{found['steps_per_epoch']:,} an epoch; supernet of {found['supernet_parameters']:,} parameters"
     )
-    print_table("Phases", found["phases"], _COLUMNS)
+    macs = ("macs_per_image", "training_macs")
+    phases = [{**phase, **{key: with_prefix(phase[key], "MACs") for key in macs}} for phase in found["phases"]]
+    print_table("Phases", phases, _COLUMNS)
     columns = {"subnet": ("subnet", ""), "macs": ("MACs", ",d"), "params": ("parameters", ",d")}
     print_table("Subnets of the Pareto row", found["subnets"], columns)
     estimate = found["estimate"]
@@ -134,8 +137,8 @@ def _phase_row(phase: Phase, schedule: Schedule, batch_size: int, seconds_per_im
         "end": phase.end,
         "epochs": steps / schedule.steps_per_epoch,
         "subnets": " + ".join(name if count == 1 else f"{count} {name}" for name, count in names.items()),
-        "giga_macs_per_image": per_image / 1e9,
-        "tera_macs": per_image * steps * batch_size / 1e12,
+        "macs_per_image": per_image,
+        "training_macs": per_image * steps * batch_size,
         "hours": seconds_per_image * steps * batch_size / 3600,
     }
 

@@ -8,6 +8,7 @@ from data_shards.errors import ShardUsageError
 from data_shards.open_data import open_data
 from pipeline.forecast.costs import Links, gradient_bytes, run_seconds
 from pipeline.forecast.step_times import StepTimes
+from pipeline.methods.phases import FULL
 from pipeline.methods.schedule import Schedule
 from pipeline.recipe.recipe import Recipe
 from pipeline.tracking.ledger import unit_for
@@ -70,6 +71,8 @@ class RunHours:
         if self._held_out is None or self._times.evaluation is None:
             return 0.0
         of_full, of_smallest = milestones(self._recipe, schedule).evaluations()
+        if FULL not in schedule.measured:  # one subnet alone, which takes as long as the smallest
+            of_full = 0
         recalibrated = self._recipe.evaluation.recalibration_samples  # by each process for itself
         alone = self._held_out // self._count
         full = alone + recalibrated if len(schedule.space.image_sides) > 1 else alone

@@ -169,6 +169,12 @@ class LossConfig(BaseModel):
     def of_labels(self) -> LabelCrossEntropy:
         return LabelCrossEntropy(self.label_smoothing)
 
+    def of_labels_and_teacher(self, ratio: float) -> Loss:
+        """Label cross-entropy + `ratio` · what is learned from the frozen teacher's soft labels (OFA's κ)."""
+        if not ratio:
+            return self.of_labels()
+        return WeightedSum(((1.0, self.of_labels()), (ratio, self.of_network("teacher"))))
+
     def of_network(self, of: Network, own: SoftLossConfig = None) -> Loss:
         """What learns from the soft labels of a network.
 

@@ -13,6 +13,7 @@ from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import Clock, Phase
 from pipeline.methods.sampling import SamplingConfig, UniformConfig
 from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
 
 
 class BaseMethodConfig(BaseModel, ABC, extra="forbid", frozen=True):
@@ -30,6 +31,14 @@ class BaseMethodConfig(BaseModel, ABC, extra="forbid", frozen=True):
     def anchored(self) -> BaseMethodConfig:
         """The same with absolute paths."""
         return self
+
+    def alone(self, space: Space) -> Subnet | None:
+        """The subnet of `space` that is all a run trains and is measured by; None where more or the full model is.
+
+        Raises:
+            ScheduleError: where `space` has no such subnet.
+        """
+        return None
 
     @abstractmethod
     def phases(self, space: Space, clock: Clock, loss: LossConfig) -> tuple[Phase, ...]:

@@ -15,6 +15,7 @@ from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 
 FULL = "full"  # the slot that trains the full model, which other slots may learn from
+ALONE = "subnet"  # the slot of a run that trains one subnet and nothing else
 
 
 class ScheduleError(UsageError):

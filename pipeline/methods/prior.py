@@ -43,23 +43,17 @@ class NearTarget:
 
     def __call__(self, key: Key) -> Subnet:
         """A subnet of the bin; where 101 tries find none, the last of them."""
-        drawn = _table(self.space, self._width, self.table, key.seed)
+        width = self.bin_macs or _width(self.space)
+        drawn = _table(self.space, width, self.table, key.seed)
         generator = key.generator
         target = drawn.bins[_below(len(drawn.bins), generator)]
         generator.manual_seed(_below(1 << 62, generator) + key.candidate)  # candidates may be drawn in any order
         subnet = self.space.largest()
         for _ in range(_MOST_TRIES):
             subnet = self._near(drawn.of_bin[target], generator)
-            if bin_of(self.space, subnet, self._width) == target:
+            if bin_of(self.space, subnet, width) == target:
                 break
         return subnet
-
-    @property
-    def _width(self) -> float:
-        if self.bin_macs is not None:
-            return self.bin_macs
-        least, most = (complexity(self.space, each).macs for each in (self.space.smallest(), self.space.largest()))
-        return max((most - least) / _BINS, 1.0)
 
     def _near(self, chosen: Mapping[Dimension, Sequence[Any]], generator: torch.Generator) -> Subnet:
         """A subnet with each value drawn with its frequency, whatever the MACs of all together."""
@@ -78,6 +72,13 @@ class _Table:
 
     bins: tuple[int, ...]
     of_bin: Mapping[int, Mapping[Dimension, Sequence[Any]]]
+
+
+@lru_cache(maxsize=4)
+def _width(space: Space) -> float:
+    """Of a bin, where the recipe gives none."""
+    least, most = (complexity(space, each).macs for each in (space.smallest(), space.largest()))
+    return max((most - least) / _BINS, 1.0)
 
 
 @lru_cache(maxsize=4)

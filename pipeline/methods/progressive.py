@@ -16,7 +16,7 @@ from pipeline.duration import Duration
 from pipeline.methods.draws import Uniform
 from pipeline.methods.entries import Entry, forget_momentum, freeze_teacher
 from pipeline.methods.learning_rate import learning_rate
-from pipeline.methods.losses import Loss, LossConfig, WeightedSum
+from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
 from pipeline.methods.phases import Clock, Phase, ScheduleError, SlotRule, duration_in_steps
 from pipeline.methods.sandwich import full_model
@@ -77,12 +77,6 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
         description="over which the factor of subnets that a phase opens rises from 0 to 1; per cent are of the phase",
     )
 
-    def of_the_teacher(self, loss: LossConfig) -> Loss:
-        """Label cross-entropy + κ · what is learned from the teacher's soft labels."""
-        if not self.kd_ratio:
-            return loss.of_labels()
-        return WeightedSum(((1.0, loss.of_labels()), (self.kd_ratio, loss.of_network("teacher"))))
-
     def chosen(
         self, names: Mapping[str, Published], legal: Sequence[str], begins_trained: bool
     ) -> tuple[PhaseConfig, ...]:
@@ -115,7 +109,7 @@ class BaseProgressiveConfig(BaseMethodConfig, frozen=True):
         Raises:
             ScheduleError: where they do not add up to the run.
         """
-        taught, phases = self.of_the_teacher(loss), []
+        taught, phases = loss.of_labels_and_teacher(self.kd_ratio), []
         freezes = self.kd_ratio > 0
         steps = _laid_out([part.settings for part in parts], published, clock)
         for part, (start, end) in zip(parts, steps, strict=True):

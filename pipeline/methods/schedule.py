@@ -10,8 +10,19 @@ from pipeline.methods.draws import Key, step_bits
 from pipeline.methods.entries import Entry
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.method import BaseMethodConfig
-from pipeline.methods.phases import Clock, Phase, ScheduleError, Slot, SlotRule, StepPlan, duration_in_steps
+from pipeline.methods.phases import (
+    ALONE,
+    FULL,
+    Clock,
+    Phase,
+    ScheduleError,
+    Slot,
+    SlotRule,
+    StepPlan,
+    duration_in_steps,
+)
 from pipeline.supernet.space import Space
+from pipeline.supernet.subnet import Subnet
 
 
 class Schedule:
@@ -46,6 +57,7 @@ class Schedule:
         _check_losses(phases, loss)
         first, *others = (phase for phase in phases if phase.start < phase.end)
         self.phases = (replace(first, enter=(*start, *first.enter)), *others)
+        self._alone = method.alone(space)
 
     def at(self, step: int) -> StepPlan:
         """The plan of optimizer step 0 … steps − 1."""
@@ -75,6 +87,13 @@ class Schedule:
     def entries(self, step: int) -> tuple[Phase, ...]:
         """The phases that do something to the training state on being entered, up to the one of `step`."""
         return tuple(phase for phase in self.phases if phase.enter and phase.start <= step)
+
+    @property
+    def measured(self) -> dict[str, Subnet]:
+        """The subnets whose held-out accuracy tells how far the run is, by the names that figures have."""
+        if self._alone is not None:
+            return {ALONE: self._alone}
+        return {FULL: self.space.largest(), "smallest": self.space.smallest()}
 
     def dips(self) -> tuple[tuple[int, int], ...]:
         """Steps done (from, to) between which the full model may lose accuracy."""

@@ -38,11 +38,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"recipe {path}: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"recipe {path}: must be a mapping of keys, see recipes/digits.yaml")
+    apply_overrides(content, overrides)
+    return parse_recipe(content, f"recipe {path}")
+
+
+def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Apply `key=value` overrides to a recipe's content; see `load_recipe`."""
     changes = [_parse(override) for override in overrides]
     _take_sections_over(content, changes)
     for change in changes:
         _apply(content, change)
-    return parse_recipe(content, f"recipe {path}")
 
 
 def parse_recipe(content: dict[str, Any], source: str) -> Recipe:

@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.methods import MethodConfig
 from pipeline.methods.losses import LossConfig
+from pipeline.supernet.hub import is_on_hub
 from pipeline.supernet.networks import SpaceConfig
 from pipeline.tracking.mlflow import TrackingConfig
 from pipeline.tracking.mlflow_run import local_database, place_of
@@ -41,10 +42,15 @@ class ModelConfig(BaseModel):
         default=False, description="compute each block again for backward, which takes time and saves memory"
     )
     start: Path | None = Field(
-        default=None, description="folder of a supernet that training begins with: imported, or a run's"
+        default=None,
+        description="folder of a supernet that training begins with: imported, or a run's; or hf-hub:OWNER/NAME",
     )
     start_classifier: Literal["same", "new"] = Field(
         default="same", description="new: with a classifier of the data set's own, whatever the supernet's classes"
+    )
+    end: Literal["last", "best"] = Field(
+        default="last",
+        description="weights that the run leaves: of its end, or of the checkpoint that was best on validation images",
     )
     cuda_graphs: bool = Field(default=False, description="replay the full model and the smallest subnet from graphs")
 
@@ -98,6 +104,8 @@ class Recipe(BaseModel):
             raise ValueError(
                 "model.cuda_graphs: a graph needs weights that stay in one place; take an engine without shards"
             )
+        if self.model.end == "best" and not (self.data.validation_samples and self.checkpoint.keep_best):
+            raise ValueError("model.end: best needs data.validation_samples to choose on, and checkpoint.keep_best")
         return self
 
     @property
@@ -133,10 +141,14 @@ def anchored(recipe: Recipe) -> Recipe:
             "runs": recipe.runs.absolute(),
             "data": data.model_copy(update={"shards": data.shards.absolute()}),
             "schedule": recipe.schedule.anchored(),
-            "model": model.model_copy(update={"start": model.start and model.start.absolute()}),
+            "model": model.model_copy(update={"start": _anchored(model.start)}),
             "tracking": tracking.model_copy(update={"uri": place_of(tracking.uri).uri}),
         }
     )
+
+
+def _anchored(start: Path | None) -> Path | None:
+    return start if start is None or is_on_hub(start) else start.absolute()
 
 
 def written_folders(recipe: Recipe) -> set[Path]:

@@ -38,6 +38,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Lines to be typed or kept as they are, in the language that is named (`sh`, `python`, `yaml`)."""
+
+    text: str
+    language: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of text under a header. The first `labels` columns are text, the others numbers, set to the right.
 
@@ -65,7 +73,7 @@ class Figures:
     figures: Sequence[Figure]
 
 
-Block = Heading | Text | Table | Figures
+Block = Heading | Text | Listing | Table | Figures
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
@@ -76,6 +84,8 @@ def to_markdown(title: str, blocks: Sequence[Block]) -> str:
             parts.append(f"## {_markdown(block.text)}")
         elif isinstance(block, Text):
             parts.append("".join(f"`{p.text}`" if isinstance(p, Code) else _markdown(p) for p in block.parts))
+        elif isinstance(block, Listing):
+            parts.append(_markdown_listing(block))
         elif isinstance(block, Table):
             parts.append(_markdown_table(block))
         else:
@@ -93,6 +103,13 @@ _MARKUP = re.compile(r"[\\`*\[\]|#~$!]|(?<![^\W_])_|_(?![^\W_])")
 def _markdown(text: str) -> str:
     """Text as Markdown that reads as that text."""
     return _MARKUP.sub(r"\\\g<0>", escape(readable(text), quote=False))
+
+
+def _markdown_listing(listing: Listing) -> str:
+    """Between fences that are longer than any row of backticks in it."""
+    fence = "`" * max([3, *(len(row) + 1 for row in re.findall("`+", listing.text))])
+    lines = "\n".join(map(readable, listing.text.rstrip("\n").split("\n")))
+    return f"{fence}{listing.language}\n{lines}\n{fence}"
 
 
 def _html(text: str) -> str:
@@ -129,6 +146,9 @@ def _html_block(block: Block) -> str:
     if isinstance(block, Text):
         text = "".join(f"<code>{_html(p.text)}</code>" if isinstance(p, Code) else _html(p) for p in block.parts)
         return f"<p{' class=note' if block.note else ''}>{text}</p>"
+    if isinstance(block, Listing):
+        lines = "\n".join(map(_html, block.text.rstrip("\n").split("\n")))
+        return f"<pre><code>{lines}</code></pre>"
     if isinstance(block, Table):
         return _html_table(block)
     figures = "\n".join(_html_figure(figure) for figure in block.figures)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 from pipeline.errors import UsageError
 from pipeline.files.json_file import checked, read_json
 from pipeline.files.whole_file import DamagedError
-from pipeline.methods.phases import FULL
+from pipeline.methods.phases import ALONE, FULL
 from pipeline.recipe.recipe import resolved
 from pipeline.run.description import RunDescription, RunPhase, read_description
 from pipeline.run.folder import read_config, read_recipe
@@ -158,6 +158,8 @@ def read_evaluation(path: Path) -> tuple[SubnetResult, ...] | None:
     except DamagedError as damage:
         raise ReportError(f"{path}: {damage}; deps evaluate RUN writes it anew") from None
     row = {subnet.name for subnet in found if subnet.pareto}
+    if not row and any(subnet.name == ALONE for subnet in found):  # of a run that trains no other
+        return tuple(sorted(found, key=lambda subnet: subnet.macs))
     if missing := [name for name in ("smallest", "full") if name not in row]:
         raise ReportError(f"{path}: lacks the Pareto row's {' and '.join(missing)}; deps evaluate RUN writes it anew")
     return tuple(sorted(found, key=lambda subnet: subnet.macs))

@@ -16,7 +16,9 @@ from pipeline.reports.sections import millions
 from pipeline.run.layout import FRONT, SEARCH
 
 
-class _Subnet(BaseModel):
+class FoundSubnet(BaseModel):
+    """A subnet of it; accuracies in per cent."""
+
     subnet: str
     macs: int = Field(gt=0)
     params: int = Field(gt=0)
@@ -24,11 +26,13 @@ class _Subnet(BaseModel):
     test_top1: float = Field(ge=0, le=100)
 
 
-class _Front(BaseModel):
+class Front(BaseModel):
+    """`front.json`, as far as pages tell of it."""
+
     measured: int
     validation_images: int
-    front: tuple[_Subnet, ...]
-    uniform: tuple[_Subnet, ...]
+    front: tuple[FoundSubnet, ...]
+    uniform: tuple[FoundSubnet, ...]
 
 
 def searched(runs: Sequence[RunRecord], output: Path) -> list[Block]:
@@ -39,14 +43,14 @@ def searched(runs: Sequence[RunRecord], output: Path) -> list[Block]:
     """
     blocks: list[Block] = []
     for number, run in enumerate(runs):
-        found = _read(run.folder / SEARCH / FRONT)
+        found = read_front(run.folder)
         if found is not None:
             blocks += [Heading("Searched subnets")] if not blocks else []
             blocks += _of_run(run, found, output / f"searched_{number}.svg")
     return blocks
 
 
-def _of_run(run: RunRecord, found: _Front, path: Path) -> list[Block]:
+def _of_run(run: RunRecord, found: Front, path: Path) -> list[Block]:
     lines = {
         name: [{**each.model_dump(), "cost": each.macs} for each in subnets]
         for name, subnets in (("searched", found.front), ("uniform", found.uniform))
@@ -62,11 +66,17 @@ def _of_run(run: RunRecord, found: _Front, path: Path) -> list[Block]:
     return [Figures([Figure(path, caption)]), Table(header, rows), Text(note, note=True)]
 
 
-def _read(path: Path) -> _Front | None:
+def read_front(run_folder: Path) -> Front | None:
+    """What the last search of a run has found; None where none was.
+
+    Raises:
+        ReportError: it is damaged.
+    """
+    path = run_folder / SEARCH / FRONT
     if not path.exists():
         return None
     try:
-        return checked(read_json(path), TypeAdapter(_Front))
+        return checked(read_json(path), TypeAdapter(Front))
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from None
     except DamagedError as damage:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.methods.phases import ALONE
 from pipeline.recipe.keys import is_trained
 from pipeline.reports.run_record import ReportError, RunRecord, SubnetResult
 from pipeline.run.layout import RUN
@@ -139,6 +140,12 @@ def full_top1(run: RunRecord) -> float | None:
     """Top-1 of the full model; of a run not evaluated, what was last measured in training."""
     found = full(run)
     return found.top1 if found else last_accuracy(run, "acc/full")
+
+
+def alone_top1(run: RunRecord) -> float | None:
+    """Top-1 of the only subnet that the run trains; of a run not evaluated, what was last measured in training."""
+    found = next((subnet for subnet in run.subnets or () if subnet.name == ALONE), None)
+    return found.top1 if found else last_accuracy(run, f"acc/{ALONE}")
 
 
 def comparable(approach: Approach) -> tuple[RunRecord, ...]:

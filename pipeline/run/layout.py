@@ -26,10 +26,12 @@ CHECKPOINTS = "checkpoints"
 WEIGHTS = "supernet.safetensors"
 SPACE = "supernet.json"
 BESIDES = "published.safetensors"  # beside imported ones, for the way back (`pipeline/published`)
+CARD = "README.md"  # beside a supernet that is to be published (`deps card`)
 
-# What is made of it later (`deps evaluate`, `deps report`, `deps search`).
+# What is made of it later (`deps evaluate`, `deps finetune`, `deps report`, `deps search`).
 EVALUATION = "evaluation.json"
 VALIDATION = "validation.json"  # the same on validation images
+FINETUNING = "finetuning.json"  # of a run that fine-tuned a subnet: its accuracy before and after
 REPORT = "report"
 SEARCH = "search"  # in it:
 EVALUATIONS = "evaluations.jsonl"  # all subnets that searches have measured

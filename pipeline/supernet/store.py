@@ -24,6 +24,7 @@ from pipeline.files.json_file import checked, read_json, write_json
 from pipeline.files.whole_file import DamagedError, Digest, read_whole, write_whole
 from pipeline.run.layout import SPACE, WEIGHTS
 from pipeline.supernet.belonging import difference, without_memory
+from pipeline.supernet.hub import on_disk
 from pipeline.supernet.origin import Origin
 from pipeline.supernet.space import Space
 from pipeline.supernet.space_json import space_from_dict
@@ -50,11 +51,14 @@ def save_supernet(
     return [folder / WEIGHTS, folder / SPACE]
 
 
-def load_supernet(folder: Path) -> Supernet:
+def load_supernet(folder: Path | str) -> Supernet:
     """The supernet that `save_supernet` wrote, in evaluation mode.
 
+    Args:
+        folder: of a run, of `deps import`, of `deps card`; or the name of such a one on the hub, `hf-hub:OWNER/NAME`.
+
     Raises:
-        UsageError: where `folder` has none. RunFailure: where it is damaged.
+        UsageError: where `folder` has none. RunFailure: where it is damaged, or the hub cannot be reached.
     """
     space, weights = load_weights(folder)
     supernet = Supernet(space)
@@ -62,8 +66,9 @@ def load_supernet(folder: Path) -> Supernet:
     return supernet.eval()
 
 
-def load_weights(folder: Path) -> tuple[Space, dict[str, Tensor]]:
+def load_weights(folder: Path | str) -> tuple[Space, dict[str, Tensor]]:
     """The space and the weights that `save_supernet` wrote; see `load_supernet`."""
+    folder = on_disk(folder)
     if not (folder / WEIGHTS).exists():
         raise UsageError(f"{folder / WEIGHTS}: is not there; a run writes it at its end (deps train … --resume)")
     description = _description(folder)
@@ -86,7 +91,7 @@ def origin_of(folder: Path) -> Origin | None:
     Raises:
         RunFailure: where `supernet.json` is damaged.
     """
-    return _description(folder).origin
+    return _description(on_disk(folder)).origin
 
 
 def digest_of(folder: Path) -> str:
@@ -95,6 +100,7 @@ def digest_of(folder: Path) -> str:
     Raises:
         OSError: where they cannot be read. RunFailure: where `supernet.json` is damaged.
     """
+    folder = on_disk(folder)
     return (_description(folder).digest or Digest.of(read_regular(folder / WEIGHTS))).sha256
 
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tracking import outbox
-from pipeline.tracking.mlflow_run import DeletedError, PlaceGoneError, place_of
-from pipeline.tracking.shipment import Shipment, check_place, last_status
+from pipeline.tracking.mlflow_run import PARENT_TAG, DeletedError, PlaceGoneError, place_of
+from pipeline.tracking.shipment import Shipment, State, check_place, last_status
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,19 @@ class MlflowShipper:
             logger.warning("MLflow (%s) is back after %d failed tries", self._where, self._failures)
         self._failures = 0
         self._reason = ""
+
+
+def child_of(earlier: Path, config: TrackingConfig) -> dict[str, str]:
+    """The tag by which MLflow shows a run under an earlier one; none where that one is not tracked in the same place.
+
+    Args:
+        earlier: its folder; of what is no run, nothing is known either.
+        config: the later run's.
+    """
+    state = State.load(earlier)
+    if not config.mlflow or state is None or state.run_id is None or state.uri != place_of(config.uri).uri:
+        return {}
+    return {PARENT_TAG: state.run_id}
 
 
 def root_cause(error: BaseException) -> str:

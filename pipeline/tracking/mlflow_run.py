@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 _SQLITE = "sqlite:///"
 KEY_TAG = "deps.run_key"
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's own
 # What one call may carry, and how long a value may be, in MLflow's own validation.
 METRICS_PER_CALL = 1000
 ENTRIES_PER_CALL = 100

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 COSTS = tuple(cost_metric(unit) for unit in UNITS.values())  # a run has one of them
 # Also sent with the cost as their step, so that MLflow draws accuracy against cost without a click.
-BY_COST = ("acc/full", "acc/smallest")
+BY_COST = ("acc/full", "acc/smallest", "acc/subnet")
 
 
 class BusyError(RuntimeError):

@@ -60,14 +60,16 @@ class TrainingProgress:
         self._bar.update(self._task, completed=step)
 
     def show(self, step: int, phase: str, metrics: dict[str, float], cost: str) -> None:
-        """Show the newest figures: loss of the first slot, accuracy of the full model, speed, cost so far."""
+        """Show the newest figures: loss of the first slot, held-out accuracy, speed, cost so far."""
         figures = [phase]
         if loss := next((value for name, value in metrics.items() if name.startswith("loss/")), None):
             figures.append(f"loss {loss:.3f}")
-        if "acc/full" in metrics:
-            figures.append(f"{self._held_out} {metrics['acc/full']:.1f} %")
-        elif "acc/train" in metrics:
-            figures.append(f"train {metrics['acc/train']:.1f} %")
+        accuracies = {name: value for name, value in metrics.items() if name.startswith("acc/")}
+        trained = accuracies.pop("acc/train", None)
+        if accuracies:
+            figures.append(f"{self._held_out} {next(iter(accuracies.values())):.1f} %")
+        elif trained is not None:
+            figures.append(f"train {trained:.1f} %")
         if "speed/images_per_second" in metrics:
             figures.append(f"{metrics['speed/images_per_second']:,.0f} images/s")
         text = " · ".join([*figures, cost])

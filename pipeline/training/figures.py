@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.evaluation.evaluate import Evaluator
-from pipeline.methods.phases import StepPlan
+from pipeline.methods.phases import FULL, StepPlan
 from pipeline.processes.group import Processes
+from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.tracker import Tracking
@@ -61,8 +63,8 @@ class Figures:
         self.pace.add_wait(time.perf_counter() - began)
         return figures
 
-    def held_out(self, supernet: Supernet, full_is_trained: bool, smallest_too: bool) -> dict[str, float]:
-        """Accuracy and loss of the full model, and of the smallest subnet.
+    def held_out(self, supernet: Supernet, subnets: Mapping[str, Subnet], full_is_trained: bool) -> dict[str, float]:
+        """Accuracy and loss of subnets, by their names.
 
         Args:
             full_is_trained: whether the current steps train the full model; else its running statistics are outdated,
@@ -71,12 +73,12 @@ class Figures:
         Raises:
             ShardDamage: on the process that met damaged data; PeerFailure on the others.
         """
-        evaluator, space = self.evaluator, supernet.space
-        full = evaluator.full_model(supernet) if full_is_trained else evaluator.subnet(supernet, space.largest())
-        figures = {"acc/full": full.top1, "loss/full_held_out": full.loss}
-        if smallest_too:
-            smallest = evaluator.subnet(supernet, space.smallest())
-            figures |= {"acc/smallest": smallest.top1, "loss/smallest_held_out": smallest.loss}
+        figures: dict[str, float] = {}
+        for name, subnet in subnets.items():
+            as_it_is = name == FULL and full_is_trained
+            evaluator = self.evaluator
+            found = evaluator.full_model(supernet) if as_it_is else evaluator.subnet(supernet, subnet)
+            figures |= {f"acc/{name}": found.top1, f"loss/{name}_held_out": found.loss}
         return figures
 
     def log(self, done: int, phase: str, figures: dict[str, float]) -> None:

@@ -32,7 +32,7 @@ class Milestones:
         return _due(self.log, done) or self.evaluates_full(done) or self.saves(done)
 
     def evaluates(self, done: int) -> bool:
-        """Whether both the full model and the smallest subnet are evaluated after `done` steps."""
+        """Whether all that the run is measured by is evaluated after `done` steps."""
         return _due(self.evaluate, done) or done == self.last
 
     def evaluates_full(self, done: int) -> bool:

@@ -14,7 +14,7 @@ from pipeline.checkpoints.checkpoints import Checkpoints
 from pipeline.engines.protocol import Engine
 from pipeline.methods.draws import step_bits
 from pipeline.methods.entries import enter
-from pipeline.methods.phases import StepPlan
+from pipeline.methods.phases import FULL, StepPlan
 from pipeline.methods.schedule import Schedule
 from pipeline.methods.work import training_macs
 from pipeline.processes.group import FAILURES
@@ -120,12 +120,14 @@ class Trainer:
         done = self.counters.step
         if not self.milestones.evaluates_full(done):
             return {}
-        both = self.milestones.evaluates(done)
+        whole = self.milestones.evaluates(done)
+        measured = self.schedule.measured
+        subnets = measured if whole else {FULL: measured[FULL]}
         full_is_trained = self.schedule.phase(done - 1).trains_full
         with self.charge("evaluation"):
-            figures = self.figures.held_out(self.engine.whole_supernet(), full_is_trained, smallest_too=both)
-        if both:
-            self.checkpoints.evaluated((figures["acc/full"] + figures["acc/smallest"]) / 2)
+            figures = self.figures.held_out(self.engine.whole_supernet(), subnets, full_is_trained)
+        if whole:
+            self.checkpoints.evaluated(sum(figures[f"acc/{name}"] for name in subnets) / len(subnets))
         return figures
 
     def _read_figures(self) -> dict[str, float]:

@@ -74,20 +74,20 @@ def test_all_cost_the_same_within_a_hundredth_counted_by_each_runs_own_schedule(
     bignas = Path("recipes/digits100_bignas.yaml")
     read = entrants("data.validation_samples=100", files=(DEPS, OFA, bignas), choose=choose)
     first = prepare(read[0].base).schedule
-    budget = CountedMacs(64)(first)
-    for given, amount in ((None, budget), (2.5e11, 2.5e11)):
+    budget = CountedMacs(read[0].base.batch_size)(first)
+    for given, amount in ((None, budget), (1.5 * budget, 1.5 * budget)):
         for entrant in at_equal_cost(read, given):
             assert len(entrant.variants) == 2
             for variant in entrant.variants:
                 schedule = prepare(variant.recipe).schedule
-                assert CountedMacs(64)(schedule) == variant.planned_macs
+                assert CountedMacs(variant.recipe.batch_size)(schedule) == variant.planned_macs
                 assert 0.99 * amount < (variant.planned_macs or 0) <= amount
                 assert [phase.name for phase in schedule.phases] == [
                     phase.name for phase in prepare(entrant.base).schedule.phases
                 ]
     assert at_equal_cost(read, None)[0].variants[0].recipe.schedule.duration == f"{first.steps} steps"
     with pytest.raises(UsageError, match="which differ by more than 1%: runs of so few steps are not finer; give more"):
-        at_equal_cost(read, 2.5e10)
+        at_equal_cost(read, budget / 10)
 
 
 def test_a_second_call_waits_for_the_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from pipeline.engines.protocol import TrainingState
 from pipeline.methods.alpha_net import AlphaNetConfig
 from pipeline.methods.bignas import BigNasConfig
-from pipeline.methods.entries import LoadWeights, StartAsShortcuts, forget_momentum
+from pipeline.methods.entries import LoadWeights, StartAsShortcuts, forget_momentum, freeze_teacher
 from pipeline.methods.learning_rate import LearningRateConfig, learning_rate
 from pipeline.methods.losses import (
     AlphaDivergence,
@@ -18,6 +18,7 @@ from pipeline.methods.losses import (
     LossConfig,
     SoftCrossEntropy,
     SoftCrossEntropyConfig,
+    WeightedSum,
 )
 from pipeline.methods.phases import ScheduleError
 from pipeline.methods.schedule import Schedule
@@ -94,6 +95,25 @@ def test_one_network_alone_learns_from_labels() -> None:
     assert small.at(0).slots[0].loss == LabelCrossEntropy(0.1)
     with pytest.raises(ScheduleError, match=r"schedule.subnet: stage 1: depth 5 is none of \[1, 2\]"):
         Schedule(single(subnet="d5-k3-e4-r32"), SPACE, 50, seed=0)
+
+
+def test_one_network_alone_may_also_learn_from_the_full_model_that_the_run_begins_with(tmp_path: Path) -> None:
+    taught, start = single(subnet="d2.1-k3-e4-r32", kd_ratio=0.5), (LoadWeights(tmp_path),)
+    schedule = Schedule(taught, SPACE, 50, seed=0, start=start)
+    assert schedule.phases[0].enter == (*start, freeze_teacher), "the teacher is what was loaded"
+    loss = schedule.at(0).slots[0].loss
+    assert loss == WeightedSum(((1.0, LabelCrossEntropy(0.1)), (0.5, SoftCrossEntropy("teacher", 1.0))))
+    assert Schedule(taught, SPACE, 50, 0, LossConfig(soft=AlphaDivergenceConfig()), start).at(0).slots[0].loss != loss
+    with pytest.raises(ScheduleError, match=r"schedule.kd_ratio: the teacher is the full model that the run begins"):
+        Schedule(taught, SPACE, 50, seed=0)
+
+
+def test_one_subnet_alone_is_what_its_run_is_measured_by() -> None:
+    ends = {"full": SPACE.largest(), "smallest": SPACE.smallest()}
+    assert Schedule(single(), SPACE, 50, seed=0).measured == ends
+    assert Schedule(single(subnet=str(SPACE.largest())), SPACE, 50, seed=0).measured == ends
+    small = SPACE.parse("d2.1-k3-e4-r32")
+    assert Schedule(single(subnet=str(small)), SPACE, 50, seed=0).measured == {"subnet": small}
 
 
 def test_weights_to_begin_with_are_loaded_before_all_else(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.engines.optimizer import SgdConfig
 from pipeline.engines.single import SingleEngine
 from pipeline.methods import MethodConfig
+from pipeline.methods.entries import Entry, forget_momentum
 from pipeline.methods.losses import LossConfig
 from pipeline.methods.phases import StepPlan
 from pipeline.methods.schedule import Schedule
@@ -54,14 +55,15 @@ def alpha(z: Tensor, full: Tensor, teacher: Tensor) -> Tensor:
     return -(factors * z.log_softmax(1)).sum(1).mean()
 
 
-def plan(space: Any, step: int, **settings: Any) -> StepPlan:
+def plan(space: Any, step: int, starts: tuple[Entry, ...] = (), **settings: Any) -> StepPlan:
     content = {"duration": "20 steps", "learning_rate": {"base": 0.1}, **settings}
     method = TypeAdapter(MethodConfig).validate_python(content)
-    return Schedule(method, space, steps_per_epoch=10, seed=0, loss=LossConfig()).at(step)
+    return Schedule(method, space, steps_per_epoch=10, seed=0, loss=LossConfig(), start=starts).at(step)
 
 
 OFA = {"name": "ofa", "kd_ratio": 0.7, "progression": ["teacher", "kernel", "depth 1", "expand 2"]}
 ATTENTIVE = {"name": "attentive_nas", "sampling": {"name": "attentive", "table": 40}}
+FINETUNED = {"name": "single", "subnet": "d2.1-k3-e4-r32", "kd_ratio": 0.7}
 METHODS: dict[str, tuple[StepPlan, list[Loss]]] = {
     "ofa teacher": (plan(SPACE, 0, **OFA), [labels]),
     "ofa kernel": (plan(SPACE, 10, **OFA), [taught]),
@@ -71,6 +73,7 @@ METHODS: dict[str, tuple[StepPlan, list[Loss]]] = {
     "alpha_net": (plan(OPEN, 3, name="alpha_net"), [labels, alpha, alpha, alpha]),
     "attentive_nas": (plan(OPEN, 3, **ATTENTIVE), [labels, soft, soft, soft]),
     "single": (plan(SPACE, 3, name="single", subnet="d2.1-k3-e4-r32"), [labels]),
+    "single, taught": (plan(SPACE, 3, (forget_momentum,), **FINETUNED), [taught]),
 }
 
 
