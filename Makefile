@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/deps bench kernels
 	$(BIN)/deps bench step
 	$(BIN)/deps bench data
+	$(BIN)/deps bench evaluate
 	$(BIN)/deps bench search
 
 clean:

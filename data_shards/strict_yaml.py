@@ -16,7 +16,7 @@ import yaml
 from data_shards.store.regular_file import open_regular
 
 _MOST_BYTES = 256 << 10  # of a file: a hundred recipes
-_MOST_EXPANDED = 4 * _MOST_BYTES  # characters, with every alias written out
+_EXPANDED = 4  # characters for each of its bytes at most, with every alias written out
 _OF_A_NODE = 100  # characters that each value, list and mapping counts for, besides its text
 _MOST_DEPTH = 50
 _MOST_DIGITS = 100  # characters of a number
@@ -34,33 +34,33 @@ class NotYaml(ValueError):  # noqa: N818 (named for what it tells)
     """A text is not YAML, or has something in it that is not read here; one short line says where and why."""
 
 
-def read_yaml(path: Path) -> Any:
-    """The value in a YAML file, of plain Python types.
+def read_yaml(path: Path, most_bytes: int = _MOST_BYTES) -> Any:
+    """The value in a YAML file of at most that many bytes, of plain Python types.
 
     Raises:
         NotYaml: the file is not YAML that is read here; the text does not name the file.
         OSError: the file cannot be read (see `open_regular`).
     """
     with open(open_regular(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-            raise NotYaml(f"is larger than {_MOST_BYTES >> 10} KiB")
-        content = file.read(_MOST_BYTES + 1)
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise NotYaml(f"is larger than {most_bytes >> 10} KiB")
+        content = file.read(most_bytes + 1)
     try:
-        return parse_yaml(content.decode("utf-8"))
+        return parse_yaml(content.decode("utf-8"), most_bytes)
     except UnicodeDecodeError as error:
         raise NotYaml(f"is not a text file (no UTF-8 at byte {error.start})") from None
 
 
-def parse_yaml(text: str) -> Any:
-    """The value in a YAML text, of plain Python types.
+def parse_yaml(text: str, most: int = _MOST_BYTES) -> Any:
+    """The value in a YAML text of at most that many characters, of plain Python types.
 
     Raises:
         NotYaml: the text is not YAML that is read here.
     """
-    if len(text) > _MOST_BYTES:
-        raise NotYaml(f"is longer than {_MOST_BYTES >> 10} KiB")
+    if len(text) > most:
+        raise NotYaml(f"is longer than {most >> 10} KiB")
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, _EXPANDED * most)
         try:
             return loader.get_single_data()
         finally:
@@ -77,8 +77,9 @@ def parse_yaml(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader, but with bounds on size and depth, and without values that get lost."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most_expanded: int) -> None:
         super().__init__(text)
+        self._most_expanded = most_expanded
         self._depth = 0
         self._expanded = 0  # so far
         self._sizes: dict[yaml.Node, int] = {}  # of finished nodes, with aliases written out
@@ -96,7 +97,7 @@ class _Loader(yaml.SafeLoader):
         else:
             self._expanded += _OF_A_NODE + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
             self._sizes[node] = self._expanded - before
-        if self._expanded > _MOST_EXPANDED:
+        if self._expanded > self._most_expanded:
             raise NotYaml(f"line {event.start_mark.line + 1}: so far, with aliases (*) written out, it is too large")
         self._depth -= 1
         return node

@@ -124,17 +124,23 @@ def evaluate_command(
 @app.command(
     "search",
     epilog="Example: [bold]deps search runs/digits --limit macs=1.5M --evaluations 100[/bold] · "
-    "[bold]deps search runs/digits --profile[/bold]",
+    "[bold]deps search runs/digits --profile[/bold] · "
+    "[bold]deps search runs/digits --limit latency=0.2ms --against latency --latency table.json[/bold]",
 )
 def search_command(
     run: RunFolder,
     limit: Annotated[
         list[str] | None,
         typer.Option(
-            help="Greatest value of a measure, as macs=300M or params=5M; may be repeated.", show_default=False
+            help="Greatest value of a measure, as macs=300M, params=5M or latency=5ms; may be repeated.",
+            show_default=False,
         ),
     ] = None,
-    against: Annotated[str, typer.Option(help="What accuracy is weighed against: macs or params.")] = "macs",
+    against: Annotated[str, typer.Option(help="What accuracy is weighed against: macs, params or latency.")] = "macs",
+    latency: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Latencies: of deps latency build, or OFA's (YAML).", show_default=False),
+    ] = None,
     evaluations: Annotated[int, whole(2, 100_000, help="Subnets that this search measures.")] = 250,
     seed: Annotated[int, whole(0, SEEDS, help="Of all that is drawn.")] = 0,
     profile: Annotated[
@@ -147,15 +153,16 @@ def search_command(
     Evaluations are kept in RUN/search: a search that was killed goes on there, and later ones begin with them.
     """
     from pipeline.commands.search import print_profile, print_search
-    from pipeline.search.objectives import check_measure, parse_limits
+    from pipeline.search.objectives import check_measure, check_table, parse_limits
     from pipeline.search.rounds import Search
 
     check_measure(against, "--against")
     limits = parse_limits(limit or ())
+    check_table(against, limits, has_table=latency is not None)
     if profile:
-        print_profile(run, as_json)
+        print_profile(run, latency, as_json)
     else:
-        print_search(run, Search(against, limits, evaluations, seed), as_json)
+        print_search(run, Search(against, limits, evaluations, seed), latency, as_json)
 
 
 @app.command(
@@ -508,6 +515,61 @@ def plan_command(
     print_costs(loaded, gpu, gpus_per_node, counts, link, network, measured, save, as_json)
 
 
+latency_app = typer.Typer(
+    cls=CommandGroup, help="How long subnets take where they will run: tables of their blocks, and what these predict."
+)
+app.add_typer(latency_app, name="latency")
+
+
+@latency_app.command(
+    "build",
+    epilog="Example: [bold]deps latency build runs/digits --output table.json[/bold] · "
+    "[bold]deps latency build mobilenet_v3 --threads 2 --output phone.json[/bold]",
+)
+def latency_build_command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or instead a network's name or a RECIPE.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option(metavar="TABLE", help="A new file (JSON).", show_default=False)],
+    runtime: Annotated[str, typer.Option(help="Where subnets are to run: onnxruntime.")] = "onnxruntime",
+    threads: Annotated[int, whole(1, 1024, help="That one network computes with.")] = 1,
+    batch: Annotated[int, whole(1, 4096, help="Images at a time.")] = 1,
+    resolutions: Annotated[
+        str | None, typer.Option(help="Some of the space's, as 192,224; all by default.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time every block that subnets consist of, and whole subnets to correct their sums and to check them.
+
+    Rounds are kept in TABLE.rounds until the table is there: a build that was killed goes on.
+    """
+    from pipeline.commands.latency import print_build
+
+    print_build(source, runtime, threads, batch, resolutions, output, as_json)
+
+
+@latency_app.command("predict", epilog="Example: [bold]deps latency predict table.json d2-k3-e4-r32[/bold]")
+def latency_predict_command(
+    table: Annotated[
+        Path,
+        typer.Argument(metavar="TABLE", help="Of deps latency build, or OFA's (YAML).", show_default=False),
+    ],
+    subnet: Annotated[str, typer.Argument(metavar="SUBNET", help="In words: d2-k3-e4-r32.", show_default=False)],
+    space: Annotated[
+        str | None,
+        typer.Option(help="A network's name, a RECIPE or a RUN; needed where the table tells none, as OFA's."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The latency of a subnet, as a table predicts it."""
+    from pipeline.commands.latency import print_prediction
+
+    print_prediction(table, subnet, space, as_json)
+
+
 bench_app = typer.Typer(cls=CommandGroup, help="Measure speed on this machine.")
 app.add_typer(bench_app, name="bench")
 
@@ -623,6 +685,36 @@ def bench_search_command(
     from pipeline.bench.search import print_search_benchmark
 
     print_search_benchmark(seeds, evaluations, output, as_json)
+
+
+@bench_app.command(
+    "evaluate", epilog="Example: [bold]deps bench evaluate --network mobilenet_v3_32px --images 500[/bold]"
+)
+def bench_evaluate_command(
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A network's name; may be repeated. mobilenet_v3_digits (as for digits100) and mobilenet_v3_32px on "
+            "CPUs, mobilenet_v3 on GPUs.",
+            show_default=False,
+        ),
+    ] = None,
+    subnets: Annotated[int, whole(1, 10_000, help="Random subnets that are measured.")] = 8,
+    images: Annotated[
+        int, whole(100, 1_000_000, help="Images that they are measured on; twice as many recalibrate.")
+    ] = 1000,
+    repeats: Annotated[int, whole(1, 10_000, help="Turns of each contender; the median counts.")] = 3,
+    device: BenchDevice = None,
+    output: BenchOutput = None,
+    as_json: Json = False,
+) -> None:
+    """Subnets of a supernet measured per minute, against extracting and evaluating them one by one.
+
+    The accuracies are compared; where they differ, no figure is given and the exit code is 1.
+    """
+    from pipeline.bench.evaluate import print_evaluate_benchmark
+
+    print_evaluate_benchmark(network or (), subnets, images, repeats, device, output, as_json)
 
 
 # What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.

@@ -6,7 +6,7 @@ set -e
 deps shards pack digits100 data/digits100
 runs=runs/digits100_finetune
 deps train recipes/digits100_deps.yaml engine.name=single runs=$runs name=supernet data.validation_samples=1000 --resume
-for subnet in d1-k3-e3-r32 d2-k5-e4-r32; do
+for subnet in d1-k3-e3-r16 d2-k5-e4-r16; do
     for epochs in 1 5; do
         for seed in 0 1 2 3 4; do
             deps finetune $runs/supernet --subnet $subnet "schedule.duration=$epochs epochs" seed=$seed \

@@ -40,8 +40,8 @@ FLOORS = {
         by_name duration files run.layout
         supernet processes
         engines predictor published tracking
-        methods search
-        console checkpoints evaluation
+        latency methods
+        console checkpoints evaluation search
         recipe
         run training
         experiment reports

@@ -104,6 +104,25 @@ def _times_of_floor(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xlabel("time / floor")
 
 
+def evaluate_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A bar of subnets per minute for each network and contender."""
+    with svg_figure(path, (7, 1.1 + 0.42 * len(rows)), _STYLE) as figure:
+        axes = figure.add_subplot()
+        for position, row in enumerate(rows):
+            if "subnets_per_minute" not in row:
+                axes.text(0, position, " FAILED", va="center", color="#b3261e")
+                continue
+            axes.barh(position, row["subnets_per_minute"], height=0.6, color=COLOURS[row["contender"] != "ours"])
+            ratio = f", {row['ratio']:.2f} × ours' time" if row["ratio"] != 1 else ""
+            axes.text(row["subnets_per_minute"], position, f" {row['subnets_per_minute']:.3g}{ratio}", va="center")
+        axes.set_yticks(range(len(rows)), [f"{label(row['network'])}, {row['contender']}" for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.margins(x=0.3)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("subnets per minute")
+        figure.suptitle(label(title, 200), fontsize=10)
+
+
 def search_plot(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Mean hypervolume over evaluations, a line for each contender; the reference's is 1."""
     with svg_figure(path, (7, 4.2), _STYLE) as figure:

@@ -15,6 +15,7 @@ from pipeline.commands.opening import open_supernet
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Accuracy, Evaluator
+from pipeline.evaluation.room import room_for_images
 from pipeline.files.json_file import in_json, write_json
 from pipeline.methods.phases import ALONE, FULL
 from pipeline.processes.group import launched_processes
@@ -80,12 +81,13 @@ def evaluate_run(
         supernet.to(processes.device)
         batches = [(config.batch_size, max(space.image_sides))]
         data = fit_readers(data, train, batches, processes)
-        evaluator = Evaluator(train, measured, data, config, processes)
-        task = bar.add_task("", total=len(named))
-        for name, subnet in named:
-            bar.update(task, description=str(subnet))
-            # A static network's statistics are its own, and need no recalibration.
-            accuracy = evaluator.full_model(supernet) if opened.is_static else evaluator.subnet(supernet, subnet)
+        room = room_for_images(space, config.batch_size, processes)
+        evaluator = Evaluator(train, measured, data, config, processes, room)
+        task = bar.add_task("subnets", total=len(named))
+        subnets = [subnet for _, subnet in named]
+        # A static network's statistics are its own, and need no recalibration.
+        accuracies = [evaluator.full_model(supernet)] if opened.is_static else evaluator.each(supernet, subnets)
+        for (name, subnet), accuracy in zip(named, accuracies, strict=True):
             rows.append(evaluation_row(space, name, subnet, alone is None and subnet in known, accuracy))
             bar.advance(task)
         if processes.is_main and not is_on_hub(folder):  # whose local copy is not ours to write into

@@ -13,7 +13,8 @@ from rich.progress import track
 from data_shards.open_data import open_data
 from pipeline.console.tables import print_json
 from pipeline.errors import UsageError
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import Accuracy, Evaluator
+from pipeline.evaluation.room import room_for_images
 from pipeline.predictor.encoding import Encoding
 from pipeline.predictor.fit import fit
 from pipeline.predictor.predictor import Written
@@ -54,8 +55,10 @@ def make_predictor(folder: Path, count: int, seed: int, output: Path) -> Written
         supernet.to(processes.device)
         batches = [(recipe.evaluation.batch_size, max(space.image_sides))]
         readers = fit_readers(recipe.data, data.train, batches, processes)
-        evaluator = Evaluator(data.train, data.validation, readers, recipe.evaluation, processes)
-        measured = np.array([evaluator.subnet(supernet, subnet).top1 for subnet in _shown(subnets)])
+        room = room_for_images(space, recipe.evaluation.batch_size, processes)
+        evaluator = Evaluator(data.train, data.validation, readers, recipe.evaluation, processes, room)
+        accuracies = _shown(evaluator.each(supernet, subnets), len(subnets))
+        measured = np.array([accuracy.top1 for accuracy in accuracies])
     encoding = Encoding(space)
     predictor = fit(encoding, encoding.encode(subnets), measured).written(recipe.space.network, len(data.validation))
     try:
@@ -90,5 +93,5 @@ def print_predictor(folder: Path, count: int, seed: int, output: Path, as_json: 
     )
 
 
-def _shown(subnets: list[Subnet]) -> Iterator[Subnet]:
-    yield from track(subnets, "measuring subnets", console=Console(stderr=True), transient=True)
+def _shown(accuracies: Iterator[Accuracy], count: int) -> Iterator[Accuracy]:
+    yield from track(accuracies, "measuring subnets", count, console=Console(stderr=True), transient=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_shards.open_data import Data, open_data
+from data_shards.store.regular_file import read_regular
 from pipeline.commands.artifacts import attach, is_tracked
-from pipeline.commands.dealing import Dealer
+from pipeline.commands.dealing import Dealer, Measure
 from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
-from pipeline.evaluation.evaluate import Evaluator
+from pipeline.evaluation.evaluate import AT_ONCE, Evaluator
+from pipeline.evaluation.room import room_for_images
 from pipeline.files.json_file import write_json
+from pipeline.files.whole_file import Digest
+from pipeline.latency.reading import read_latencies
+from pipeline.latency.table import Latencies
 from pipeline.predictor.encoding import Encoding
 from pipeline.predictor.fit import fit
 from pipeline.processes.group import Processes, launched_processes
@@ -36,18 +42,15 @@ from pipeline.supernet.supernet import Supernet
 
 _DRAWN = 1000  # random subnets, of whose measures the profile shows the median
 
-_FRONT_COLUMNS = {
-    "label": ("subnet", ""),
-    "macs": ("MACs", ",d"),
-    "params": ("parameters", ",d"),
+_TOP1_COLUMNS = {
     "validation_top1": ("validation top-1 %", ".2f"),
     "test_top1": ("test top-1 %", ".2f"),
 }
 _PROFILE_COLUMNS = {
     "measure": ("measure", ""),
-    "least": ("least", ",d"),
-    "middle": ("median of random ones", ",d"),
-    "greatest": ("greatest", ",d"),
+    "least": ("least", ","),
+    "middle": ("median of random ones", ","),
+    "greatest": ("greatest", ","),
 }
 
 
@@ -61,17 +64,23 @@ class _Opened(NamedTuple):
     data: Data
 
 
-def search_run(folder: Path, asked: Search) -> dict[str, Any] | None:
+def search_run(folder: Path, asked: Search, table: Path | None = None) -> dict[str, Any] | None:
     """Search, write what was found into `search/` of the run's folder, and return what `front.json` holds.
 
     All processes of a launcher call it together; None on others than the main one.
 
+    Args:
+        table: of latencies, which are a measure then.
+
     Raises:
-        UsageError: where `folder` is no finished run, has no validation images, or a limit cannot be kept.
+        UsageError: where `folder` is no finished run, has no validation images, or a limit cannot be kept; or the table
+            is none of its space.
     """
-    run = _open(folder, asked)
+    run = _open(folder, asked, table)
+    if table is not None:
+        asked = replace(asked, table=Digest.of(read_regular(table)).sha256[:12])
     with launched_processes() as processes:
-        dealer = Dealer(processes, _measure(run, processes))
+        dealer = Dealer(processes, _measure(run, processes), AT_ONCE)
         place = folder / SEARCH
 
         def keep() -> Evaluations | None:
@@ -94,9 +103,9 @@ def search_run(folder: Path, asked: Search) -> dict[str, Any] | None:
     return content
 
 
-def print_search(folder: Path, asked: Search, as_json: bool) -> None:
+def print_search(folder: Path, asked: Search, table: Path | None, as_json: bool) -> None:
     """Search and print the front; see `search_run`."""
-    content = search_run(folder, asked)
+    content = search_run(folder, asked, table)
     if content is None:
         return
     if as_json:
@@ -104,7 +113,9 @@ def print_search(folder: Path, asked: Search, as_json: bool) -> None:
         return
     rows = [{**row, "label": row["subnet"]} for row in content["front"]]
     uniform = [{**row, "label": f"{row['subnet']} (uniform)"} for row in content["uniform"]]
-    print_table(f"{folder}: {asked}; batch norm recalibrated for each subnet", [*rows, *uniform], _FRONT_COLUMNS)
+    measures = {each.key: (each.words, f",.{each.digits}f") for each in MEASURES.values() if each.key in rows[0]}
+    columns = {"label": ("subnet", ""), **measures, **_TOP1_COLUMNS}
+    print_table(f"{folder}: {asked}; batch norm recalibrated for each subnet", [*rows, *uniform], columns)
     predictor = content["predictor"]
     print(
         f"{content['measured']} subnets measured on {content['validation_images']} validation images; predicted while "
@@ -114,18 +125,19 @@ def print_search(folder: Path, asked: Search, as_json: bool) -> None:
     print(f"Kept: {folder / SEARCH / FRONT}, {folder / SEARCH / FRONT_PLOT}")
 
 
-def print_profile(folder: Path, as_json: bool) -> None:
+def print_profile(folder: Path, table: Path | None, as_json: bool) -> None:
     """Print the least, middle and greatest value of each measure, and the number of subnets."""
     space, _ = load_weights(folder)
     encoding = Encoding(space)
-    objectives = Objectives(encoding)
+    objectives = Objectives(encoding, _latencies(table))
     drawn = encoding.sample(_DRAWN, np.random.default_rng(0))
     rows = []
-    for name, words in MEASURES.items():
+    for name in objectives.names:
         least, greatest = objectives.ends(name)
-        middle = float(np.median(objectives(name, drawn)))
+        values = {"least": least, "middle": float(np.median(objectives(name, drawn))), "greatest": greatest}
+        measure = MEASURES[name]
         rows.append(
-            {"name": name, "measure": words, "least": int(least), "middle": int(middle), "greatest": int(greatest)}
+            {"name": name, "measure": measure.words, **{key: measure.written(value) for key, value in values.items()}}
         )
     if as_json:
         print_json({"subnets": encoding.size(), "measures": rows})
@@ -134,7 +146,11 @@ def print_profile(folder: Path, as_json: bool) -> None:
     print(f"{encoding.size():,} subnets")
 
 
-def _open(folder: Path, asked: Search) -> _Opened:
+def _latencies(table: Path | None) -> Latencies | None:
+    return None if table is None else read_latencies(table)[0]
+
+
+def _open(folder: Path, asked: Search, table: Path | None) -> _Opened:
     """The run; every refusal comes before anything is measured."""
     check_installed()
     recipe = read_recipe(folder)
@@ -144,7 +160,7 @@ def _open(folder: Path, asked: Search) -> _Opened:
             "on it; train with data.validation_samples=…"
         )
     supernet = load_supernet(folder)
-    objectives = Objectives(Encoding(supernet.space))
+    objectives = Objectives(Encoding(supernet.space), _latencies(table))
     if supernet.space.largest() == supernet.space.smallest():
         raise UsageError(f"{folder}: has one subnet; there is nothing to search")
     objectives.check(asked.limits)
@@ -153,23 +169,24 @@ def _open(folder: Path, asked: Search) -> _Opened:
     return _Opened(folder, recipe, supernet, objectives, data)
 
 
-def _measure(run: _Opened, processes: Processes) -> Callable[[str, str], float]:
-    """Measures a subnet on this process alone. Images are opened when they are first asked for."""
+def _measure(run: _Opened, processes: Processes) -> Measure:
+    """Measures subnets on this process alone. Images are opened when they are first asked for."""
     space, config = run.supernet.space, run.recipe.evaluation
     run.supernet.to(processes.device)
     batches = [(config.batch_size, max(space.image_sides))]
     data = fit_readers(run.recipe.data, run.data.train, batches, processes)
+    room = room_for_images(space, config.batch_size, processes)
     alone = Processes(0, 1, processes.device)
     splits = {"validation": run.data.validation, "test": run.data.test}
     evaluators: dict[str, Evaluator] = {}
 
-    def measure(images: str, subnet: str) -> float:
+    def measure(images: str, subnets: Sequence[str]) -> list[float]:
         if images not in evaluators:
             evaluators.clear()  # the images that the other one keeps
             split = splits[images]
             assert split is not None
-            evaluators[images] = Evaluator(run.data.train, split, data, config, alone)
-        return evaluators[images].subnet(run.supernet, space.parse(subnet)).top1
+            evaluators[images] = Evaluator(run.data.train, split, data, config, alone, room)
+        return [each.top1 for each in evaluators[images].subnets(run.supernet, [space.parse(each) for each in subnets])]
 
     return measure
 
@@ -206,10 +223,13 @@ def _search(run: _Opened, asked: Search, dealer: Dealer, kept: Evaluations) -> t
 
         def described(chosen: np.ndarray) -> list[dict[str, Any]]:
             subnets = [str(encoding.decode(row)) for row in chosen]
-            sizes = {name: objectives(name, chosen).astype(int).tolist() for name in MEASURES}
+            measures = {
+                MEASURES[name].key: list(map(MEASURES[name].written, objectives(name, chosen).tolist()))
+                for name in objectives.names
+            }
             columns = {
                 "subnet": subnets,
-                **sizes,
+                **measures,
                 "validation_top1": measured("validation", subnets),
                 "test_top1": measured("test", subnets),
             }
@@ -222,6 +242,7 @@ def _search(run: _Opened, asked: Search, dealer: Dealer, kept: Evaluations) -> t
             "evaluations": asked.evaluations,
             "seed": asked.seed,
             "measured": len(found.rows),
+            **({} if objectives.latencies is None else {"latency": objectives.latencies.source}),
             "validation_images": len(run.data.validation),
             "test_images": len(run.data.test),
             "front": described(best),
@@ -231,14 +252,14 @@ def _search(run: _Opened, asked: Search, dealer: Dealer, kept: Evaluations) -> t
 
 
 def _draw(path: Path, run: _Opened, asked: Search, found: Evaluated, content: dict[str, Any]) -> None:
-    name = MEASURES[asked.against]
+    measure = MEASURES[asked.against]
     lines = {
-        line: [{**row, "cost": row[asked.against]} for row in content[key]]
+        line: [{**row, "cost": row[measure.key]} for row in content[key]]
         for line, key in (("searched", "front"), ("uniform", "uniform"))
     }
     costs = run.objectives(asked.against, found.rows)
     title = f"{run.recipe.name}: {content['measured']} subnets of {run.objectives.encoding.size():.2g}"
-    front_plot(path, title, name, (costs.tolist(), found.accuracies.tolist()), lines)
+    front_plot(path, title, measure.words, (costs.tolist(), found.accuracies.tolist()), lines)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from data_shards.config import DataConfig
 from data_shards.loading.loader import Batch, EvaluationLoader
 from data_shards.open_data import Data
 from data_shards.randomness import DataSetDraws, Purpose
+from data_shards.store.damage_record import DamageRecord
 from data_shards.store.index import Split
 from pipeline.evaluation.evaluate import tell_skipped
 
@@ -82,5 +83,6 @@ def _read(split: Split, config: DataConfig, side: int, ids: np.ndarray, substitu
     loader = EvaluationLoader(split, config, side, _BATCH, rank=0, world=1, ids=ids, substitute=substitute)
     # Out of the shared memory that a reader hands them over in, which is little, as they are kept.
     batches = tuple(Batch(*(part.cpu().clone() for part in batch)) for batch in loader)
-    tell_skipped("calibration", split, config, loader.skipped)
+    record = DamageRecord(split.folder, len(split), config.max_corrupt)
+    tell_skipped("calibration", record, loader.skipped, tells=True)
     return Images(batches)

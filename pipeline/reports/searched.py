@@ -22,6 +22,7 @@ class FoundSubnet(BaseModel):
     subnet: str
     macs: int = Field(gt=0)
     params: int = Field(gt=0)
+    latency_ms: float | None = Field(default=None, gt=0)
     validation_top1: float = Field(ge=0, le=100)
     test_top1: float = Field(ge=0, le=100)
 
@@ -59,9 +60,12 @@ def _of_run(run: RunRecord, found: Front, path: Path) -> list[Block]:
     caption = f"{run.info.name}: the front among {found.measured} measured subnets, and subnets alike in all stages."
     rows = []
     for each in found.front:
+        latency = [] if each.latency_ms is None else [f"{each.latency_ms:.3f}"]
         accuracies = (f"{each.validation_top1:.2f}", f"{each.test_top1:.2f}")
-        rows.append([each.subnet, millions(each.macs), millions(each.params), *accuracies])
+        rows.append([each.subnet, millions(each.macs), millions(each.params), *latency, *accuracies])
     header = ["subnet", "MACs", "parameters", "validation, %", "test, %"]
+    if any(each.latency_ms is not None for each in found.front):
+        header.insert(3, "latency, ms")
     note = f"They were chosen on {found.validation_images} validation images, which flatters their accuracies there."
     return [Figures([Figure(path, caption)]), Table(header, rows), Text(note, note=True)]
 

@@ -4,29 +4,82 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from data_shards.one_line import shown
 from pipeline.errors import UsageError
+from pipeline.latency.table import Latencies, check_covers
 from pipeline.predictor.encoding import Encoding, Rows
+from pipeline.predictor.part_sums import PartSums
 from pipeline.search.sizes import Sizes
 
-MEASURES = {"macs": "MACs", "params": "parameters"}  # by the names that commands know; a place for further ones
-_LIMIT = re.compile(r"([a-z]+)=([0-9]{1,15}(?:\.[0-9]{1,9})?)([kMG]?)")
-_FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+class Measure(NamedTuple):
+    """A measure of subnets.
+
+    Attributes:
+        words: what people call it, with its unit.
+        key: that it has in files.
+        units: by what limits write behind a number, how much each is.
+        digits: behind the point.
+    """
+
+    words: str
+    key: str
+    units: Mapping[str, float]
+    digits: int = 0
+
+    def written(self, value: float) -> float:
+        """As files have it: a whole number where it is one of things."""
+        return round(value, self.digits + 3) if self.digits else int(value)
+
+    def told(self, value: float) -> str:
+        return f"{value:.{self.digits}f}"
+
+
+_COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+LATENCY = "latency"
+# By the names that commands know; a place for further ones. A latency needs a table.
+MEASURES = {
+    "macs": Measure("MACs", "macs", _COUNTS),
+    "params": Measure("parameters", "params", _COUNTS),
+    LATENCY: Measure("latency, ms", "latency_ms", {"us": 1e-3, "ms": 1.0, "s": 1e3}, digits=3),
+}
+_LIMIT = re.compile(r"([a-z]+)=([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-zA-Z]{0,2})")
 
 
 class Objectives:
-    """The measures of the subnets of an encoding's space."""
+    """The measures of the subnets of an encoding's space.
 
-    def __init__(self, encoding: Encoding) -> None:
+    Args:
+        latencies: of its subnets' parts, where latency is one of them.
+
+    Raises:
+        UsageError: where they lack a part.
+    """
+
+    def __init__(self, encoding: Encoding, latencies: Latencies | None = None) -> None:
         self.encoding = encoding
         self._sizes = Sizes(encoding)
+        self.latencies = latencies
+        if latencies is not None:
+            check_covers(latencies, encoding)
+            self._seconds = PartSums(encoding, lambda found, side: [latencies.of(found, side)], 1)
+        self._ends: dict[str, tuple[float, float]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The measures that there are."""
+        return tuple(name for name in MEASURES if name != LATENCY or self.latencies is not None)
 
     def __call__(self, name: str, rows: Rows) -> np.ndarray:
         """The measure `name` of MEASURES: float64 [N]."""
-        return self._sizes(rows)[:, list(MEASURES).index(name)].astype(np.float64)
+        if name != LATENCY:
+            return self._sizes(rows)[:, list(MEASURES).index(name)].astype(np.float64)
+        assert self.latencies is not None
+        return (self.latencies.constant + self._seconds(rows)[:, 0]) * 1000
 
     def excesses(self, limits: Mapping[str, float], rows: Rows) -> np.ndarray:
         """By how much of each limit it is exceeded, as a share; up to 0 where it is kept: float64 [N, limits]."""
@@ -38,20 +91,40 @@ class Objectives:
         return rows[(self.excesses(limits, rows) <= 0).all(axis=1)]
 
     def ends(self, name: str) -> tuple[float, float]:
-        """The least and the greatest value of a measure: those of the smallest and the largest subnet."""
-        space = self.encoding.space
-        least, greatest = self(name, self.encoding.encode([space.smallest(), space.largest()]))
-        return float(least), float(greatest)
+        """The least and the greatest value of a measure.
+
+        Of sizes, they are those of the smallest and the largest subnet. Of latency, which need not grow with size, they
+        are what changing one choice after the other leads to from there.
+        """
+        if name not in self._ends:
+            space = self.encoding.space
+            smallest, largest = self.encoding.encode([space.smallest(), space.largest()])
+            self._ends[name] = (-self._climbed(name, smallest, -1), self._climbed(name, largest, 1))
+        return self._ends[name]
 
     def check(self, limits: Mapping[str, float]) -> None:
         """Raises UsageError, with the least and greatest possible values, where a limit cannot be kept."""
         for name, limit in limits.items():
-            least, greatest = self.ends(name)
+            measure, (least, greatest) = MEASURES[name], self.ends(name)
             if limit < least:
                 raise UsageError(
-                    f"--limit {name}={limit:.0f}: no subnet has as few {MEASURES[name]}; least {least:.0f}, "
-                    f"greatest {greatest:.0f}"
+                    f"--limit {name}={measure.told(limit)}: no subnet has as few {measure.words}; least "
+                    f"{measure.told(least)}, greatest {measure.told(greatest)}"
                 )
+
+    def _climbed(self, name: str, row: np.ndarray, sign: int) -> float:
+        """The highest `sign` times measure that changes of one choice at a time lead to from `row`."""
+        highest = -np.inf
+        while True:
+            neighbours = np.repeat(row[None], self.encoding.counts.sum(), axis=0)
+            columns = np.repeat(np.arange(len(row)), self.encoding.counts)
+            neighbours[np.arange(len(columns)), columns] = np.concatenate(
+                [np.arange(count) for count in self.encoding.counts]
+            )
+            values = sign * self(name, self.encoding.canonical(neighbours))
+            if values.max() <= highest:
+                return float(highest)
+            highest, row = values.max(), self.encoding.canonical(neighbours)[values.argmax()]
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
@@ -63,12 +136,12 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for text in texts:
         match = _LIMIT.fullmatch(text)
-        if match is None or match[1] not in MEASURES or not float(match[2]):
+        if match is None or match[1] not in MEASURES or not float(match[2]) or match[3] not in MEASURES[match[1]].units:
             raise UsageError(
-                f"--limit {shown(text)}: is no limit; one looks like macs=300M (k, M, G); measures: "
-                f"{', '.join(MEASURES)}"
+                f"--limit {shown(text)}: is no limit; one looks like macs=300M (k, M, G) or latency=5ms (us, ms, s); "
+                f"measures: {', '.join(MEASURES)}"
             )
-        limit = float(match[2]) * _FACTORS[match[3]]
+        limit = float(match[2]) * MEASURES[match[1]].units[match[3]]
         limits[match[1]] = min(limit, limits.get(match[1], limit))
     return limits
 
@@ -77,3 +150,9 @@ def check_measure(name: str, option: str) -> None:
     """Raises UsageError where `name` is no measure."""
     if name not in MEASURES:
         raise UsageError(f"{option} {shown(name)}: is no measure; legal: {', '.join(MEASURES)}")
+
+
+def check_table(against: str, limits: Mapping[str, float], has_table: bool) -> None:
+    """Raises UsageError where latency is asked for without a table."""
+    if LATENCY in (against, *limits) and not has_table:
+        raise UsageError("latency is predicted by a table: add --latency TABLE; deps latency build makes one")

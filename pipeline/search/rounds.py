@@ -39,16 +39,19 @@ class Search:
         limits: greatest values by measure.
         evaluations: how many subnets are measured.
         seed: of all that is drawn: with the same known subnets, the same ones are proposed.
+        table: what tells the latency table from others, where there is one.
     """
 
     against: str
     limits: Mapping[str, float] = field(default_factory=dict)
     evaluations: int = 250
     seed: int = 0
+    table: str | None = None
 
     def __str__(self) -> str:
-        limits = "".join(f", {name} up to {limit:.0f}" for name, limit in sorted(self.limits.items()))
-        return f"{self.evaluations} evaluations against {self.against}{limits}, seed {self.seed}"
+        limits = "".join(f", {name} up to {limit:.15g}" for name, limit in sorted(self.limits.items()))
+        table = f", latency by {self.table}" if self.table else ""
+        return f"{self.evaluations} evaluations against {self.against}{limits}, seed {self.seed}{table}"
 
 
 def search(

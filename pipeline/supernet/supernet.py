@@ -102,7 +102,7 @@ class Supernet(nn.Module):
         if not self.shares_trunk:
             return Trunk(images)
         with self._autocast(images.device.type):
-            return Trunk(self._through(self.operations(images.device.type), self._stem, images, full))
+            return Trunk(self.through(self.operations(images.device.type), self._stem, images, full))
 
     def forward(
         self, images: Tensor | Trunk, subnet: Subnet, logits: Callable[[Tensor], Tensor] | None = None
@@ -123,6 +123,20 @@ class Supernet(nn.Module):
             logits = self._logits(features, subnet)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
+    def through(self, operations: Operations, computed: Iterable[Layer | BlockShape], x: Any, full: bool) -> Any:
+        """The output of parts that follow each other (`shapes.parts`), for the output x of the part before them.
+
+        Args:
+            operations: whose compute them.
+            full: whether they are the full model's, whose running statistics move in training.
+        """
+        for part in computed:
+            if isinstance(part, BlockShape):
+                x = self.blocks[part.index](operations, x, part, full)
+            else:
+                x = self._layer(operations, part, x, full)
+        return x
+
     def operations(self, device: str) -> Operations:
         """Whose operations compute the elastic layers on a device of this type ("cpu", "cuda")."""
         return operations_for(self.kernels, device, torch.bfloat16 if self.bf16 else next(self.parameters()).dtype)
@@ -132,18 +146,10 @@ class Supernet(nn.Module):
         operations = self.operations(x.device.type)
         stem, stages, head = parts(self.space, subnet)
         *features, classifier = head
-        x = self._through(operations, (*(() if self.shares_trunk else stem), *stages, *features), x, full)
+        x = self.through(operations, (*(() if self.shares_trunk else stem), *stages, *features), x, full)
         if full:
             x = self.dropout(x)
-        return self._through(operations, [classifier], x, full)
-
-    def _through(self, operations: Operations, computed: Iterable[Layer | BlockShape], x: Any, full: bool) -> Any:
-        for part in computed:
-            if isinstance(part, BlockShape):
-                x = self.blocks[part.index](operations, x, part, full)
-            else:
-                x = self._layer(operations, part, x, full)
-        return x
+        return self.through(operations, [classifier], x, full)
 
     def _layer(self, operations: Operations, layer: Layer, x: Any, full: bool) -> Any:
         if layer.kind == "pool":

@@ -19,8 +19,8 @@ LAZY = {
     # The benchmark's file holds what users of DALI alone would write: a contender, no part of the pipeline.
     "nvidia": {"data_shards/decoding/dali_graphs.py", "pipeline/bench/reading/dali_sequential.py"},
     "webdataset": {"data_shards/streaming/webdataset.py", "pipeline/bench/reading/pil_pipelines.py"},
-    "onnx": {"pipeline/deploy/quantise.py"},
-    "onnxruntime": {"pipeline/deploy/quantise.py", "pipeline/deploy/runtime.py"},
+    "onnx": {"pipeline/deploy/quantise.py", "pipeline/latency/graphs.py"},
+    "onnxruntime": {"pipeline/deploy/quantise.py", "pipeline/deploy/runtime.py", "pipeline/latency/runtime.py"},
     "onnxscript": set(),  # torch's exporter imports it
     "huggingface_hub": {"pipeline/supernet/hub.py"},
     "pymoo": {"pipeline/search/evolution.py"},

@@ -17,7 +17,8 @@ from pipeline.tracking.metrics import read_metrics
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "digits100_deps.yaml"
 
-_BATCH, _EPOCHS = 64, 4  # the recipe's batch; epochs that the steps come to
+_BATCH, _SIDE = 64, 32  # pixels
+_EPOCHS = 4  # that the steps come to
 _NOT_TRAINING = {"evaluation", "checkpoint"}
 
 
@@ -61,6 +62,8 @@ def training_wait(root: Path, steps: int) -> TrainingWait:
         f"runs={root / 'runs'}",
         f"data.shards={shards}",
         f"train_samples={samples}",
+        f"batch_size={_BATCH}",
+        f"space.resolutions=[{_SIDE}]",
         "engine={name: single}",
         f"log_every={log_every} steps",
         f"schedule.duration={steps} steps",

@@ -78,6 +78,7 @@ def test_images_that_are_kept_are_kept_outside_of_shared_memory(monkeypatch: pyt
     splits = open_split(digits, "train"), open_split(digits, "test")
     data = DataConfig(shards=digits, workers=0)
     evaluator = Evaluator(*splits, data, EvaluationConfig(recalibration_samples=40, batch_size=20), ALONE)
-    images = evaluator._recalibration(32)
+    list(evaluator._recalibration(32))
+    images = [batch.images for batch in evaluator._recalibration(32)]
     assert [len(each) for each in images] == [20, 20]
     assert not any(each.is_shared() for each in images)

@@ -50,14 +50,14 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What is measured: on which images, which subnet."""
     seen: list[tuple[str, str]] = []
-    subnet = Evaluator.subnet
+    subnets = Evaluator.subnets
 
     def noting(self, supernet, chosen):
         images = "validation" if len(self._held_out) == KEPT else "test"
-        seen.append((images, str(chosen)))
-        return subnet(self, supernet, chosen)
+        seen.extend((images, str(each)) for each in chosen)
+        return subnets(self, supernet, chosen)
 
-    monkeypatch.setattr(Evaluator, "subnet", noting)
+    monkeypatch.setattr(Evaluator, "subnets", noting)
     return seen
 
 
@@ -127,22 +127,32 @@ def test_the_front_is_a_section_of_the_report(unbroken: Path, tmp_path: Path) ->
     assert "its content is not that of its checksum" in refused(deps("report", run, "--output", tmp_path))
 
 
+def test_validation_figures_are_those_of_an_evaluation_of_the_run(unbroken: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    front = {row["subnet"]: row["validation_top1"] for row in front_of(run)["front"]}
+    named = [part for subnet in front for part in ("--subnet", subnet)]
+    done = deps("evaluate", run, "--validation", *named, "--json")
+    assert done.returncode == 0, done.stderr
+    found = {row["subnet"]: row["top1"] for row in json.loads(done.stdout)}
+    assert {subnet: found[subnet] for subnet in front} == front
+
+
 @pytest.mark.parametrize("after", [1, 5, 17])
 def test_a_search_that_was_killed_goes_on_to_the_same_front(
     after: int, run: Path, unbroken: Path, measured: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noting = Evaluator.subnet
+    noting = Evaluator.subnets
 
-    def killing(self, supernet, subnet):
-        if len(measured) == after:
+    def killing(self, supernet, subnets):
+        if len(measured) >= after:
             raise KeyboardInterrupt
-        return noting(self, supernet, subnet)
+        return noting(self, supernet, subnets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Evaluator, "subnet", killing)
+        patch.setattr(Evaluator, "subnets", killing)
         assert deps("search", run, *ASKED).returncode == 130
     kept = evaluations(run)
-    assert len(kept.splitlines()) == after
+    assert len(kept.splitlines()) == len(measured) >= after
     assert not (run / "search" / "front.json").exists()
     (run / "search" / "evaluations.jsonl").write_text(kept + kept[:40])  # what a kill may leave of the next one
     assert deps("search", run, *ASKED).returncode == 0
