@@ -65,6 +65,7 @@ def test_the_graph_has_the_networks_names_and_nothing_of_this_machine() -> None:
     weights = {each.name.removesuffix(".weight") for each in model.graph.initializer if each.name.endswith(".weight")}
     assert weights == set(LAYERS)
     assert {"BatchNormalization", "Gather"}.isdisjoint(node.op_type for node in model.graph.node)
+    assert b"pipeline.supernet" not in onnx_file()
     for content in (onnx_file(), content_of(program())):
         assert str(REPOSITORY).encode() not in content
         assert b"plain.py" not in content
