@@ -21,12 +21,14 @@ class Measure(NamedTuple):
 
     Attributes:
         words: what people call it, with its unit.
+        as_little: of it, as people say it.
         key: that it has in files.
         units: by what limits write behind a number, how much each is.
         digits: behind the point.
     """
 
     words: str
+    as_little: str
     key: str
     units: Mapping[str, float]
     digits: int = 0
@@ -43,9 +45,11 @@ _COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 LATENCY = "latency"
 # By the names that commands know; a place for further ones. A latency needs a table.
 MEASURES = {
-    "macs": Measure("MACs", "macs", _COUNTS),
-    "params": Measure("parameters", "params", _COUNTS),
-    LATENCY: Measure("latency, ms", "latency_ms", {"us": 1e-3, "ms": 1.0, "s": 1e3}, digits=3),
+    "macs": Measure("MACs", "as few MACs", "macs", _COUNTS),
+    "params": Measure("parameters", "as few parameters", "params", _COUNTS),
+    LATENCY: Measure(
+        "latency, ms", "as low a latency in ms", "latency_ms", {"us": 1e-3, "ms": 1.0, "s": 1e3}, digits=3
+    ),
 }
 _LIMIT = re.compile(r"([a-z]+)=([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-zA-Z]{0,2})")
 
@@ -108,7 +112,7 @@ class Objectives:
             measure, (least, greatest) = MEASURES[name], self.ends(name)
             if limit < least:
                 raise UsageError(
-                    f"--limit {name}={measure.told(limit)}: no subnet has as few {measure.words}; least "
+                    f"--limit {name}={measure.told(limit)}: no subnet has {measure.as_little}; least "
                     f"{measure.told(least)}, greatest {measure.told(greatest)}"
                 )
 

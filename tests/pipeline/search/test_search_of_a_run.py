@@ -11,11 +11,14 @@ import torch
 
 from data_shards.open_data import open_data
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.latency.reading import read_latencies
+from pipeline.latency.table import latency
 from pipeline.predictor.predictor import read_predictor
 from pipeline.processes.group import Processes
 from pipeline.run.folder import read_recipe
 from pipeline.supernet.complexity import complexity
 from pipeline.supernet.store import load_supernet
+from tests.pipeline.latency.machines import MadeUp, built
 from tests.support import processes as launched
 from tests.support.command_line import deps, refused
 from tests.support.processes import small_run
@@ -63,6 +66,32 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def front_of(run: Path) -> dict:
     return json.loads((run / "search" / "front.json").read_text())
+
+
+@pytest.mark.parametrize("against", ["macs", "latency"])
+def test_a_front_within_a_limit_of_latency(
+    against: str, run: Path, tmp_path: Path, measured: list[tuple[str, str]]
+) -> None:
+    space, table = load_supernet(run).space, tmp_path / "table.json"
+    built(space, tmp_path, MadeUp()).write(table)
+    told = json.loads(deps("search", run, "--profile", "--latency", table, "--json").stdout)["measures"]
+    [ends] = [each for each in told if each["name"] == "latency"]
+    asked = ("--latency", table, "--against", against, "--evaluations", 8)
+    done = deps("search", run, *asked, "--limit", f"latency={ends['least'] * 0.9:.6f}ms")
+    assert re.search(
+        r"--limit latency=\d+\.\d{3}: no subnet has as low a latency in ms; least .*, greatest", refused(done)
+    )
+    assert not measured
+    limit = (ends["least"] + ends["greatest"]) / 2
+    done = deps("search", run, *asked, "--limit", f"latency={limit:.6f}ms", "--json")
+    assert done.returncode == 0, done.stderr
+    found = front_of(run)
+    assert found["latency"] == "onnxruntime 0, 1 thread, batch 1, on a machine"
+    latencies, _ = read_latencies(table)
+    for each in found["front"]:
+        expected = latency(latencies, space, space.parse(each["subnet"])) * 1000
+        assert each["latency_ms"] == pytest.approx(expected, abs=1e-6)
+        assert each["latency_ms"] <= limit
 
 
 def evaluations(run: Path) -> str:
@@ -187,7 +216,7 @@ def test_what_cannot_be_searched_is_refused_in_a_line_before_anything_is_measure
 ) -> None:
     line = refused(deps("search", run, "--limit", "macs=1k"))
     assert re.search(r"--limit macs=1000: no subnet has as few MACs; least \d+, greatest \d+$", line)
-    assert "--limit 'latency=5ms': is no limit" in refused(deps("search", run, "--limit", "latency=5ms"))
+    assert "add --latency TABLE" in refused(deps("search", run, "--limit", "latency=5ms"))
     assert "--against 'time': is no measure; legal: macs, params" in refused(deps("search", run, "--against", "time"))
     assert "is no run folder" in refused(deps("search", run / "checkpoints"))
     with monkeypatch.context() as patch:
