@@ -40,6 +40,10 @@ class Measure(NamedTuple):
     def told(self, value: float) -> str:
         return f"{value:.{self.digits}f}"
 
+    def with_unit(self, value: float) -> str:
+        unit = next(unit for unit, factor in self.units.items() if factor == 1)
+        return f"{value:.15g} {unit}".rstrip()
+
 
 _COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 LATENCY = "latency"

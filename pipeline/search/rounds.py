@@ -16,7 +16,7 @@ from pipeline.predictor.encoding import Rows
 from pipeline.predictor.fit import fit
 from pipeline.search.evolution import Wanted, evolve
 from pipeline.search.front import front, spread
-from pipeline.search.objectives import Objectives
+from pipeline.search.objectives import MEASURES, Objectives
 
 _FIRST, _OTHERS = 5, 10  # the first round is a fifth of all evaluations, each further one a tenth
 _POPULATION, _GENERATIONS = 200, 25  # of the evolution on predictions
@@ -49,7 +49,7 @@ class Search:
     table: str | None = None
 
     def __str__(self) -> str:
-        limits = "".join(f", {name} up to {limit:.15g}" for name, limit in sorted(self.limits.items()))
+        limits = "".join(f", {name} up to {MEASURES[name].with_unit(limit)}" for name, limit in sorted(self.limits.items()))
         table = f", latency by {self.table}" if self.table else ""
         return f"{self.evaluations} evaluations against {self.against}{limits}, seed {self.seed}{table}"
 
