@@ -49,7 +49,8 @@ class Search:
     table: str | None = None
 
     def __str__(self) -> str:
-        limits = "".join(f", {name} up to {MEASURES[name].with_unit(limit)}" for name, limit in sorted(self.limits.items()))
+        told = {name: MEASURES[name].with_unit(limit) for name, limit in sorted(self.limits.items())}
+        limits = "".join(f", {name} up to {limit}" for name, limit in told.items())
         table = f", latency by {self.table}" if self.table else ""
         return f"{self.evaluations} evaluations against {self.against}{limits}, seed {self.seed}{table}"
 
