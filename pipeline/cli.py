@@ -699,7 +699,7 @@ def bench_evaluate_command(
             show_default=False,
         ),
     ] = None,
-    subnets: Annotated[int, whole(1, 10_000, help="Random subnets that are measured.")] = 8,
+    subnets: Annotated[int, whole(1, 10_000, help="Random subnets that are measured.")] = 16,
     images: Annotated[
         int, whole(100, 1_000_000, help="Images that they are measured on; twice as many recalibrate.")
     ] = 1000,

@@ -14,6 +14,7 @@ import torch
 from data_shards.augmentation.normalise import normalise
 from data_shards.config import DataConfig
 from data_shards.loading.loader import EvaluationLoader
+from data_shards.one_line import shown
 from data_shards.open_data import Data, open_data
 from data_shards.packing.pack import pack
 from data_shards.sources.digits100 import Digits100
@@ -22,26 +23,28 @@ from pipeline.bench.contenders import initial_weights
 from pipeline.bench.place import device_named, place, place_line
 from pipeline.bench.plots import evaluate_plot
 from pipeline.bench.progress import progress
+from pipeline.bench.reading.cpu_time import cpu_seconds
 from pipeline.bench.results import keep, results_folder
 from pipeline.bench.step import place_of
 from pipeline.bench.table import print_figures
 from pipeline.console.tables import print_json
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UsageError
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Accuracy, Evaluator, count, recalibration_ids
 from pipeline.evaluation.recalibrate import recalibrate
 from pipeline.evaluation.room import room_for_images
 from pipeline.predictor.encoding import Encoding
 from pipeline.processes.group import Processes
-from pipeline.recipe.named_space import named_space
 from pipeline.supernet.extract import extract
-from pipeline.supernet.networks import build_space, named
+from pipeline.supernet.networks import NETWORKS, build_space, named
 from pipeline.supernet.space import Space
 from pipeline.supernet.subnet import Subnet
 from pipeline.supernet.supernet import Supernet
 
 _DEFAULTS = {"cpu": ("mobilenet_v3_digits", "mobilenet_v3_32px"), "cuda": ("mobilenet_v3",)}
-_CHOICES: dict[str, dict[str, Any]] = {"mobilenet_v3_digits": {"depths": (1, 2, 3)}}  # recipes/digits100_deps.yaml
+# What recipes/digits100_deps.yaml says of it.
+_CHOICES: dict[str, dict[str, Any]] = {"mobilenet_v3_digits": {"depths": (1, 2, 3), "resolutions": (16,)}}
+_BATCHES = {"mobilenet_v3_digits": 500}
 _RECALIBRATED = 2  # images for recalibration per one that is measured on
 _LOSS, _IMAGES = 1e-4, 1e-3  # how far accuracies may be apart: the loss, of itself; hits, of all images
 
@@ -52,6 +55,8 @@ _COLUMNS = {
     "subnets_per_minute": ("subnets/min", ".1f"),
     "seconds_per_subnet": ("s/subnet", ".3f"),
     "ratio": ("× ours", ".2f"),
+    "cpu_seconds_per_subnet": ("CPU s/subnet", ".3f"),
+    "cpu_ratio": ("× ours", ".2f"),
 }
 _DESCRIPTIONS = {
     "ours": "measured together: shared beginnings once, images kept, batch norm applied by the next convolution",
@@ -118,7 +123,7 @@ def evaluate_benchmark(
     """Measure random subnets by each contender, in turns, and compare what they find.
 
     Args:
-        networks: names, or recipes whose space is measured at its largest resolution.
+        networks: names, measured at their largest resolution.
         images: to measure on; twice as many recalibrate.
         advance: called with what is done next, `parts` times.
     """
@@ -162,7 +167,7 @@ def print_evaluate_benchmark(
     on = device_named(device)
     networks = networks or _DEFAULTS[on.type]
     for network in networks:
-        named_space(network)  # refused before the folder is made
+        _space(network)  # refused before the folder is made
     folder = results_folder(output)
     with progress(parts(networks, repeats)) as advance:
         found = evaluate_benchmark(networks, subnets, images, repeats, on, advance)
@@ -178,6 +183,7 @@ def print_evaluate_benchmark(
         for name, description in _DESCRIPTIONS.items():
             print(f"{name}: {description}")
         print(f"Medians of {repeats} turns, contenders one after the other in each; images of digits100.")
+        print("CPU time is that of all processes: on a busy machine its ratio tells more.")
         print(place_line(place_of(found)))
         print(f"Kept: {', '.join(found['files'])}")
     if failed := [f"{row['network']}: {row['status'].removeprefix('FAILED: ')}" for row in rows if "ratio" not in row]:
@@ -191,38 +197,58 @@ def _case(network: str, shards: Path, subnets: int, images: int, device: torch.d
     supernet.load_state_dict(initial_weights(space))
     encoding, drawn = Encoding(space), np.random.default_rng(0)
     chosen = [space.on_images(encoding.decode(row), space.resolution) for row in encoding.sample(subnets, drawn)]
-    evaluation = EvaluationConfig(recalibration_samples=_RECALIBRATED * images)
+    batch = _BATCHES.get(network, EvaluationConfig().batch_size)
+    evaluation = EvaluationConfig(recalibration_samples=_RECALIBRATED * images, batch_size=batch)
     return _Case(supernet.to(device), chosen, config, open_data(config), evaluation, device)
 
 
 def _space(network: str) -> Space:
-    if network in _CHOICES:
-        return build_space(named(network, **_CHOICES[network]), len(Digits100.classes))
-    return named_space(network)
+    """Of a network's name, for the classes of the images.
+
+    Raises:
+        UsageError: naming the legal ones.
+    """
+    if network not in NETWORKS:
+        raise UsageError(f"--network {shown(network)}: is none; legal: {', '.join(NETWORKS)}")
+    return build_space(named(network, **_CHOICES.get(network, {})), len(Digits100.classes))
 
 
 def _rows(network: str, case: _Case, repeats: int, advance: Callable[[str], None]) -> list[dict[str, Any]]:
     clock = Clock(case.device, flush=False)
     contenders = {name: build(case) for name, build in _CONTENDERS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    of_cpu: dict[str, list[float]] = {name: [] for name in contenders}
     complaint = None
     for _ in range(1 + repeats):  # the first one warms up
         accuracies: dict[str, Sequence[Accuracy]] = {}
         for name, contender in contenders.items():
             advance(f"{network}, {name}")
+            before = cpu_seconds()
             taken, accuracies[name] = clock.time(contender)
             seconds[name].append(taken / len(case.subnets))
+            of_cpu[name].append((cpu_seconds() - before) / len(case.subnets))
         ours, others = accuracies.values()
         complaint = complaint or _difference(case.subnets, ours, others)
-    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    medians, cpu_medians = (
+        {name: statistics.median(values[1:]) for name, values in each.items()} for each in (seconds, of_cpu)
+    )
     rows: list[dict[str, Any]] = []
     for name, median in medians.items():
         row = {"network": network, "resolution_px": case.supernet.space.resolution, "contender": name}
         if complaint:
             rows.append({**row, "status": f"FAILED: {complaint}"})
             continue
-        figures = {"seconds_per_subnet": median, "subnets_per_minute": 60 / median, "ratio": median / medians["ours"]}
-        rows.append({**row, "status": "ok", **figures})
+        rows.append(
+            {
+                **row,
+                "status": "ok",
+                "seconds_per_subnet": median,
+                "subnets_per_minute": 60 / median,
+                "ratio": median / medians["ours"],
+                "cpu_seconds_per_subnet": cpu_medians[name],
+                "cpu_ratio": cpu_medians[name] / cpu_medians["ours"],
+            }
+        )
     return rows
 
 

@@ -52,7 +52,7 @@ class Accuracy:
 
 # Subnets that are measured together by `Evaluator.each`, which share the more the more they are, and are lost together
 # where one is killed.
-AT_ONCE = 8
+AT_ONCE = 16
 
 
 class Evaluator:

@@ -49,4 +49,5 @@ def test_different_accuracies_have_no_figure_and_exit_code_1(tmp_path: Path, mon
 
 
 def test_an_unknown_network_is_one_line() -> None:
-    assert "networks: mobilenet_v3, " in refused(deps("bench", "evaluate", "--network", "resnet"))
+    line = refused(deps("bench", "evaluate", "--network", "resnet"))
+    assert "--network 'resnet': is none; legal: mobilenet_v3, " in line
