@@ -10,6 +10,7 @@ from data_shards.config import DataConfig
 from data_shards.errors import ShardUsageError
 from data_shards.store.index import open_split
 from pipeline.commands import evaluate as pareto
+from pipeline.commands import opening
 from pipeline.evaluation import evaluate
 from pipeline.evaluation.config import EvaluationConfig
 from pipeline.evaluation.evaluate import Evaluator
@@ -40,9 +41,9 @@ def test_training_refuses_in_one_line_before_it_writes_anything(little, digits: 
 
 def test_evaluation_refuses_before_it_reads(monkeypatch: pytest.MonkeyPatch, little, digits: Path) -> None:
     recipe = load_recipe(RECIPE, [f"data.shards={digits}", "data.workers=3", "data.prefetch=2"])
-    monkeypatch.setattr(pareto, "read_recipe", lambda folder: recipe)
-    monkeypatch.setattr(pareto, "load_supernet", lambda folder: Supernet(NETWORKS["mobilenet_v3_digits"]))
-    monkeypatch.setattr(pareto, "check_data", lambda *_: None)
+    monkeypatch.setattr(opening, "read_recipe", lambda folder: recipe)
+    monkeypatch.setattr(opening, "load_supernet", lambda folder: Supernet(NETWORKS["mobilenet_v3_digits"]))
+    monkeypatch.setattr(opening, "check_data", lambda *_: None)
     with pytest.raises(ShardUsageError, match=r"need 6 MiB of /dev/shm, where 5 can be had"):
         pareto.evaluate_run(Path("run"), ())
 
