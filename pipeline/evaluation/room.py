@@ -71,7 +71,7 @@ def available_bytes(own: Path = _OWN, cgroups: Path = _CGROUPS) -> int:
     """
     free = psutil.virtual_memory().available
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return free
     for line in lines:
@@ -89,8 +89,10 @@ def available_bytes(own: Path = _OWN, cgroups: Path = _CGROUPS) -> int:
 def _left(group: Path, version: _Version) -> int | None:
     """Bytes left in a control group, cached files not counted as taken; None where it has no limit."""
     try:
-        most, taken = int((group / version.limit).read_text()), int((group / version.taken).read_text())
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit, current, stat = (
+            (group / name).read_text(encoding="utf-8") for name in (version.limit, version.taken, "memory.stat")
+        )
+        most, taken, statistics = int(limit), int(current), dict(line.split() for line in stat.splitlines())
     except (OSError, ValueError):  # it is not there, or its limit is "max"
         return None
     return most - taken + int(statistics.get(version.cached, 0))

@@ -41,11 +41,11 @@ def without_later(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_finished_run_is_evaluated_to_the_same_figures(project: Path) -> None:
     subnet = BEFORE["evaluation"][-1]["subnet"]
     now = printed(deps("evaluate", "runs/finished", "--subnet", subnet, "--json", cwd=project))
-    if recorded.processor() == BEFORE["processor"]:
-        assert now == BEFORE["evaluation"]
+    # In the supernet's own weights today, which rounds elsewhere than the extracted network of then.
+    on_that_processor = recorded.processor() == BEFORE["processor"]
     for found, was in zip(now, BEFORE["evaluation"], strict=True):
         assert {**found, "top1": 0, "top5": 0, "loss": 0} == {**was, "top1": 0, "top5": 0, "loss": 0}
-        assert found["loss"] == pytest.approx(was["loss"], rel=1e-3)
+        assert found["loss"] == pytest.approx(was["loss"], rel=1e-5 if on_that_processor else 1e-3)
         few = 100 * 2 / 359  # of the held-out images: those between two classes
         assert (found["top1"], found["top5"]) == pytest.approx((was["top1"], was["top5"]), abs=few)
 

@@ -45,7 +45,7 @@ def test_what_was_scaled_once_is_kept_with_todays_values_of_what_may_change(entr
 @pytest.mark.parametrize(
     ("overrides", "asked", "files", "told"),
     [
-        (["batch_size=32"], {}, (DEPS, OFA), "digits100_deps with batch_size=64, not 32"),
+        (["batch_size=64"], {}, (DEPS, OFA), "digits100_deps with batch_size=32, not 64"),
         (["optimizer.momentum=0.8"], {}, (DEPS, OFA), "digits100_deps with optimizer.momentum=0.9, not 0.8"),
         ([], {"choose": "a=1,2"}, (DEPS, OFA), "without --choose, not --choose a=1,2"),
         ([], {}, (DEPS,), "of digits100_deps, digits100_ofa, not of digits100_deps"),

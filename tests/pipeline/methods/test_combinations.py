@@ -111,7 +111,7 @@ START = "model.start=nowhere"
         ("ofa", ["schedule.sampling={name: attentive}"], "schedule.sampling: unknown key where name is 'ofa'"),
         ("bignas", ["schedule.epsilon_ramp=10 steps"], "schedule.epsilon_ramp: unknown key where name is 'bignas'"),
         ("deps", ["schedule.sampling={name: uniform, predictor: x}"], "schedule.sampling.predictor: unknown key where"),
-        ("deps", ["schedule.full_model_warmup=0"], "schedule.epsilon_ramp: '1 epochs' is 312 steps, and does not fit"),
+        ("deps", ["schedule.full_model_warmup=0"], "schedule.epsilon_ramp: '12.5%' is .* steps, and does not fit"),
         ("ofa", ["schedule.epsilon_ramp=100%"], "schedule.epsilon_ramp: '100%' is .* steps, and 'kernel' lasts"),
         (
             "ofa",
