@@ -66,6 +66,7 @@ def test_the_others_end_and_name_the_process_that_hangs(digits: Path, tmp_path: 
     assert "Traceback" not in outputs[0]
 
 
+@pytest.mark.faults
 def test_a_process_that_only_pauses_is_not_given_up(digits: Path, tmp_path: Path) -> None:
     processes = begun(digits, tmp_path, 2)
     os.kill(processes[1].pid, signal.SIGSTOP)
@@ -75,6 +76,7 @@ def test_a_process_that_only_pauses_is_not_given_up(digits: Path, tmp_path: Path
     assert [process.returncode for process in processes] == [0, 0], outputs
 
 
+@pytest.mark.faults
 def test_a_run_that_was_suspended_as_a_whole_goes_on(digits: Path, tmp_path: Path) -> None:
     """As by `scontrol suspend`, or where the machine sleeps: the silence was this process's own."""
     processes = begun(digits, tmp_path, 2)

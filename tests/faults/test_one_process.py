@@ -83,6 +83,7 @@ def test_a_run_goes_back_as_often_as_it_may(digits: Path, tmp_path: Path) -> Non
     assert read_metrics(run.folder / "metrics.jsonl")["optim/steps_passed_over"].values[-1] == 6
 
 
+@pytest.mark.faults
 def test_an_update_that_overflows_right_before_a_checkpoint_is_no_part_of_it(digits: Path, tmp_path: Path) -> None:
     reference = Run(digits, tmp_path, "by_hand", 1)
     codes, lines = fail(reference, "overflow", "11", "0")
@@ -113,6 +114,7 @@ def rename_checkpoint(folder: Path, step: int, other: int) -> None:
     old.with_suffix(".safetensors").rename(new.with_suffix(".safetensors"))
 
 
+@pytest.mark.faults
 def test_shards_that_one_process_cannot_read_end_all_after_saving(digits: Path, tmp_path: Path) -> None:
     run = Run(digits, tmp_path, "unreadable", 2)
     codes, lines = fail(run, "unreadable", "6", "1")

@@ -49,6 +49,7 @@ def assert_left_together(run: Run, said: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.faults
 def test_workers_save_and_leave_when_the_deepspeed_command_alone_is_told_to(digits: Path, tmp_path: Path) -> None:
     run = long_run(digits, tmp_path)
     command = launch(run)

@@ -106,6 +106,7 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
         assert found["subnets"][-1]["macs"] == 1_004_908_032
 
 
+@pytest.mark.faults
 def test_json_is_all_there_is_on_the_standard_output_of_the_default_engine_too(tmp_path: Path) -> None:
     done = deps_process(
         "train", RECIPES[0].with_name("digits.yaml"), "data.shards=nowhere", "--dry-run", "--json", cwd=tmp_path

@@ -249,6 +249,7 @@ def messages_on_their_way(project: Project) -> int:
     return int(waiting) + int(sending)
 
 
+@pytest.mark.faults
 def test_a_cancelled_job_is_submitted_again_and_goes_on_by_srun_alone(project: Project, whole: int) -> None:
     job, folder = project.submit("name=cancelled", "--launcher", "srun")
     project.suspend(job, "cancelled", steps=10)  # scancel sends SIGCONT as well
@@ -292,6 +293,7 @@ def again_arguments(project: Project) -> list[object]:
     return [config, "--nodes", 2, "--gpus-per-node", 0]
 
 
+@pytest.mark.faults
 def test_deepspeeds_own_launcher_for_slurm_trains_the_same(project: Project, whole: int) -> None:
     engine = "engine={name: deepspeed, zero_stage: 0}"  # which adds in the order of DDP
     job, _ = project.submit("name=own", engine, "--launcher", "deepspeed-slurm")
@@ -300,6 +302,7 @@ def test_deepspeeds_own_launcher_for_slurm_trains_the_same(project: Project, who
     assert_same_weights(project.run("own"), project.run("whole"), by_the_same_engine=False)
 
 
+@pytest.mark.faults
 def test_seeds_make_an_array_of_runs_and_one_that_is_out_of_time_queues_again_alone(project: Project) -> None:
     job, folder = project.submit(
         "name=seeds", "--seeds", "3,4", "--launcher", "srun", "--sbatch=--export=NONE", nodes=1
