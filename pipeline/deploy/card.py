@@ -37,6 +37,7 @@ def card(content: Mapping[str, Any]) -> str:
 
 def _network(content: Mapping[str, Any]) -> Iterator[Block]:
     given, shown = content["input"], content["images"]
+    side = "as large as fits" if shown["crop"] == 1 else f"of {shown['crop']:g} of the short side"
     rows = {
         "subnet": content["subnet"],
         "MACs": f"{content['macs']:,d}",
@@ -45,8 +46,7 @@ def _network(content: Mapping[str, Any]) -> Iterator[Block]:
         "input": f"{given['name']}: {given['dtype']} [{', '.join(map(str, given['shape']))}], {given['layout']}, RGB, "
         f"(pixel / 255 - mean) / std with mean {given['mean']}, std {given['std']}",
         "output": f"logits: float32 [batch, {content['classes']}]; no softmax",
-        "images": f"the centre square of {shown['crop']:g} of the short side, resized to {content['resolution']} px "
-        f"({shown['interpolation']})",
+        "images": f"the centre square, {side}, resized to {content['resolution']} px ({shown['interpolation']})",
     }
     if content["licence"]:
         rows["licence"] = content["licence"]
