@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from data_shards.one_line import shown
 from data_shards.store.regular_file import read_regular
 from pipeline.errors import UsageError
-from pipeline.files.whole_file import Digest, write_whole
+from pipeline.files.whole_file import Digest
+from pipeline.files.whole_folder import whole_folder
 from pipeline.published.importing import refuse_existing
 from pipeline.reports.card import Published, card, is_licence
 from pipeline.reports.run_record import ReportError, read_run
@@ -48,15 +47,11 @@ def write_card(run: Path, output: Path, licence: str) -> list[Path]:
     except ReportError as error:
         raise UsageError(str(error)) from None
     contents[CARD] = card(published).encode()
-    beside = output.with_name(f".{output.name}.writing")
     try:
-        shutil.rmtree(beside, ignore_errors=True)  # what a kill left
-        beside.mkdir(parents=True)
-        for name, content in contents.items():
-            write_whole(beside / name, content)
-        os.rename(beside, output)
+        with whole_folder(output) as folder:
+            for name, content in contents.items():
+                (folder / name).write_bytes(content)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
         raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
     return [output / name for name in contents]
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from pipeline.commands import card as command
 from pipeline.files.json_file import write_json
 from pipeline.recipe.keys import is_trained
 from pipeline.recipe.reading import load_recipe, parse_recipe
@@ -223,7 +222,7 @@ def test_what_cannot_be_is_refused_in_a_line_and_leaves_nothing(run: Path, monke
         written.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "write_whole", failing)
+        patch.setattr(Path, "write_bytes", failing)
         assert "No space left on device" in refused(deps("card", run, "--output", output))
     (run / "supernet.safetensors").unlink()
     assert "a run writes it at its end" in refused(deps("card", run, "--output", output))
