@@ -16,6 +16,7 @@ from data_shards.store.index import Split
 from pipeline.checkpoints.belonging import misfit_of
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.checkpoints.checkpoints import Checkpoints
+from pipeline.checkpoints.roll_back import Diverged
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import Evaluator
 from pipeline.methods.schedule import Schedule
@@ -26,6 +27,7 @@ from pipeline.processes.shared_memory import fit_readers
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.schedule_of import schedule_of
 from pipeline.run import folder as run_folder
+from pipeline.run.divergence import forget_divergence, note_divergence
 from pipeline.run.earlier_starts import take_up_run
 from pipeline.run.layout import CONFIG, DAMAGE, LEDGER, RUN, SPACE, WEIGHTS
 from pipeline.run.lock import RunLock
@@ -141,6 +143,7 @@ def train_on(processes: Processes, recipe: Recipe, resume: bool) -> signal.Signa
         about = run_folder.new_description(recipe, schedule, processes, experiment.identity, kernels, start)
         processes.on_main(lock.take)
         processes.on_main(lambda: run_folder.write(recipe, about))
+        processes.on_main(lambda: forget_divergence(recipe.folder))
         if left.checkpoint:
             engine.load_state(left.checkpoint.state)
 
@@ -155,7 +158,8 @@ def train_on(processes: Processes, recipe: Recipe, resume: bool) -> signal.Signa
             greetings = greeting(recipe, schedule, processes, left.step, kernels, loader.reader)
             for line in (*left.warnings, *greetings, *note_of(start, recipe.folder)):
                 display.say(line)
-            stopped = trainer.train()
+            with _noting_divergence(recipe.folder):
+                stopped = trainer.train()
             if not stopped:
                 last = engine.full_state().weights
                 origin = origin_of_trained(start)
@@ -167,6 +171,16 @@ def train_on(processes: Processes, recipe: Recipe, resume: bool) -> signal.Signa
         processes.on_main(lambda: close(tracker, left.ledger, recipe.folder, stopped))
         processes.barrier()  # leave together: a launcher ends the others as soon as one has gone
         return stopped
+
+
+@contextmanager
+def _noting_divergence(folder: Path) -> Iterator[None]:
+    """Keep in the run's folder that it diverged, for those who start it, as `deps compare`."""
+    try:
+        yield
+    except Diverged as failure:
+        note_divergence(folder, str(failure))
+        raise
 
 
 def left_by(recipe: Recipe, schedule: Schedule, last: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -12,6 +12,10 @@ from pipeline.errors import PeerFailure, RunFailure
 from pipeline.processes.group import Processes
 
 
+class Diverged(RunFailure):
+    """A loss was not finite, and the run may not go back for it, or cannot; told by the main process."""
+
+
 @dataclass(frozen=True)
 class RollBack:
     """Where a run goes on: from an earlier `state`, but at the step that it had reached.
@@ -45,10 +49,11 @@ def roll_back(
         failure: why it goes back; the same on all processes.
 
     Raises:
-        RunFailure: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
+        Diverged: `failure`, where the recipe does not allow it, or not once more, or there is no checkpoint yet.
             PeerFailure on all processes but the main one, which tells it.
+        RunFailure: where the checkpoints are damaged.
     """
-    told_once = RunFailure if processes.is_main else PeerFailure
+    told_once = Diverged if processes.is_main else PeerFailure
     if counters.roll_backs >= most:
         so_often = f"the run has gone back {counters.roll_backs}× already; " if counters.roll_backs else ""
         raise told_once(

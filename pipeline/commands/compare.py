@@ -144,7 +144,7 @@ def _told_apart(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _submitted(asked: Asked, seed_runs: Sequence[SeedRun], submits: Submits) -> bool:
     """Whether training was handed to SLURM, as one array of the runs that are not trained."""
-    files = [str(each.file) for each in seed_runs if not each.is_trained()]
+    files = [str(each.file) for each in seed_runs if each.next_task() and not each.is_trained()]
     if asked.submit is None or not files:
         return False
     try:

@@ -32,6 +32,10 @@ class Trial:
         found = [read_evaluation(each.folder / VALIDATION) for each in self.seed_runs]
         return [_in_short(subnets) for subnets in found if subnets] if all(found) else None
 
+    def has_diverged(self) -> bool:
+        """Whether the loss of a run was not finite: a value that does that is not taken."""
+        return any(each.has_diverged() for each in self.seed_runs)
+
     def mean(self) -> float | None:
         """What is chosen by: the mean of the Pareto row, over the runs; None where one is not evaluated."""
         found = self.accuracies()
@@ -46,10 +50,12 @@ class Choice:
     trials: tuple[Trial, ...]
 
     def chosen(self) -> Variant | None:
-        """The best variant, of equal ones the first; None until all of them are evaluated."""
-        means = [trial.mean() for trial in self.trials]
-        known = [mean for mean in means if mean is not None]
-        return self.trials[means.index(max(known))].variant if len(known) == len(means) else None
+        """The best variant, of equal ones the first; None until each is evaluated or diverged, or where all did."""
+        means = [(trial.mean(), trial) for trial in self.trials if not trial.has_diverged()]
+        known = [(mean, trial) for mean, trial in means if mean is not None]
+        if not known or len(known) < len(means):
+            return None
+        return max(known, key=lambda each: each[0])[1].variant
 
 
 def choices(folder: Path, entrants: Sequence[Entrant], choose: Sweep, seeds: int) -> list[Choice]:

@@ -70,9 +70,10 @@ class Display:
         self._bar.update(self._of_runs[seed_run.name], total=status.steps or None, completed=status.step)
 
     def finished(self, seed_run: SeedRun) -> None:
-        """Show that a run is trained and evaluated."""
+        """Show that nothing is left to do for a run."""
         self._end(seed_run)
-        self.say(f"{seed_run.name}: done ({self._done} of {self._count} runs)")
+        how = "diverged: its loss is not finite" if seed_run.has_diverged() else "done"
+        self.say(f"{seed_run.name}: {how} ({self._done} of {self._count} runs)")
 
     def failed(self, seed_run: SeedRun, what: str) -> None:
         """Show that a run has failed; the others go on."""

@@ -50,7 +50,8 @@ class Result:
         if self.variant is None:
             return [f"all of {self.label}, for which nothing could be chosen"]
         done = {run.info.name for run in self.approach.runs} if self.approach else set()
-        return [each.name for each in self.seed_runs if each.name not in done]
+        missing = [each for each in self.seed_runs if each.name not in done]
+        return [f"{each.name}, which diverged" if each.has_diverged() else each.name for each in missing]
 
 
 def result(label: str, variant: Variant | None, seed_runs: Sequence[SeedRun]) -> Result:

@@ -92,7 +92,7 @@ class Running:
                 self._display.look(seed_run)
                 continue
             del self._live[place]
-            if code == 0 and not self._stop.signal:
+            if not self._stop.signal and (code == 0 or (seed_run.chooses and seed_run.has_diverged())):
                 self._begin(place, seed_run, task)
                 continue
             self._free.append(place)

@@ -142,13 +142,16 @@ def choosing(choices: Sequence[Choice], choose: Sweep | None) -> list[Block]:
             found = trial.accuracies()
             figures = [spread([run[place] for run in found]) if found else None for place in range(3)]
             cells = [NONE if each is None else each.text(2, len(trial.seed_runs)) for each in figures]
+            if trial.has_diverged():
+                cells[-1] = "diverged"
             rows.append([choice.entrant.label, str(trial.variant.value), str(len(trial.seed_runs)), *cells])
     kept = choices[0].entrant.base.data.validation_samples
     seeds = ", ".join(str(each.recipe.seed) for each in choices[0].trials[0].seed_runs)
     text = (
         f"{choose.key} was chosen for each method by itself: the value with the best mean Pareto accuracy on {kept:,} "
         f"validation images, which are training images that no run here trains on; by runs of seeds of their own "
-        f"({seeds}), whose accuracy on the test split was never measured. Bold is what was taken."
+        f"({seeds}), whose accuracy on the test split was never measured. Bold is what was taken; a value with which a "
+        "loss was not finite (diverged) is not."
     )
     header = ["method", choose.key, "seeds", "full model, %", "smallest, %", "mean Pareto, %"]
     return [Heading(f"How {choose.key} was chosen"), Text(text), Table(header, rows, labels=2, strong=frozenset(taken))]

@@ -10,6 +10,7 @@ from pipeline.comparison.folder import CHOICE, LOGS, RECIPES, RUNS
 from pipeline.errors import RunFailure, UsageError
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.writing import write_recipe
+from pipeline.run.divergence import has_diverged
 from pipeline.run.layout import EVALUATION, VALIDATION
 from pipeline.supernet.store import is_saved
 
@@ -52,8 +53,14 @@ class SeedRun:
         except RunFailure:
             return True
 
+    def has_diverged(self) -> bool:
+        """Whether its training ended at a loss that is not finite, where it would end again."""
+        return not self.is_trained() and has_diverged(self.folder)
+
     def next_task(self) -> Task | None:
-        """What is to be done next; None where it is trained and evaluated."""
+        """What is to be done next; None where it is trained and evaluated, or for choosing and has diverged."""
+        if self.chooses and self.has_diverged():
+            return None
         if not self.is_trained():
             return Task("training", (*_DEPS, "train", str(self.file), "--resume"))
         if not (self.folder / (VALIDATION if self.chooses else EVALUATION)).exists():

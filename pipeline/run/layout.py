@@ -8,6 +8,7 @@ from __future__ import annotations
 # What the run is, from its start on (`pipeline/run`).
 CONFIG = "config.yaml"  # the resolved recipe
 RUN = "run.json"  # its description: phases, data, machine
+DIVERGED = "diverged.json"  # its last start ended at a loss that is not finite
 LOCK = "run.lock"  # held by the process that trains it
 
 # What it measured and cost (`pipeline/tracking`), and the samples that it had to skip (`pipeline/training`).

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.checkpoints.checkpoint import load_best_checkpoint
 from pipeline.files.json_file import read_json, write_json
+from pipeline.run.divergence import has_diverged
 from pipeline.tracking.metrics import read_metrics
 from tests.faults.broken_run import ENGINES, STEPS, Run, assert_same, ended
 from tests.support.processes import run, small_run, start
@@ -36,6 +37,9 @@ def test_a_loss_that_is_nan_on_one_process_ends_all_and_names_it(digits: Path, t
     )
     assert run.saved() == [4, 8]
     assert 15 not in run.steps_read()
+    assert has_diverged(run.folder)
+    run.finish()
+    assert not has_diverged(run.folder)
 
 
 DISTRIBUTED = ["{name: fsdp}", *(f"{{name: deepspeed, zero_stage: {stage}}}" for stage in (0, 1, 2, 3))]

@@ -18,7 +18,7 @@ from tests.pipeline.reports.run_folders import SUBNETS
 class Program:
     """Ends at the `looks`-th look, with `code`; or once it is told to stop."""
 
-    def __init__(self, looks: int, code: int, ends: Callable[[], object]) -> None:
+    def __init__(self, looks: int, code: int, ends: Callable[[int], object]) -> None:
         self.left, self.code, self.ends = looks, code, ends
         self.signals: list[int] = []
 
@@ -26,8 +26,7 @@ class Program:
         self.left -= 1
         if self.left > 0:
             return None
-        if self.code == 0:
-            self.ends()
+        self.ends(self.code)
         return self.code
 
     def send_signal(self, sig: int) -> None:
@@ -42,6 +41,7 @@ class StandIns:
         codes: exit codes other than 0, by the run's name and the task's word.
         does_nothing: whether they end well and leave nothing.
         accuracy: of a run's full model, by the run's name; 90 %.
+        on_failure: called with the run of one that ends with another code.
     """
 
     def __init__(self) -> None:
@@ -55,6 +55,7 @@ class StandIns:
         self.live = self.most = 0
         self.programs: list[Program] = []
         self.on_start: Callable[[], object] = lambda: None
+        self.on_failure: Callable[[SeedRun], object] = lambda seed_run: None
 
     def __call__(self, seed_run: SeedRun, task: Task, place: int) -> Program:
         self.started.append((seed_run.name, task.word))
@@ -64,14 +65,17 @@ class StandIns:
         self.most = max(self.most, self.live)
         self.on_start()
         code = self.codes.get((seed_run.name, task.word), 0)
-        program = _Counted(self, code, lambda: self._leave(seed_run, task))
+        program = _Counted(self, code, lambda code: self._leave(seed_run, task, code))
         self.programs.append(program)
         return program
 
-    def _leave(self, seed_run: SeedRun, task: Task) -> None:
+    def _leave(self, seed_run: SeedRun, task: Task, code: int) -> None:
         if self.does_nothing:
             return
         seed_run.folder.mkdir(parents=True, exist_ok=True)
+        if code:
+            self.on_failure(seed_run)
+            return
         if task.word == "training":
             for name in (WEIGHTS, SPACE):
                 (seed_run.folder / name).write_text("{}")
@@ -82,7 +86,7 @@ class StandIns:
 
 
 class _Counted(Program):
-    def __init__(self, starts: StandIns, code: int, ends: Callable[[], object]) -> None:
+    def __init__(self, starts: StandIns, code: int, ends: Callable[[int], object]) -> None:
         super().__init__(starts.looks, code, ends)
         self.starts = starts
 

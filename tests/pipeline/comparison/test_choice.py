@@ -8,6 +8,7 @@ import pytest
 from pipeline.commands import compare
 from pipeline.comparison import running
 from pipeline.comparison.choice import FIRST_SEED
+from pipeline.run.divergence import note_divergence
 from pipeline.run.layout import EVALUATION, VALIDATION
 from tests.pipeline.comparison.stand_ins import StandIns
 from tests.support.command_line import Done, deps
@@ -78,6 +79,36 @@ def test_where_a_trial_fails_nothing_is_chosen(starts: StandIns, digits: Path, t
     starts.codes = {}
     assert choosing(digits, tmp_path / "compared").returncode == 0
     assert [name for name, word in starts.started if word == "training"].count(f"digits-0.05-{FIRST_SEED}") == 1
+
+
+def test_a_value_that_diverges_is_not_taken_and_not_tried_again(starts: StandIns, digits: Path, tmp_path: Path) -> None:
+    bad = f"digits-0.05-{FIRST_SEED}"  # the first, which is taken of equal ones
+    starts.codes = {(bad, "training"): 1}
+    starts.on_failure = lambda seed_run: note_divergence(seed_run.folder, "loss is nan")
+    done = choosing(digits, tmp_path / "compared")
+    assert done.returncode == 0, done
+    assert f"{bad}: diverged: its loss is not finite" in done.stderr
+    assert "    base: 0.1\n" in (tmp_path / "compared" / "recipes" / "digits-0.yaml").read_text()
+    starts.started.clear()
+    assert choosing(digits, tmp_path / "compared", "--seeds", 3).returncode == 0
+    assert starts.started == [("digits-2", "training"), ("digits-2", "evaluating")]
+
+
+def test_where_all_values_diverge_nothing_is_chosen(starts: StandIns, digits: Path, tmp_path: Path) -> None:
+    starts.codes = {(f"digits-{value}-{FIRST_SEED}", "training"): 1 for value in ("0.05", "0.1", "0.2")}
+    starts.on_failure = lambda seed_run: note_divergence(seed_run.folder, "loss is nan")
+    done = choosing(digits, tmp_path / "compared", "--json")
+    assert [each["chosen"] for each in json.loads(done.stdout)["choices"]] == [None]
+    assert json.loads(done.stdout)["missing"] == ["all of DεpS, for which nothing could be chosen"]
+    assert not (tmp_path / "compared" / "runs").exists()
+
+
+def test_a_compared_run_that_diverges_has_failed(starts: StandIns, digits: Path, tmp_path: Path) -> None:
+    starts.codes = {("digits-1", "training"): 1}
+    starts.on_failure = lambda seed_run: note_divergence(seed_run.folder, "loss is nan")
+    done = choosing(digits, tmp_path / "compared")
+    assert done.returncode == 1
+    assert "digits-1: training ended with exit code 1; see" in done.stderr
 
 
 def test_a_submission_is_one_array_of_what_is_not_trained(
