@@ -37,7 +37,7 @@ FLOORS = {
     """,
     "pipeline": """
         errors
-        by_name duration files run.layout
+        by_name duration extras files run.layout
         supernet processes
         engines predictor published tracking
         latency methods

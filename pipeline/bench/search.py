@@ -17,8 +17,9 @@ from pipeline.bench.results import keep, results_folder
 from pipeline.bench.searching.surrogate import LIMITS, NETWORK, Surrogate, noise, share_of_reference
 from pipeline.bench.table import print_figures
 from pipeline.console.tables import print_json
+from pipeline.extras import check_installed
 from pipeline.predictor.encoding import Rows
-from pipeline.search.evolution import Wanted, check_installed, evolve
+from pipeline.search.evolution import Wanted, evolve
 from pipeline.search.front import front
 from pipeline.search.objectives import Objectives
 from pipeline.search.rounds import Search, search
@@ -108,7 +109,7 @@ def print_search_benchmark(seeds: int, evaluations: int, output: Path | None, as
     Raises:
         UsageError: where pymoo or the folder cannot be had.
     """
-    check_installed()
+    check_installed("search", "deploy", "pymoo")
     folder = results_folder(output, _KEPT)
     with progress(parts(seeds)) as advance:
         found = search_benchmark(seeds, evaluations, advance)

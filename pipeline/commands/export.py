@@ -18,7 +18,6 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.deploy.card import CARD, CARD_JSON, RECIPE, card
 from pipeline.deploy.gate import Gated, gate
 from pipeline.deploy.images import Sample, sample
-from pipeline.deploy.installed import check_installed
 from pipeline.deploy.measure import Measured, check_equal, measure
 from pipeline.deploy.onnx_graph import to_onnx
 from pipeline.deploy.program import content_of, load_program, to_program
@@ -26,6 +25,7 @@ from pipeline.deploy.quantise import Quantiser
 from pipeline.deploy.runtime import Runtime, latencies
 from pipeline.errors import RunFailure, UsageError
 from pipeline.evaluation.evaluate import Evaluator
+from pipeline.extras import check_installed
 from pipeline.files.json_file import write_json
 from pipeline.files.whole_folder import whole_folder
 from pipeline.processes.group import Processes
@@ -67,7 +67,7 @@ def export_subnet(asked: Asked, tell: Callable[[str], None] = lambda _: None) ->
             is written then.
     """
     refuse_existing(asked.output)
-    check_installed("deps export")
+    check_installed("deps export", "deploy", "onnx", "onnxscript", "onnxruntime")
     opened = open_supernet(asked.folder, asked.shards, asked.convention)
     subnet = opened.supernet.space.parse(asked.subnet)
     try:

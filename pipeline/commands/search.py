@@ -20,6 +20,7 @@ from pipeline.console.tables import print_json, print_table
 from pipeline.errors import UsageError
 from pipeline.evaluation.evaluate import AT_ONCE, Evaluator
 from pipeline.evaluation.room import room_for_images
+from pipeline.extras import check_installed
 from pipeline.files.json_file import write_json
 from pipeline.files.whole_file import Digest
 from pipeline.latency.reading import read_latencies
@@ -33,7 +34,6 @@ from pipeline.reports.front_plot import front_plot
 from pipeline.run.folder import check_data, read_recipe
 from pipeline.run.layout import FRONT, FRONT_PLOT, PREDICTOR, SEARCH
 from pipeline.search.evaluations import Evaluations, Images
-from pipeline.search.evolution import check_installed
 from pipeline.search.front import front
 from pipeline.search.objectives import MEASURES, Objectives
 from pipeline.search.rounds import Evaluated, Search, search
@@ -152,7 +152,7 @@ def _latencies(table: Path | None) -> Latencies | None:
 
 def _open(folder: Path, asked: Search, table: Path | None) -> _Opened:
     """The run; every refusal comes before anything is measured."""
-    check_installed()
+    check_installed("search", "deploy", "pymoo")
     recipe = read_recipe(folder)
     if not recipe.data.validation_samples:
         raise UsageError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor, nn
 
 from data_shards.one_line import shown
 from pipeline.errors import UsageError
+from pipeline.extras import check_installed
 from pipeline.latency.graphs import onnx_graph
-
-_DISTRIBUTION = "delayed-epsilon-shrinking"
 
 
 class Prepared(Protocol):
@@ -59,9 +57,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, threads: int) -> None:
-        for package in ("onnx", self.name):
-            if find_spec(package) is None:
-                raise UsageError(f"latency needs {package}: pip install '{_DISTRIBUTION}[deploy]'")
+        check_installed("latency", "deploy", "onnx", self.name)
         import onnxruntime
 
         self.version: str = onnxruntime.__version__

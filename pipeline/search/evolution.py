@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.errors import UsageError
 from pipeline.predictor.encoding import Encoding, Rows
 
 _MUTATIONS = 2.0  # choices of a child that are drawn anew, on average
-_DISTRIBUTION = "delayed-epsilon-shrinking"
 
 
 class Wanted(NamedTuple):
@@ -22,14 +20,6 @@ class Wanted(NamedTuple):
 
     objectives: np.ndarray  # float64 [N, O]
     excesses: np.ndarray  # float64 [N, L]
-
-
-def check_installed() -> None:
-    """Raises UsageError where pymoo is not installed, which is an extra."""
-    try:
-        import pymoo  # noqa: F401
-    except ImportError:
-        raise UsageError(f"search needs pymoo: pip install '{_DISTRIBUTION}[deploy]'") from None
 
 
 def evolve(

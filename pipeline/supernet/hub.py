@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_shards.one_line import one_line
 from pipeline.errors import RunFailure, UsageError
+from pipeline.extras import check_installed
 from pipeline.run.layout import SPACE, WEIGHTS
 
 _PREFIX = "hf-hub:"
@@ -28,10 +29,9 @@ def on_disk(place: Path | str) -> Path:
     """
     if not is_on_hub(place):
         return Path(place)
-    try:
-        from huggingface_hub import errors, hf_hub_download  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UsageError(f"{place}: needs huggingface-hub: pip install 'delayed-epsilon-shrinking[hub]'") from None
+    check_installed(str(place), "hub", "huggingface_hub")
+    from huggingface_hub import errors, hf_hub_download  # pyright: ignore[reportMissingImports]
+
     name, _, revision = str(place).removeprefix(_PREFIX).partition("@")
     try:
         folder = Path(hf_hub_download(name, SPACE, revision=revision or None)).parent

@@ -1,6 +1,7 @@
 """`deps latency` and a table in `deps search`, with the real runtime where that is quick; no time is looked at."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from pipeline.commands import latency as command
 from pipeline.errors import UsageError
-from pipeline.latency import runtime as runtimes
 from pipeline.latency.rounds import StopRule
 from pipeline.latency.table import latencies_of, latency, read_table
 from pipeline.predictor.encoding import Encoding
@@ -138,6 +138,6 @@ def test_what_cannot_be_is_refused_in_a_line(run: Path, table: Path, tmp_path: P
 
 
 def test_without_the_runtime_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     line = refused(deps("latency", "build", "mobilenet_v3_digits", "--output", tmp_path / "table.json"))
     assert line.endswith("latency needs onnx: pip install 'delayed-epsilon-shrinking[deploy]'")

@@ -1,14 +1,11 @@
 """Searches of the digits' space whose accuracies are a formula: all 1764 subnets can be tried."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.predictor.encoding import Encoding, Rows
 from pipeline.predictor.features import Features
-from pipeline.search.evolution import check_installed
 from pipeline.search.front import hypervolume
 from pipeline.search.objectives import Objectives, check_measure, parse_limits
 from pipeline.search.rounds import Evaluated, Search, search
@@ -120,9 +117,3 @@ def test_a_limit_that_no_subnet_keeps_is_told_with_the_ends() -> None:
     OBJECTIVES.check({"macs": LEAST})
     with pytest.raises(UsageError, match=f"least {LEAST:.0f}, greatest {GREATEST:.0f}"):
         OBJECTIVES.check({"macs": LEAST - 1})
-
-
-def test_without_pymoo_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pymoo", None)
-    with pytest.raises(UsageError, match=r"search needs pymoo: pip install 'delayed-epsilon-shrinking\[deploy\]'"):
-        check_installed()
