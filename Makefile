@@ -1,4 +1,4 @@
-# make setup · demo · test · test-faults · lint · bench      Each does all its own set-up; Python >= 3.10, git and make suffice.
+# make setup · demo · test · test-faults · lint · bench · gpu      Each does all its own set-up; Python >= 3.10, git and make suffice.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # DeepSpeed's C++ and CUDA operations are not used: skip compiling them.
 export DS_BUILD_OPS := 0
 
-.PHONY: setup demo test test-faults lint bench clean
+.PHONY: setup demo test test-faults lint bench gpu clean
 .DELETE_ON_ERROR:
 
 setup: .venv/installed
@@ -48,5 +48,11 @@ bench: setup
 	$(BIN)/deps bench evaluate
 	$(BIN)/deps bench search
 
+# On a machine with a GPU, in an environment of its own, beside the torch that PYTHON has, if it has one:
+# make gpu PYTHON=python3.12 WHEELS=folder. Where there is no GPU, that is all that it says.
+gpu:
+	@$(PYTHON) pipeline/bench/suite/environment.py .venv-gpu $(WHEELS)
+	.venv-gpu/bin/deps bench gpu $(ARGS)
+
 clean:
-	rm -rf .venv *.egg-info
+	rm -rf .venv .venv-gpu *.egg-info

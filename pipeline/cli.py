@@ -717,6 +717,28 @@ def bench_evaluate_command(
     print_evaluate_benchmark(network or (), subnets, images, repeats, device, output, as_json)
 
 
+@bench_app.command("gpu", epilog="Example: [bold]make gpu[/bold] · [bold]deps bench gpu --dry-run[/bold]")
+def bench_gpu_command(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a folder named by GPU and date is made; kernels/bench/results in the project.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the parts, their commands and limits.")] = False,
+    as_json: Json = False,
+) -> None:
+    """All that a GPU can tell, in 25 minutes: its tests, operations and steps at batch 128 and 256, short trainings.
+
+    The folder gets the output of each part, figures, and a page: what passed, failed, was left out, and why. A part
+    that fails or runs over its limit stops no other; the exit code is 1 then.
+    """
+    from pipeline.bench.gpu import print_gpu_suite
+
+    print_gpu_suite(output, dry_run, as_json)
+
+
 # What typer raises for a command line that is none; older versions raise click's. Typed as the subclass that is public.
 _NotUnderstood: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 

@@ -17,6 +17,7 @@ from data_shards.errors import ReaderLost, ShardDamage
 from data_shards.loading.answer import Answer, Batch
 from data_shards.loading.batch_reader import BatchReader, Request
 from data_shards.loading.processes import end_with_trainer, reader_context, reader_lost
+from data_shards.loading.taking_ahead import taken_ahead
 
 _Mended: TypeAlias = tuple[Request, list[ShardDamage]]  # a request, and the damage to samples it has lost
 
@@ -88,7 +89,7 @@ def _through_dali(reader: BatchReader, requests: Requests, largest: int) -> Iter
 
 
 def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer]:
-    workers = reader.workers
+    workers, pinned = reader.workers, torch.cuda.is_available()
     loader = DataLoader(
         reader,
         sampler=requests,
@@ -98,12 +99,18 @@ def _through_workers(reader: BatchReader, requests: Requests) -> Iterator[Answer
         prefetch_factor=reader.prefetch if workers else None,
         multiprocessing_context=reader_context(BatchReader.__module__) if workers else None,
         worker_init_fn=end_with_trainer,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )
-    answers = iter(loader)
-    while (answer := _next(answers)) is not None:
+    answers = _answers(iter(loader))
+    # What pins memory is a thread of torch's, which takes answers ahead, too.
+    for answer in taken_ahead(answers) if workers and not pinned else answers:
         if isinstance(answer, ShardDamage | ReaderLost):
             raise answer
+        yield answer
+
+
+def _answers(answers: Iterator[Answer | ShardDamage | ReaderLost]) -> Iterator[Answer | ShardDamage | ReaderLost]:
+    while (answer := _next(answers)) is not None:
         yield answer
 
 

@@ -17,7 +17,7 @@ from data_shards.loading.choice import choose_reader
 from data_shards.store.index import Split
 
 PLACE = "/dev/shm"
-_TAKEN = 2  # batches of a loader besides those that are ready: the one in use, and the next one
+_TAKEN = 3  # batches of a loader besides those that are ready: the one in use, and the next two
 _MIB = 1 << 20
 
 

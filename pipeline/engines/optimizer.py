@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.by_name import ByName
+from pipeline.engines.eager_sgd import EagerSGD
 from pipeline.errors import UsageError
 
 MOMENTUM = "momentum_buffer"  # in the state of either implementation
@@ -48,7 +49,7 @@ class SgdConfig(BaseModel):
         """
         if self.implementation == "apex":
             return _apex_sgd(device)(groups, lr=0.0, momentum=self.momentum, nesterov=self.nesterov)
-        return torch.optim.SGD(groups, lr=0.0, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        return EagerSGD(groups, lr=0.0, momentum=self.momentum, nesterov=self.nesterov, fused=True)
 
 
 OptimizerConfig = Annotated[SgdConfig, ByName(default="sgd")]  # the recipe's `optimizer`

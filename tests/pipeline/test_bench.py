@@ -14,6 +14,7 @@ from pipeline.bench import memory, ofa_style, step
 from pipeline.bench.contenders import batch, exact, initial_weights, sandwich_plan
 from pipeline.bench.memory import peak_on_cpu
 from pipeline.bench.ofa_style import OfaStyleStep, OfaStyleSupernet
+from pipeline.bench.suite import told
 from pipeline.engines.protocol import copy_momentum
 from pipeline.supernet.networks import NETWORKS
 from tests.support.command_line import deps, refused
@@ -63,6 +64,13 @@ def test_kernels_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
     assert all({*figures, *shape, *ENVIRONMENT} <= row.keys() for row in rows)
     assert all(row[name] for row in rows for name in (*figures, *shape, *ENVIRONMENT))
     assert plot.read_text().startswith("<?xml")
+    # The page of `deps bench gpu` tells medians of it by kind.
+    (tmp_path / "found.json").write_text(done.stdout)
+    about, _, heading, _, *told_rows = told.operations(tmp_path / "found.json")
+    assert about.startswith("mobilenet_v3_digits, 32 px, batch 2, float32, kernels cpu; copy ")
+    kinds = ["linear, forward", "linear, backward"]
+    assert [row.split(" | ")[:3] for row in told_rows] == [[f"| {kind}", "2", "0"] for kind in kinds]
+    assert all(row.count("|") == heading.count("|") and "–" not in row for row in told_rows)
 
 
 def test_kernels_says_what_a_unit_is_and_where_it_was_measured(tmp_path: Path) -> None:
@@ -111,6 +119,12 @@ def test_step_writes_a_table_a_plot_and_json(tmp_path: Path) -> None:
     assert len(kept) == 4
     assert all(row[name] for row in kept for name in (*wanted, *ENVIRONMENT))
     assert float(kept[0]["unseen_to_seen_ratio"]) == first["unseen_to_seen_ratio"]
+    # The page of `deps bench gpu` tells of each contender.
+    (tmp_path / "found.json").write_text(done.stdout)
+    about, _, _, _, *told_rows = told.steps(tmp_path / "found.json")
+    assert about == "mobilenet_v3_digits, 32 px, batch 4: medians of 1 steps."
+    assert [row.split(" | ")[0] for row in told_rows] == [f"| {name}" for name in rows]
+    assert told_rows[0].endswith(f"| 1 | {12_345 / 2**30:.3g} |")
 
 
 @pytest.mark.usefixtures("quick_memory")

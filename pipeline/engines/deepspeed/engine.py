@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -173,7 +174,8 @@ def import_deepspeed() -> Any:
         # Left to itself it says on every process that it found no accelerator, or finds one that we do not use.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # it logs to the standard output, where results belong
+        # It logs to the standard output, where results belong; and imports MLflow, for its tuning, which is not used.
+        with contextlib.redirect_stdout(sys.stderr), _without("mlflow"):
             import deepspeed
             import deepspeed.ops
     except ImportError as error:
@@ -186,6 +188,22 @@ def import_deepspeed() -> Any:
     # A killed compilation leaves a lock that later starts wait on for ever; gloo needs no such extension.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+@contextlib.contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Have imports of a package fail inside, as where it is not installed; unless it is imported already.
+
+    None in place of a module is the language's own way to say so (Python's reference, "The module cache").
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # pyright: ignore[reportArgumentType] (typed as modules only)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _checked(deepspeed: Any, content: dict[str, Any]) -> dict[str, Any]:

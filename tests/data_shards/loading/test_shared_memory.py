@@ -47,7 +47,7 @@ def refusal(batches: int, **keys: Any) -> str:
 def test_what_fits_is_left_as_it_is(keys: dict) -> None:
     workers = keys.get("workers", AUTO)
     most = workers * keys.get("prefetch", automatic_prefetch(workers))
-    assert fit(most + 2, **keys) == (keys.get("workers", "auto"), keys.get("prefetch", "auto"), None)
+    assert fit(most + 3, **keys) == (keys.get("workers", "auto"), keys.get("prefetch", "auto"), None)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_fits_is_left_as_it_is(keys: dict) -> None:
 def test_what_is_left_to_the_machine_is_lowered_until_it_fits_and_told(
     ready: int, keys: dict, workers: int, prefetch: int
 ) -> None:
-    chosen, ahead, told = fit(ready + 2, **keys)
+    chosen, ahead, told = fit(ready + 3, **keys)
     assert (chosen, ahead) == (workers, prefetch)
     assert chosen * ahead <= ready or chosen == 0
     assert told is not None
@@ -77,25 +77,25 @@ def test_what_is_left_to_the_machine_is_lowered_until_it_fits_and_told(
 
 
 def test_what_the_recipe_names_is_refused_with_what_is_legal_and_what_gives_more_room() -> None:
-    line = refusal(9, workers=4, prefetch=2)
-    assert "4 workers × 2 batches ready × 1 processes need 184 MiB of /dev/shm, where 165 can be had" in line
+    line = refusal(10, workers=4, prefetch=2)
+    assert "4 workers × 2 batches ready × 1 processes need 202 MiB of /dev/shm, where 184 can be had" in line
     assert "legal: data.workers=0 … 3, data.prefetch=1 … 1, or smaller batches" in line
-    assert "docker run --shm-size=192m" in line
-    assert "legal: data.workers=0, or smaller" in refusal(2, workers=4, prefetch=2)
-    assert "legal: data.workers=0 … 1, or smaller" in refusal(3, workers=4)
+    assert "docker run --shm-size=256m" in line
+    assert "legal: data.workers=0, or smaller" in refusal(3, workers=4, prefetch=2)
+    assert "legal: data.workers=0 … 1, or smaller" in refusal(4, workers=4)
 
 
 def test_every_process_of_the_machine_takes_its_share() -> None:
-    assert fit(16 * 10, processes=16)[:2] == (8, 1)
-    assert fit(8 * 18, processes=8) == ("auto", "auto", None)
+    assert fit(16 * 11, processes=16)[:2] == (8, 1)
+    assert fit(8 * 19, processes=8) == ("auto", "auto", None)
 
 
 def test_training_and_evaluation_have_batches_ready_at_one_time() -> None:
     config = DataConfig(shards="anywhere", workers=2, prefetch=2)  # type: ignore[arg-type]
     both = [(IMAGES, SIDE), (2 * IMAGES, SIDE)]
-    fit_shared_memory(config, None, both, 18 * BATCH, 1)  # type: ignore[arg-type]
+    fit_shared_memory(config, None, both, 21 * BATCH, 1)  # type: ignore[arg-type]
     with pytest.raises(ShardUsageError, match=r"data\.workers=0 … 1"):
-        fit_shared_memory(config, None, both, 18 * BATCH - 1, 1)  # type: ignore[arg-type]
+        fit_shared_memory(config, None, both, 21 * BATCH - 1, 1)  # type: ignore[arg-type]
 
 
 def test_dali_reads_in_the_process_itself() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.engines import optimizer as optim
+from pipeline.engines.eager_sgd import EagerSGD
 from pipeline.engines.optimizer import SgdConfig, build_optimizer, skip_unless_finite, start_momentum
 from pipeline.errors import UsageError
 
@@ -32,6 +33,30 @@ def test_three_steps_are_those_of_the_formula(nesterov: bool) -> None:
         optimizer.step()
     for parameter, wanted in zip(model.parameters(), exact, strict=True):
         torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def three_torch_steps(kind: type[torch.optim.SGD], nesterov: bool) -> list[torch.Tensor]:
+    """The parameter, its momentum, and norms that hooks have seen before and after each step."""
+    torch.manual_seed(0)
+    parameter, norms = nn.Parameter(torch.randn(5000)), []
+    optimizer = kind([parameter], lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.1, fused=True)
+    optimizer.register_step_pre_hook(lambda *_: norms.append(parameter.detach().norm()))
+    optimizer.register_step_post_hook(lambda *_: norms.append(parameter.detach().norm()))
+    for _ in range(3):
+        (parameter**2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert parameter.requires_grad
+        assert parameter.grad is None
+    return [parameter.detach(), optimizer.state[parameter]["momentum_buffer"], torch.stack(norms)]
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_it_is_torchs_own_sgd_to_the_last_bit(nesterov: bool) -> None:
+    ours, torchs = (three_torch_steps(kind, nesterov) for kind in (EagerSGD, torch.optim.SGD))
+    assert len(ours[-1]) == 6
+    for each, wanted in zip(ours, torchs, strict=True):
+        assert torch.equal(each, wanted)
 
 
 def step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
