@@ -588,7 +588,7 @@ BenchNetwork = Annotated[
 
 @bench_app.command(
     "kernels",
-    epilog="Examples: [bold]deps bench kernels --network resnet50 --operation conv --repeats 20[/bold] · "
+    epilog="Example: [bold]deps bench kernels --network resnet50 --operation conv --repeats 20[/bold] · "
     "[bold]deps bench kernels --compile --arch sm_90[/bold]",
 )
 def bench_kernels_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from kernels.bench.cases import Case
-from kernels.bench.compiled.instructions import instructions, widths
+from kernels.bench.compiled.instructions import Instruction, instructions, widths
 from kernels.bench.compiled.launches import assembly_of, case_launches, code_for
 from kernels.bench.compiled.model import DEVICES, modelled
 from kernels.bench.compiled.occupancy import ARCHITECTURES, Architecture, occupancy
@@ -114,12 +115,16 @@ def model_rows(cases: Sequence[Case], advance: Callable[[str], None]) -> list[di
         advance: called with each case's name.
     """
     rows = []
+    codes: dict[tuple[str, tuple[str, str]], tuple[Instruction, ...]] = {}
     for case in cases:
         advance(f"model of {case.operation} {case.shape}")
         for launch in case_launches(case, torch.bfloat16):
             for device in DEVICES:
-                code = code_for(launch, ARCHITECTURES[device.architecture].capability)
-                time = modelled(device, launch, instructions(assembly_of(code)))
+                key = device.architecture, launch.variant
+                if key not in codes:
+                    code = code_for(launch, ARCHITECTURES[device.architecture].capability)
+                    codes[key] = instructions(assembly_of(code))
+                time = modelled(device, launch, codes[key])
                 rows.append(
                     {
                         "kernel": launch.kernel,
@@ -157,6 +162,8 @@ def print_compile_benchmark(
             raise UsageError(f"--arch: '{name}' is none; legal: {', '.join(ARCHITECTURES)}")
     if importlib.util.find_spec("triton") is None:
         raise UsageError("--compile: Triton is not installed; pip install 'delayed-epsilon-shrinking[triton]'")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise UsageError("--compile: TRITON_INTERPRET=1 has Triton interpret its kernels; unset it to compile them")
     space = named_space(network)
     folder = results_folder(output)
     chosen = [ARCHITECTURES[name] for name in dict.fromkeys(architectures)]

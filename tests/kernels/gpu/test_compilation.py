@@ -44,7 +44,7 @@ def test_200_random_subnets_compile_no_more_than_a_few_that_cover_the_space(tmp_
 
 
 # A thread's values are neighbours in memory, and 16 bytes of them go at once, but: a depthwise kernel has registers for
-# four channels alone; sums and coefficients are one value per channel, for a thread each; rows of logits start anywhere.
+# four channels; sums and coefficients are one value per channel, for a thread each; rows of logits start anywhere.
 LOADS = {"depthwise._forward": 8, "depthwise._backward": 8, "batch_norm._forward": 4, "batch_norm._backward": 4}
 STORES = {**LOADS, "normalise._sum_positions": 4}
 ANYWHERE = {"losses.gpu._rows": 4, "losses.gpu._alpha_rows": 4}

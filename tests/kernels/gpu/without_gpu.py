@@ -1,7 +1,7 @@
 """What Triton would compile and tune for the primitives on an H200, found out on a machine without one.
 
-Run as a script, since here the kernels must not be interpreted: with "requests", "subnets", "code" or "all_code"; prints
-JSON.
+Run as a script, since here the kernels must not be interpreted, with a function's name: "requests", "subnets", "code"
+or "all_code". Prints JSON.
 """
 
 import json
