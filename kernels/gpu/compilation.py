@@ -58,18 +58,18 @@ def recorded(every_choice: bool = False) -> Iterator[list[Launch]]:
     if knobs.runtime.interpret:
         raise RuntimeError("Triton interprets its kernels (TRITON_INTERPRET=1): there is nothing to compile")
     launches: list[Launch] = []
-    requested: list[Request] = []
+    requested: list[tuple[str, dict[str, Any]]] = []
     run = JITFunction.run
     choice = 0
 
-    def keep(*, key: str, fn: Any, compile: dict[str, Any], **_: Any) -> bool:  # noqa: A002 (Triton's name)
-        requested.append(_request(fn.jit_function, key, compile))
+    def keep(*, key: str, compile: dict[str, Any], **_: Any) -> bool:  # noqa: A002 (Triton's name)
+        requested.append((key, compile))
         return True  # do not compile
 
     def record(self: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
         known: Any = run(self, *arguments, grid=grid, warmup=True, **options)
         if known is None:
-            known = requested.pop()
+            known = _request(self, *requested.pop())
             compiled, *_ = self.device_caches[_AbsentDriver.DEVICE]
             compiled[known.key] = known  # by which Triton knows that it need not compile again
         given = dict(zip(self.arg_names, arguments, strict=False)) | options

@@ -26,7 +26,7 @@ WHOLE = {2: 128, 4: 32}
 STEP = {2: 64, 4: 32}
 
 FORWARD_BLOCKS = (
-    config(4, 2, BLOCK_M=64, BLOCK_N=32),
+    config(8, 2, BLOCK_M=64, BLOCK_N=32),
     config(4, 3, BLOCK_M=64, BLOCK_N=64),
     config(4, 2, BLOCK_M=32, BLOCK_N=32),
     config(4, 3, BLOCK_M=128, BLOCK_N=32),
