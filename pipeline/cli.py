@@ -587,7 +587,9 @@ BenchNetwork = Annotated[
 
 
 @bench_app.command(
-    "kernels", epilog="Example: [bold]deps bench kernels --network resnet50 --operation conv --repeats 20[/bold]"
+    "kernels",
+    epilog="Example: [bold]deps bench kernels --network resnet50 --operation conv --repeats 20[/bold] · "
+    "[bold]deps bench kernels --compile --arch sm_90[/bold]",
 )
 def bench_kernels_command(
     network: BenchNetwork = None,
@@ -598,13 +600,30 @@ def bench_kernels_command(
         list[str] | None,
         typer.Option(help="Only this one (pointwise, depthwise, …); may be repeated.", show_default=False),
     ] = None,
+    compile_only: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Instead, compile Triton's kernels for GPUs, which takes none: registers, spills, occupancy, and a "
+            "model of their time. Of mobilenet_v3 and batch 128 where nothing else is said.",
+        ),
+    ] = False,
+    arch: Annotated[
+        str, typer.Option(help="For which GPUs to compile: sm_80 (A100), sm_90 (H100, H200), sm_100 (B200).")
+    ] = "sm_80,sm_90,sm_100",
     output: BenchOutput = None,
     as_json: Json = False,
 ) -> None:
     """Each operation of the elastic layers, forward and backward, against plain PyTorch, OFA style and the roofline.
 
-    Every result is compared with float64 first; where it differs, no figure is given and the exit code is 1.
+    Every result is compared with float64 first; where it differs, no figure is given and the exit code is 1. With
+    --compile, the exit code is 1 where blocks that are tried first spill registers.
     """
+    if compile_only:
+        from pipeline.bench.compile import print_compile_benchmark
+
+        print_compile_benchmark(network or "mobilenet_v3", batch or 128, arch.split(","), output, as_json)
+        return
     from pipeline.bench.kernels import print_kernel_benchmark
 
     print_kernel_benchmark(network, device, batch, repeats, operation or (), output, as_json)

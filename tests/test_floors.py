@@ -29,7 +29,7 @@ FLOORS = {
         cli
     """,
     "kernels": """
-        cache_folder operations reference
+        cache_folder operations recorded reference
         primitives
         fused cpu gpu
         dispatch losses

@@ -20,10 +20,13 @@ from kernels.gpu.launch import bucket, config, empty_images, empty_partials, ker
 from kernels.gpu.moments import about_zero, empty_moments, load_gradients
 from kernels.primitives import OutputGradient, Prologue
 
-WHOLE = 128  # the most channels that are summed over in one tile
-STEP = 64  # channels per tile where there are more
+# By bytes of a value: the most channels that are summed over in one tile, and channels per tile where there are more.
+# Products of float32 are no matrix instructions: a thread holds whole rows of both operands, and spills longer ones.
+WHOLE = {2: 128, 4: 32}
+STEP = {2: 64, 4: 32}
 
 FORWARD_BLOCKS = (
+    config(8, 2, BLOCK_M=64, BLOCK_N=32),
     config(4, 3, BLOCK_M=64, BLOCK_N=64),
     config(4, 2, BLOCK_M=32, BLOCK_N=32),
     config(4, 3, BLOCK_M=128, BLOCK_N=32),
@@ -40,6 +43,7 @@ INPUT_GRADIENT_BLOCKS = (  # smaller ones: three tensors are read, and there is 
     config(8, 2, BLOCK_M=64, BLOCK_N=128),
 )
 WEIGHT_GRADIENT_BLOCKS = (
+    config(4, 3, BLOCK_M=32, BLOCK_O=64, BLOCK_I=32),
     config(4, 3, BLOCK_M=64, BLOCK_O=64, BLOCK_I=64),
     config(4, 4, BLOCK_M=64, BLOCK_O=64, BLOCK_I=32),
     config(4, 3, BLOCK_M=128, BLOCK_O=32, BLOCK_I=64),
@@ -254,7 +258,7 @@ def forward(x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) 
         bucket(rows, inputs, outputs),
         VECTOR=lanes,
         ACTIVATION=activation,
-        **_summed(inputs, "ALL_INPUTS"),
+        **_summed(inputs, x, "ALL_INPUTS"),
     )
     return y, partials.sum(0)
 
@@ -285,7 +289,7 @@ def backward(
         place,
         VECTOR=lanes,
         ACTIVATION=activation,
-        **_summed(outputs, "ALL_OUTPUTS"),
+        **_summed(outputs, x, "ALL_OUTPUTS"),
     )
     # Fewer workers than elsewhere: each leaves a whole matrix behind.
     splits = max(1, min(triton.cdiv(rows, 512), 512 // (triton.cdiv(inputs, 64) * triton.cdiv(outputs, 64))))
@@ -301,8 +305,8 @@ def backward(
     return of_x, of_scale, of_shift, of_weight
 
 
-def _summed(channels: int, whether_all: str) -> dict[str, int | bool]:
-    """How the channels that a product sums over are cut into tiles."""
-    if channels > WHOLE:
-        return {whether_all: False, "BLOCK_K": STEP}
+def _summed(channels: int, x: Tensor, whether_all: str) -> dict[str, int | bool]:
+    """How the channels that a product of values like x's sums over are cut into tiles."""
+    if channels > WHOLE[x.element_size()]:
+        return {whether_all: False, "BLOCK_K": STEP[x.element_size()]}
     return {whether_all: True, "BLOCK_K": max(16, triton.next_power_of_2(channels))}

@@ -36,18 +36,24 @@ def results_folder(chosen: Path | None, kept: Path = KEPT) -> Path:
 def keep(
     folder: Path, kind: str, place: dict[str, Any], rows: Sequence[dict[str, Any]], draw: Callable[[Path], None]
 ) -> list[str]:
-    """Write KIND_DEVICE_DATE.csv and .svg, and return their paths; a later run of the same day replaces them.
+    """Write KIND_DEVICE_DATE.csv and .svg, and return their paths; see `keep_table`."""
+    table = keep_table(folder, kind, place, rows)
+    plot = Path(table).with_suffix(".svg")
+    draw(plot)
+    return [table, str(plot)]
 
-    Each row of the CSV carries the machine, the date and the versions.
+
+def keep_table(folder: Path, kind: str, place: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Write KIND_DEVICE_DATE.csv, and return its path; a later run of the same day replaces it.
+
+    Each row carries the machine, the date and the versions.
     """
-    stem = f"{kind}_{place['device']}_{place['date'][:10]}"
     around = {name: value for name, value in place.items() if name != "versions"} | place["versions"]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns, *around], lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, **around} for row in rows)
-    table, plot = folder / f"{stem}.csv", folder / f"{stem}.svg"
-    write_whole(table, text.getvalue().encode())
-    draw(plot)
-    return [str(table), str(plot)]
+    path = folder / f"{kind}_{place['device']}_{place['date'][:10]}.csv"
+    write_whole(path, text.getvalue().encode())
+    return str(path)

@@ -108,7 +108,9 @@ def test_heavy_libraries_are_imported_in_one_place_and_lazily(library: str) -> N
 
 def test_triton_is_imported_by_its_kernels_alone_and_these_by_who_chooses_alone_and_lazily() -> None:
     in_triton = {*files("kernels/gpu"), ROOT / "kernels/losses/gpu.py"}
-    choosers = {ROOT / "kernels/dispatch.py", ROOT / "kernels/losses/choice.py"}
+    choosers = {
+        *(ROOT / "kernels" / name for name in ("dispatch.py", "losses/choice.py", "bench/compiled/launches.py"))
+    }
     for package in OURS:
         for path in set(files(package)) - in_triton:
             assert "triton" not in {top(module) for module in imports(path)}, path

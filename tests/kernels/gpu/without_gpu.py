@@ -1,11 +1,14 @@
 """What Triton would compile and tune for the primitives on an H200, found out on a machine without one.
 
-Run as a script, since here the kernels must not be interpreted: with "requests" or "code"; prints JSON.
+Run as a script, since here the kernels must not be interpreted, with a function's name: "requests", "subnets", "code"
+or "all_code". Prints JSON.
 """
 
 import json
+import math
 import re
 import sys
+from collections import Counter
 from typing import Any
 
 import torch
@@ -14,11 +17,17 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
-from triton.runtime.jit import JITFunction
 
+from kernels.bench.compiled.instructions import widths
+from kernels.bench.compiled.launches import code_for
+from kernels.bench.compiled.occupancy import ARCHITECTURES, Architecture, occupancy
 from kernels.gpu import depthwise, normalise, pointwise
 from kernels.gpu.primitives import TritonPrimitives
 from kernels.primitives import OutputGradient, Prologue
+from kernels.recorded import Launch
+from pipeline.bench.compile import variants
+from pipeline.bench.subnet_launches import covering_subnets, subnet_launches
+from pipeline.recipe.named_space import named_space
 
 H200 = GPUTarget("cuda", 90, 32)
 primitives = TritonPrimitives()
@@ -112,29 +121,58 @@ def requests() -> dict[str, int]:
     return counts
 
 
-def code() -> dict[str, dict[str, bool]]:
-    """By kernel, whether its code for the first blocks has Hopper's matrix instructions and reads 16 bytes at once."""
-    found: dict[str, dict[str, bool]] = {}
-    run = JITFunction.run
+def subnets() -> dict[str, Any]:
+    """What 200 random subnets need compiled, by kernel: how much, and what of it those that cover the space do not."""
+    space = named_space("mobilenet_v3")
+    generator = torch.Generator().manual_seed(0)
+    covering = {launch.variant for launch in subnet_launches(space, covering_subnets(space), bf16=True)}
+    launches = subnet_launches(space, [space.sample(generator) for _ in range(200)], bf16=True)
+    needed = {launch.variant for launch in launches}
+    return {
+        "launches": len(launches),
+        "variants": Counter(kernel for kernel, _ in needed),
+        "not covered": [f"{kernel} {key}" for kernel, key in needed - covering],
+    }
 
-    def compile_only(self: JITFunction, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
-        kernel: Any = run(self, *arguments, grid=grid, warmup=True, **options)
-        text = kernel.asm["ptx"]
-        wide = re.search(r"ld\.global[\w.:]*\.v4\.b32|cp\.async\.cg\.shared\.global[^;]*, 0x10,", text)
-        # Of a kernel with several variants, all of them.
-        before = found.get(name := f"{self.__module__}.{self.__name__}", {"matrix": True, "wide": True})
-        found[name] = {"matrix": before["matrix"] and "wgmma" in text, "wide": before["wide"] and wide is not None}
 
-    def first_blocks(self: Autotuner, *arguments: Any, **options: Any) -> None:
-        self.fn.run(*arguments, **options, **self.configs[0].all_kwargs())
+def code() -> list[dict[str, Any]]:
+    """Of each kernel's launches in a step of the smallest subnet, the one that has most to do, compiled."""
+    space = named_space("mobilenet_v3")
+    dearest: dict[str, Launch] = {}
+    for launch in sorted(subnet_launches(space, [space.smallest()], bf16=True), key=_dearness):
+        dearest[launch.kernel] = launch
+    return [_told(launch, architecture) for launch in dearest.values() for architecture in ARCHITECTURES.values()]
 
-    JITFunction.run = compile_only
-    Autotuner.run = first_blocks
-    subnet(2, 14, 64, 96)
-    return found
+
+def _dearness(launch: Launch) -> tuple[bool, int]:
+    """The dearest activation first, then the largest operands."""
+    return launch.values.get("ACTIVATION") == "h_swish", sum(map(math.prod, launch.shapes.values()))
+
+
+def all_code() -> list[dict[str, Any]]:
+    """All that subnets in float32 and bfloat16 may need compiled, of block sizes those that are tried first."""
+    first = [launch for _, launch in variants(named_space("mobilenet_v3")) if launch.choice == 0]
+    return [_told(launch, architecture) for launch in first for architecture in ARCHITECTURES.values()]
+
+
+def _told(launch: Launch, architecture: Architecture) -> dict[str, Any]:
+    found = code_for(launch, architecture.capability)
+    warps = launch.request.options["num_warps"]
+    wide = widths(found.ptx)
+    return {
+        "what": f"{launch.kernel} {architecture.name} {launch.values} {launch.request.signature}",
+        "kernel": launch.kernel,
+        "architecture": architecture.name,
+        "spilled": found.stack_bytes,
+        "programs": occupancy(architecture, warps, found.registers, found.shared_bytes).programs,
+        "matrix": re.search(r"\b(wgmma|mma\.sync|tcgen05\.mma)\b", found.ptx) is not None,
+        "load": max(wide.loads, default=0),
+        "store": max(wide.stores, default=0),
+    }
 
 
 if __name__ == "__main__":
     absent: Any = AbsentDriver()
     driver.set_active(absent)
-    print(json.dumps({"requests": requests, "code": code}[sys.argv[1]]()))
+    asked = {"requests": requests, "subnets": subnets, "code": code, "all_code": all_code}
+    print(json.dumps(asked[sys.argv[1]]()))
