@@ -14,10 +14,10 @@ SCRIPT = Path(__file__).parent / "without_gpu.py"
 ROOT = Path(__file__).parents[3]
 
 
-def without_gpu(what: str, cache: Path) -> Any:
+def without_gpu(what: str, cache: Path, *arguments: str) -> Any:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TRITON_CACHE_DIR": str(cache)}
-    done = subprocess.run([sys.executable, SCRIPT, what], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, SCRIPT, what, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -79,10 +79,12 @@ def test_every_kernel_compiles_for_three_architectures_without_spills_and_moves_
 
 
 @pytest.mark.faults
-def test_no_choice_of_blocks_that_is_tried_first_spills_in_any_variant(tmp_path: Path) -> None:
-    found = without_gpu("all_code", tmp_path)
+@pytest.mark.timeout(7200)  # a depthwise kernel of 7×7 takes its compiler half a minute
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_no_choice_of_blocks_that_is_tried_first_spills_in_any_variant(architecture: str, tmp_path: Path) -> None:
+    found = without_gpu("all_code", tmp_path, architecture)
     assert complaints(found) == []
-    assert len(found) > 3 * 100
+    assert len(found) > 100
 
 
 @pytest.mark.gpu

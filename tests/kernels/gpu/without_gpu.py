@@ -1,7 +1,7 @@
 """What Triton would compile and tune for the primitives on an H200, found out on a machine without one.
 
 Run as a script, since here the kernels must not be interpreted, with a function's name: "requests", "subnets", "code"
-or "all_code". Prints JSON.
+or "all_code" (of an architecture). Prints JSON.
 """
 
 import json
@@ -149,10 +149,10 @@ def _dearness(launch: Launch) -> tuple[bool, int]:
     return launch.values.get("ACTIVATION") == "h_swish", sum(map(math.prod, launch.shapes.values()))
 
 
-def all_code() -> list[dict[str, Any]]:
+def all_code(architecture: str) -> list[dict[str, Any]]:
     """All that subnets in float32 and bfloat16 may need compiled, of block sizes those that are tried first."""
     first = [launch for _, launch in variants(named_space("mobilenet_v3")) if launch.choice == 0]
-    return [_told(launch, architecture) for launch in first for architecture in ARCHITECTURES.values()]
+    return [_told(launch, ARCHITECTURES[architecture]) for launch in first]
 
 
 def _told(launch: Launch, architecture: Architecture) -> dict[str, Any]:
@@ -174,5 +174,5 @@ def _told(launch: Launch, architecture: Architecture) -> dict[str, Any]:
 if __name__ == "__main__":
     absent: Any = AbsentDriver()
     driver.set_active(absent)
-    asked = {"requests": requests, "subnets": subnets, "code": code, "all_code": all_code}
-    print(json.dumps(asked[sys.argv[1]]()))
+    asked: dict[str, Any] = {"requests": requests, "subnets": subnets, "code": code, "all_code": all_code}
+    print(json.dumps(asked[sys.argv[1]](*sys.argv[2:])))
