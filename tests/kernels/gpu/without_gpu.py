@@ -30,6 +30,7 @@ from pipeline.bench.subnet_launches import covering_subnets, subnet_launches
 from pipeline.recipe.named_space import named_space
 
 H200 = GPUTarget("cuda", 90, 32)
+MATRIX_INSTRUCTIONS = {"sm_80": r"\bmma\.sync\b", "sm_90": r"\bwgmma\b", "sm_100": r"\b(tcgen05\.mma|mma\.sync)\b"}
 primitives = TritonPrimitives()
 
 
@@ -165,7 +166,7 @@ def _told(launch: Launch, architecture: Architecture) -> dict[str, Any]:
         "architecture": architecture.name,
         "spilled": found.stack_bytes,
         "programs": occupancy(architecture, warps, found.registers, found.shared_bytes).programs,
-        "matrix": re.search(r"\b(wgmma|mma\.sync|tcgen05\.mma)\b", found.ptx) is not None,
+        "matrix": re.search(MATRIX_INSTRUCTIONS[architecture.name], found.ptx) is not None,
         "load": max(wide.loads, default=0),
         "store": max(wide.stores, default=0),
     }
