@@ -6,6 +6,8 @@ import functools
 import importlib.util
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
@@ -38,6 +40,23 @@ def operations_for(choice: KernelChoice, device: str, dtype: torch.dtype) -> Ope
     if reason := _unsuited(choice, device, dtype) or _lacking(choice):
         raise KernelError(f"'{choice}' cannot be had: {reason}; legal here: {', '.join(_legal(device, dtype))}")
     return _fused(choice)
+
+
+@contextmanager
+def named_launches(tell: Callable[[str], None]) -> Iterator[Operations]:
+    """Triton's operations for tensors without memory: each launch tells its kernel's name, and computes nothing.
+
+    Triton's losses do the same within it.
+
+    Raises:
+        KernelError: where Triton is not installed.
+    """
+    if lacking := _lacking("triton"):
+        raise KernelError(lacking)
+    from kernels.gpu.counting import named_instead_of_launched
+
+    with named_instead_of_launched(tell):
+        yield _fused("triton")
 
 
 @functools.cache

@@ -629,7 +629,11 @@ def bench_kernels_command(
     print_kernel_benchmark(network, device, batch, repeats, operation or (), output, as_json)
 
 
-@bench_app.command("step", epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold]")
+@bench_app.command(
+    "step",
+    epilog="Examples: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold] · "
+    "[bold]deps bench step --launches[/bold]",
+)
 def bench_step_command(
     network: BenchNetwork = None,
     batch: Annotated[
@@ -646,12 +650,23 @@ def bench_step_command(
     repeats: Annotated[int, whole(1, 10_000, help="Steps of each contender; the median counts.")] = 5,
     device: BenchDevice = None,
     output: BenchOutput = None,
+    launches: Annotated[
+        bool,
+        typer.Option(
+            "--launches", help="Count instead what the step launches on a GPU (mobilenet_v3's), which needs none."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """One sandwich step (full, smallest, two random) against plain PyTorch, OFA style and plain networks.
 
     Losses and gradients are compared with float64 first; where they differ, no figure is given and the exit code is 1.
     """
+    if launches:
+        from pipeline.bench.launches import print_step_launches
+
+        print_step_launches(network or "mobilenet_v3", as_json)
+        return
     from pipeline.bench.step import print_step_benchmark
 
     print_step_benchmark(network, batch or (), repeats, device, output, as_json)

@@ -13,6 +13,7 @@ from pipeline.engines.optimizer import OptimizerConfig, build_optimizer, start_m
 from pipeline.engines.protocol import (
     Engine,
     TrainingState,
+    add_together,
     average_running_statistics,
     load_unsharded_state,
     unsharded_state,
@@ -56,7 +57,10 @@ class DdpEngine:
         return self.ddp(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        loss.backward()
+        if last:
+            loss.backward()
+        else:
+            add_together(self.parameters, loss.backward)
 
     def step(self, learning_rate: float) -> Tensor:
         return update(self.parameters, self.optimizer, learning_rate, self.clip)

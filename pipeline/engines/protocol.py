@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,6 +78,30 @@ class Engine(Protocol):
     def load_state(self, state: TrainingState) -> None:
         """Continue from `state`. All processes must call it."""
         ...
+
+
+@torch.no_grad()
+def add_together(parameters: Sequence[nn.Parameter], backward: Callable[[], None]) -> None:
+    """Run `backward` and add its gradients to those that `parameters` have: all at once, to the same bits.
+
+    Autograd would add them parameter by parameter, a launch each. The last backward pass of a step that is reduced over
+    processes must not come this way: it is reduced as it goes, with what was there before.
+    """
+    before = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    with torch.enable_grad():
+        backward()
+    sums, terms = [], []
+    for parameter, gathered in zip(parameters, before, strict=True):
+        if gathered is None:
+            continue
+        if parameter.grad is not None:
+            sums.append(gathered)
+            terms.append(parameter.grad)
+        parameter.grad = gathered
+    if sums:
+        torch._foreach_add_(sums, terms)
 
 
 def fill_missing_gradients(parameters: Iterable[nn.Parameter]) -> None:

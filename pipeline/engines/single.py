@@ -12,6 +12,7 @@ from pipeline.engines.protocol import (
     Engine,
     EngineError,
     TrainingState,
+    add_together,
     load_unsharded_state,
     unsharded_state,
     update,
@@ -52,7 +53,7 @@ class SingleEngine:
         return self.supernet(images, subnet, self.graphs.get(subnet))
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        loss.backward()
+        add_together(self.parameters, loss.backward)
 
     def step(self, learning_rate: float) -> Tensor:
         return update(self.parameters, self.optimizer, learning_rate, self.clip)
