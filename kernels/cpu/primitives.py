@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.cpu.build import library
+from kernels.cpu.instruction_set import InstructionSet
 from kernels.cpu.reused_memory import ReusedMemory
 from kernels.primitives import OutputGradient, Prologue
 
@@ -18,12 +19,15 @@ _ACTIVATIONS = {"identity": 0, "relu": 1, "relu6": 2, "h_swish": 3, "swish": 4}
 class CpuPrimitives:
     """See `kernels.primitives.Primitives`.
 
+    Args:
+        instructions: what the C++ may use; None for the widest that the processor at hand has.
+
     Raises:
         BuildError: where the C++ cannot be compiled.
     """
 
-    def __init__(self) -> None:
-        self._library = library()
+    def __init__(self, instructions: InstructionSet | None = None) -> None:
+        self._library = library(instructions)
         self._memory = ReusedMemory()
 
     def pointwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
