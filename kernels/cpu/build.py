@@ -1,4 +1,4 @@
-"""Compiles this folder's C++ for the machine at hand, once, and loads it.
+"""Compiles this folder's C++ for the processor at hand, once, and loads it.
 
 The sources know nothing of torch or Python and get plain pointers: no headers are needed, and they are compiled in
 seconds. Their OpenMP is the one that torch has loaded already, so its threads are shared.
@@ -11,22 +11,23 @@ import functools
 import hashlib
 import logging
 import os
-import platform
 import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch  # noqa: F401  (its OpenMP library must be loaded first)
 
 from kernels.cache_folder import CacheRefused, in_own_folder, own_file
+from kernels.cpu.instruction_set import InstructionSet, of_this_processor
 
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 _SOURCES = ("pointwise.cpp", "depthwise.cpp", "batch_norm.cpp", "normalise.cpp")
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
+_FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
 _CHECKSUM = hashlib.sha256().digest_size
 _SPACE = 4 << 20  # bytes: more than compiling takes of a disk
 
@@ -36,16 +37,22 @@ class BuildError(Exception):
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
+def library(instructions: InstructionSet | None = None) -> ctypes.CDLL:
     """The compiled operations, from the cache (`kernels.cache_folder`) where they are there already.
+
+    Args:
+        instructions: what they may use; None for the widest that the processor at hand has. Machines that share a home
+            folder keep theirs beside each other.
 
     Raises:
         BuildError: where it can be neither found nor compiled; one line.
     """
+    instructions = instructions or of_this_processor()
     compiler, command = _compiler()
-    name = f"{_digest(compiler)}.so"
+    flags = (*_FLAGS, *instructions.flags)
+    name = f"{_digest(compiler, flags, instructions.name)}.so"
     try:
-        return in_own_folder(lambda folder: _loaded(folder / name, command))
+        return in_own_folder(lambda folder: _loaded(folder / name, command, flags))
     except CacheRefused as refusal:
         raise BuildError(str(refusal)) from None
 
@@ -65,30 +72,26 @@ def _compiler() -> tuple[str, list[str]]:
     return compiler, command
 
 
-def _digest(compiler: str) -> str:
-    """A name for the result by all that decides about it: sources, flags, compiler and processor."""
-    digest = hashlib.sha256(repr((_FLAGS, compiler, platform.machine(), _processor(), "with checksum")).encode())
+def _digest(compiler: str, flags: Sequence[str], instructions: str) -> str:
+    """A name for the result by all that decides about it: sources, compiler, flags, kind of processor and C library."""
+    digest = hashlib.sha256(repr((compiler, flags, instructions, _c_library(), "with checksum")).encode())
     for source in sorted(_FOLDER.glob("*.[ch]*")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _processor() -> str:
-    """The processor's instruction sets, where Linux lists them: unlike machines may share a home folder."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+def _c_library() -> str | None:
+    """A library that was linked with a newer one cannot be loaded with an older one."""
+    return os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
 
 
-def _loaded(path: Path, command: list[str]) -> ctypes.CDLL:
+def _loaded(path: Path, command: Sequence[str], flags: Sequence[str]) -> ctypes.CDLL:
     try:
         fault = _fault(path) if os.path.lexists(path) else None
         if fault:
             logger.warning("kernels: %s: %s; it is not loaded, but compiled anew", path, fault)
         if fault or not path.exists():
-            _compile(command, path)
+            _compile(command, flags, path)
         return ctypes.CDLL(str(path))
     except OSError as error:  # the loader's has no number, only words
         raise CacheRefused(f"{path.parent}: {error.strerror or error}") from None
@@ -104,11 +107,11 @@ def _fault(path: Path) -> str | None:
     return None
 
 
-def _compile(command: list[str], path: Path) -> None:
+def _compile(command: Sequence[str], flags: Sequence[str], path: Path) -> None:
     # Beside its final place, and renamed: nobody sees a half-written file, whoever compiles or is killed meanwhile.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        line = [*command, *_FLAGS, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
+        line = [*command, *flags, *(str(_FOLDER / source) for source in _SOURCES), "-o", str(made)]
         # The compiler's temporary files go there as well: this folder is known to be writable.
         environment = {**os.environ, "TMPDIR": folder}
         done = subprocess.run(

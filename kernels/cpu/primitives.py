@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from kernels.cpu.build import library
+from kernels.cpu.instruction_set import InstructionSet
+from kernels.cpu.reused_memory import ReusedMemory
 from kernels.primitives import OutputGradient, Prologue
 
 _ACTIVATIONS = {"identity": 0, "relu": 1, "relu6": 2, "h_swish": 3, "swish": 4}
@@ -17,16 +19,20 @@ _ACTIVATIONS = {"identity": 0, "relu": 1, "relu6": 2, "h_swish": 3, "swish": 4}
 class CpuPrimitives:
     """See `kernels.primitives.Primitives`.
 
+    Args:
+        instructions: what the C++ may use; None for the widest that the processor at hand has.
+
     Raises:
         BuildError: where the C++ cannot be compiled.
     """
 
-    def __init__(self) -> None:
-        self._library = library()
+    def __init__(self, instructions: InstructionSet | None = None) -> None:
+        self._library = library(instructions)
+        self._memory = ReusedMemory()
 
     def pointwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         batch, inputs, height, width = x.shape
-        y, moments = _activations(batch, outputs, height, width), torch.empty(2, outputs, dtype=torch.float64)
+        y, moments = self._memory.empty(batch, outputs, height, width), torch.empty(2, outputs, dtype=torch.float64)
         block = (weight, ctypes.c_int64(weight.stride(0)))
         sizes = _sizes(batch * height * width, inputs, outputs)
         self._call("pointwise", x, *_prologue(prologue), *block, y, moments, *sizes)
@@ -37,7 +43,7 @@ class CpuPrimitives:
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
         batch, inputs, height, width = x.shape
         outputs = gradient.y.shape[1]
-        dx, dprologue = torch.empty_like(x), torch.empty(2, inputs)
+        dx, dprologue = self._memory.empty(*x.shape), torch.empty(2, inputs)
         whole = weight.shape[:2] == (outputs, inputs)
         dweight = torch.empty(weight.shape) if whole else torch.zeros(weight.shape)
         block = (weight, ctypes.c_int64(weight.stride(0)))
@@ -48,7 +54,7 @@ class CpuPrimitives:
 
     def depthwise(self, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         batch, channels, height, width = x.shape
-        y = _activations(batch, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
+        y = self._memory.empty(batch, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
         moments = torch.empty(2, channels, dtype=torch.float64)
         shape = _array(batch, channels, height, width, weight.shape[2], stride)
         self._call("depthwise", x, *_prologue(prologue), *_depthwise_weight(weight), y, moments, shape)
@@ -58,7 +64,7 @@ class CpuPrimitives:
         self, gradient: OutputGradient, x: Tensor, prologue: Prologue | None, weight: Tensor, stride: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
         batch, channels, height, width = x.shape
-        dx, dprologue = torch.empty_like(x), torch.empty(2, channels)
+        dx, dprologue = self._memory.empty(*x.shape), torch.empty(2, channels)
         dweight = torch.empty(weight.shape)
         shape = _array(batch, channels, height, width, weight.shape[2], stride)
         operands = (*_gradient(gradient), x, *_prologue(prologue), *_depthwise_weight(weight))
@@ -99,7 +105,7 @@ class CpuPrimitives:
         shortcut: Tensor | None,
         activation: str = "identity",
     ) -> Tensor:
-        y = torch.empty_like(x)
+        y = self._memory.empty(*x.shape)
         last = (shortcut, ctypes.c_int(_ACTIVATIONS[activation]))
         self._call("apply", x, *_prologue(prologue), gate, *last, y, *_batch_pixels_channels(x))
         return y
@@ -114,8 +120,8 @@ class CpuPrimitives:
         shortcut: Tensor | None = None,
         activation: str = "identity",
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        dx, dprologue = torch.empty_like(x), torch.empty(2, x.shape[1])
-        dsum = None if activation == "identity" else torch.empty_like(x)
+        dx, dprologue = self._memory.empty(*x.shape), torch.empty(2, x.shape[1])
+        dsum = None if activation == "identity" else self._memory.empty(*x.shape)
         operands = (output, gate, pooled, x, *_prologue(prologue), shortcut, ctypes.c_int(_ACTIVATIONS[activation]))
         self._call("apply_backward", *operands, dx, dprologue, dsum, *_batch_pixels_channels(x))
         return dx, dprologue[0], dprologue[1], dsum
@@ -137,10 +143,6 @@ class CpuPrimitives:
 
 def _argument(value: Any) -> Any:
     return ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else value
-
-
-def _activations(batch: int, channels: int, height: int, width: int) -> Tensor:
-    return torch.empty(batch, channels, height, width, memory_format=torch.channels_last)
 
 
 def _prologue(prologue: Prologue | None) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -134,6 +135,12 @@ class OutputGradient {
         return load(direct_ + offset, count) + m0 + 2.f * m1 * load(y_ + offset, count);
     }
 
+    // Asks for the memory at an offset before it is needed.
+    void ahead(int64_t offset) const {
+        __builtin_prefetch(direct_ + offset);
+        __builtin_prefetch(y_ + offset);
+    }
+
    private:
     const float* direct_;
     const float* y_;
@@ -181,15 +188,17 @@ class ChannelSums {
     std::vector<double> sums_;
 };
 
-// Scratch memory of one thread, on a cache line.
+// Scratch memory, on a cache line. What is in it at first is anything.
 class Scratch {
    public:
-    explicit Scratch(int64_t floats) : memory_(floats + 16) {}
+    explicit Scratch(int64_t floats) : floats_(floats), memory_(new float[floats + 16]) {}
     float* data() {
-        const auto address = reinterpret_cast<uintptr_t>(memory_.data());
+        const auto address = reinterpret_cast<uintptr_t>(memory_.get());
         return reinterpret_cast<float*>((address + 63) / 64 * 64);
     }
+    void clear() { std::fill_n(data(), floats_, 0.f); }
 
    private:
-    std::vector<float> memory_;
+    int64_t floats_;
+    std::unique_ptr<float[]> memory_;
 };

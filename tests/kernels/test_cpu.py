@@ -1,10 +1,13 @@
 """The C++ keeps the contract of every backend; and what is its own: chunks, planes and threads."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
 
 from kernels.cpu.build import BuildError, library
+from kernels.cpu.instruction_set import instruction_set, of_this_processor
 from kernels.cpu.primitives import CpuPrimitives
 from kernels.dispatch import operations_for
 from kernels.fused import Normalised
@@ -106,6 +109,19 @@ class TestCpu(ConvolutionsContract, NormalisingContract, BatchNormContract, Oper
         self, activation: str, with_shortcut: bool, operations: Operations
     ) -> None:
         self.test_the_end_of_a_block(1, 17, 63, activation, with_shortcut, operations, torch.float32, "cpu")
+
+
+@pytest.mark.skipif(of_this_processor().name != "AVX-512", reason="this processor's own are the narrower ones")
+def test_a_processor_without_avx512_computes_the_same() -> None:
+    primitives = CpuPrimitives(instruction_set("x86_64", {"avx2", "fma"}))
+    for batch, inputs, outputs, side in ((3, 24, 40, 7), (2, 17, 100, 3), (1, 160, 33, 3)):
+        for activation in (None, "h_swish"):
+            x = images(batch, inputs, side, side, seed=0, device="cpu", dtype=torch.float32)
+            check_pointwise(primitives, x, activation, outputs, TestCpu.of_moments)
+    for kernel, stride in product((3, 5, 7), (1, 2)):
+        for batch, channels, side in ((3, 24, 7), (1, 17, 14), (2, 9, 1)):
+            x = images(batch, channels, side, side, seed=0, device="cpu", dtype=torch.float32)
+            check_depthwise(primitives, x, "swish", kernel, stride, TestCpu.of_moments)
 
 
 def test_the_same_number_of_threads_gives_the_same_bits_and_another_one_the_same_values(operations: Operations) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernels.cpu.build import BuildError, library
+from kernels.cpu.instruction_set import instruction_set
 
 try:
     COMPILED = library()._name
@@ -56,7 +57,7 @@ def test_what_is_compiled_once_is_loaded_from_the_cache_and_is_the_users_alone(f
 def test_the_compiler_may_have_a_launcher_and_options(monkeypatch, compiler, launcher: str) -> None:
     monkeypatch.setenv("CXX", f"{launcher}'{compiler}' --option 'of two words'")
     built()
-    assert calls(compiler)[0].startswith("--option of two words -std=c++17 -O3 -march=native")
+    assert calls(compiler)[0].startswith("--option of two words -std=c++17 -O3 -fno-math-errno")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,16 @@ def test_what_is_damaged_is_not_loaded_but_compiled_anew(compiler, caplog, damag
     assert built() == path
     assert len(calls(compiler)) == 2
     assert caplog.messages == [f"kernels: {path}: is damaged; it is not loaded, but compiled anew"]
+
+
+def test_processors_of_two_kinds_that_share_a_home_compile_and_load_each_their_own(folder, compiler) -> None:
+    for _ in range(2):
+        for features in ({"avx2", "fma"}, {"sse2"}):
+            library.__wrapped__(instruction_set("x86_64", features))
+    wide, narrow = calls(compiler)
+    assert "-mavx2 -mfma" in wide
+    assert "-mavx" not in narrow
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_cache_that_takes_no_more_is_told_and_another_folder_taken(monkeypatch, tmp_path, folder, caplog) -> None:
