@@ -631,7 +631,7 @@ def bench_kernels_command(
 
 @bench_app.command(
     "step",
-    epilog="Examples: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold] · "
+    epilog="Example: [bold]deps bench step --network mobilenet_v3_32px --batch 64[/bold] · "
     "[bold]deps bench step --launches[/bold]",
 )
 def bench_step_command(

@@ -7,7 +7,13 @@ from tests.support.forked_program import REPOSITORY
 
 RECIPES = sorted(path.stem for path in (REPOSITORY / "recipes").glob("*.yaml"))
 # digits100_deps as it was when this was recorded.
-LONGER = ("batch_size=64", "space.resolutions=[32]", "schedule.duration=8 epochs", "schedule.epsilon_ramp=1 epochs")
+LONGER = (
+    "batch_size=64",
+    "space.resolutions=[32]",
+    "schedule.duration=8 epochs",
+    "schedule.epsilon_ramp=1 epochs",
+    "schedule.learning_rate.base=0.1",
+)
 ABLATIONS = {
     "no ramp": ("digits", "schedule.epsilon_ramp=0"),
     "no warm-up": ("digits", "schedule.full_model_warmup=0", "schedule.epsilon_ramp=0"),

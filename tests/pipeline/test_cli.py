@@ -90,6 +90,8 @@ def test_a_dry_run_needs_no_data_and_tells_phases_subnets_and_cost(
     expected = dict(PHASES[loaded.schedule.name])
     if getattr(loaded.space, "kernels", ()) == (7,):
         expected.pop("kernel", None)  # there are no kernels to open
+    if recipe.stem == "digits100_late_deps":
+        expected = {phase: trained.replace("2 random", "random") for phase, trained in expected.items()}
     assert phases == expected
     assert found["subnets"][0]["name"] == "smallest"
     assert found["subnets"][-1]["name"] == "full"

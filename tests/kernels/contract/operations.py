@@ -287,7 +287,7 @@ class OperationsContract:
             lambda raw, scale, shift: [activated(raw, scale, shift, activation).mean((2, 3))],
         )
 
-    @pytest.mark.parametrize("size", [0.25, 4.0])  # the larger weights drive most gates to zero or one
+    @pytest.mark.parametrize("size", [1.0, 8.0])  # the larger weights drive most gates to zero or one
     @pytest.mark.parametrize("activation", ["relu", "h_swish", "swish"])
     @pytest.mark.parametrize(("batch", "channels", "side", "reduced"), [(1, 8, 1, 8), (3, 24, 7, 8), (2, 100, 3, 24)])
     def test_squeeze_excite(
@@ -303,7 +303,9 @@ class OperationsContract:
         device: str,
     ) -> None:
         shapes = ((reduced + 2, channels + 4), (reduced + 2,), (channels + 4, reduced + 2), (channels + 4,))
-        given = [odd_sixteenths(*shape, seed=index, device=device) * size for index, shape in enumerate(shapes)]
+        # Sums of about the same size for any number of channels: what cancels leaves no digits in float32.
+        sizes = [size / shape[-1] ** 0.5 for shape in shapes]
+        given = [odd_sixteenths(*shape, seed=seed, device=device) * sizes[seed] for seed, shape in enumerate(shapes)]
 
         def mine(raw: Tensor, scale: Tensor, shift: Tensor, *parameters: Tensor) -> Sequence[Tensor]:
             operand = Normalised(raw, scale, shift, activation)

@@ -44,7 +44,7 @@ def test_evaluation_refuses_before_it_reads(monkeypatch: pytest.MonkeyPatch, lit
     monkeypatch.setattr(opening, "read_recipe", lambda folder: recipe)
     monkeypatch.setattr(opening, "load_supernet", lambda folder: Supernet(NETWORKS["mobilenet_v3_digits"]))
     monkeypatch.setattr(opening, "check_data", lambda *_: None)
-    with pytest.raises(ShardUsageError, match=r"need 6 MiB of /dev/shm, where 5 can be had"):
+    with pytest.raises(ShardUsageError, match=r"need 7 MiB of /dev/shm, where 5 can be had"):
         pareto.evaluate_run(Path("run"), ())
 
 
@@ -52,7 +52,7 @@ class Several(Processes):
     """As if the other processes of a run had told what they found."""
 
     def gathered(self, values):
-        return [("here", 5 * MIB), ("there", 8 * MIB), ("there", 8 * MIB)]
+        return [("here", 6 * MIB), ("there", 10 * MIB), ("there", 10 * MIB)]
 
 
 @pytest.mark.parametrize(("rank", "lines"), [(0, 1), (1, 0)])
@@ -63,7 +63,7 @@ def test_the_machine_with_least_room_for_each_decides_and_one_process_tells(
     processes = Several(rank, 3, torch.device("cpu"))
     with caplog.at_level(logging.WARNING):
         fitted = shared_memory.fit_readers(config, open_split(digits, "train"), [(1024, 18)], processes)
-    assert (fitted.workers, fitted.prefetch) == (2, 1)  # 4 of 4 MiB that each of two may have, 2 of them in use
+    assert (fitted.workers, fitted.prefetch) == (2, 1)  # of the 5 MiB that each of two may have, 3 batches in use
     assert len(caplog.messages) == lines
     assert all("× 2 processes" in line for line in caplog.messages)
 
